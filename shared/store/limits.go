@@ -1,0 +1,16 @@
+package store
+
+// Limits of the contract, chosen within DynamoDB's quotas
+// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html).
+const (
+	// MaxData is the largest Item.Data in bytes: DynamoDB's 400 KB per item, keys and numbers included, with room left.
+	MaxData = 380 << 10
+	// MaxWrites is the number of items in one transaction (TransactWriteItems: 100).
+	MaxWrites = 100
+	// MaxGetMany is the number of keys in one GetMany; BatchGetItem takes 100, the implementation splits.
+	MaxGetMany = 10_000
+	// MaxKey is the longest PK or SK in bytes (DynamoDB: sort key 1,024).
+	MaxKey = 1024
+	// Shards is the number of partitions of the index of due items: one partition takes 1,000 writes a second.
+	Shards = 4
+)
