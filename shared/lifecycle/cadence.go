@@ -1,0 +1,80 @@
+package lifecycle
+
+import (
+	"hash/fnv"
+	"time"
+)
+
+// Every period of the guard, in one place with its reason.
+const (
+	// Freshness is how old evidence may be when an unverify rests on it: a holder can renew within hours.
+	Freshness = 24 * time.Hour
+	// SecondLook separates two looks that must agree when only one authority speaks: long enough for a
+	// registry's maintenance or a bad deployment to be noticed, short against redemption's 30 days.
+	SecondLook = 6 * time.Hour
+	// GraceLook separates two looks in the grace period: a day, less the jitter of a daily schedule.
+	GraceLook = 20 * time.Hour
+	// RetryLook is when a domain is asked again after an answer that cannot be believed.
+	RetryLook = 6 * time.Hour
+	// Daily is the distance of RDAP looks while the tripwire is blind or something is wrong; less than a
+	// day, so that a daily run always finds it due.
+	Daily = 20 * time.Hour
+	// Weekly is the distance of RDAP looks around expiry.
+	Weekly = 7*24*time.Hour - 4*time.Hour
+	// Rarely is the distance of RDAP looks otherwise: the tripwire covers what happens in between.
+	Rarely = 45 * 24 * time.Hour
+	// NearExpiry is the distance from expiry, or from its anniversary, within which RDAP is asked weekly:
+	// 45 days of auto-renew grace (RFC 3915) and five to spare.
+	NearExpiry = 50 * 24 * time.Hour
+	// MailLook is the distance of MX looks.
+	MailLook = 7*24*time.Hour - 4*time.Hour
+	// Margin is how far registrars' and registries' clocks differ about one registration.
+	Margin = 24 * time.Hour
+	// ClockMargin is taken off verified_before: the moment a lapse is seen is not the moment it began.
+	ClockMargin = 5 * time.Minute
+	// NewControl is how long control that changed without an interim is watched before it counts as home.
+	NewControl = 45 * 24 * time.Hour
+	// MinSecondLook is the floor under every second look: no setting makes it shorter.
+	MinSecondLook = time.Hour
+)
+
+// BaselineAt spreads the first RDAP look at a domain over days from first on, by the domain's name, so that a
+// registry that adds a million domains does not ask one server about all of them at once.
+func BaselineAt(name string, first Instant, days int) Instant {
+	if days <= 0 {
+		return first
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // never fails
+	span := uint64(days) * 86_400
+	return first + Instant(h.Sum64()%span) // #nosec G115 -- below days*86400
+}
+
+// nextRDAP is when the registry is to be asked again, given what it said at the state's RegAt.
+func nextRDAP(s State, now Instant) Instant {
+	switch {
+	case s.Trouble():
+		return now.Add(Daily)
+	case nearExpiry(s.Expires, now) || nearExpiry(s.RegistrarExpires, now):
+		return now.Add(Weekly)
+	default:
+		return now.Add(Rarely)
+	}
+}
+
+// nearExpiry tells whether now is within NearExpiry of the expiry or of its anniversary a year or more before
+// (in auto-renew grace the registry's date is already a year ahead).
+func nearExpiry(expires, now Instant) bool {
+	if expires == 0 {
+		return false
+	}
+	year := 365 * 24 * time.Hour
+	for d := expires.Since(now); ; d -= year {
+		if d.Abs() <= NearExpiry {
+			return true
+		}
+		if d < NearExpiry {
+			return false
+		}
+	}
+}

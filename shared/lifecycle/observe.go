@@ -1,0 +1,164 @@
+package lifecycle
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Fingerprint reduces a set of canonical host names to a short comparable value; order and repetition do not
+// matter. The empty set has a fingerprint of its own.
+func Fingerprint(hosts []string) string {
+	set := slices.Clone(hosts)
+	slices.Sort(set)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(set), " ")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// observe folds the observations of one visit into the witnesses and milestones of s. Unknown ones change
+// no witness. good tells whether there was any answer to judge by.
+func observe(s State, obs []Observation) (next State, good bool) {
+	obs = slices.Clone(obs)
+	// A fixed order makes the verdict independent of the order in which answers came.
+	slices.SortStableFunc(obs, func(a, b Observation) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Server, b.Server), cmp.Compare(a.Said, b.Said))
+	})
+	for _, o := range obs {
+		if s.First == 0 {
+			s.First = At(o.At)
+		}
+		if o.Outcome == Unknown {
+			continue
+		}
+		switch {
+		case o.Source == SourceDelegation && o.Outcome == Absent:
+			s, good = seeDelegation(s, DelegationGone, "", At(o.At)), true
+		case o.Source == SourceDelegation && o.Delegation != nil:
+			s, good = seeNameServers(s, o.Delegation.NS, At(o.At)), true
+		case o.Source == SourceRDAP && o.Outcome == Absent:
+			s, good = seeRegistry(s, o, WordAbsent, true), true
+		case o.Source == SourceRDAP && o.Registration != nil:
+			s, good = seeRegistration(s, o), true
+		case o.Source == SourceStatus && o.Market != nil:
+			s, good = seeMarket(s, o), true
+		}
+	}
+	return s, good
+}
+
+func seeNameServers(s State, ns []string, at Instant) State {
+	fp := Fingerprint(ns)
+	switch {
+	case s.Home == "":
+		s.Home = fp // the first set seen is taken as the holder's, parked or not
+		return seeDelegation(s, DelegationHome, fp, at)
+	case fp == s.Home:
+		return seeDelegation(s, DelegationHome, fp, at)
+	case Parking(ns):
+		return seeDelegation(s, DelegationParked, fp, at)
+	default:
+		return seeDelegation(s, DelegationMoved, fp, at)
+	}
+}
+
+func seeDelegation(s State, d Delegated, fp string, at Instant) State {
+	if s.Deleg != d || s.NS != fp {
+		s.DelegSince = at
+	}
+	s.Deleg, s.NS, s.DelegAt = d, fp, at
+	return s
+}
+
+func seeRegistry(s State, o Observation, w Word, authoritative bool) State {
+	if s.Reg != w {
+		s.RegSince = At(o.At)
+	}
+	s.Reg, s.RegAt, s.RegServer, s.RegAuth = w, At(o.At), serverHost(o.Server), authoritative
+	return s
+}
+
+func seeRegistration(s State, o Observation) State {
+	r := o.Registration
+	s = seeRegistry(s, o, registryWord(r.Statuses), r.Authoritative)
+	at, reg := At(o.At), At(r.Registered)
+	if s.Registered != 0 && reg.Since(s.Registered) > Margin {
+		s.Moved = at
+	}
+	if changed(s.Registrar, r.Registrar) || s.Transferred != 0 && At(r.Transferred) > s.Transferred {
+		s.ControlAt = at
+	}
+	s.Registered = cmp.Or(reg, s.Registered)
+	s.Expires = cmp.Or(At(r.Expires), s.Expires)
+	s.RegistrarExpires = cmp.Or(At(r.RegistrarExpires), s.RegistrarExpires)
+	s.Transferred = cmp.Or(At(r.Transferred), s.Transferred)
+	s.Registrar = cmp.Or(r.Registrar, s.Registrar)
+	return s
+}
+
+func changed(old, now string) bool { return old != "" && now != "" && old != now }
+
+// registryWord picks the status that says most about the lapse. `pending delete` beside `redemption period`
+// is redemption, and a restore in progress outranks both (RFC 3915).
+func registryWord(statuses []string) Word {
+	has := func(w ...string) bool {
+		return slices.ContainsFunc(statuses, func(s string) bool { return slices.Contains(w, s) })
+	}
+	switch {
+	case has("pending restore"):
+		return WordRestore
+	case has("redemption period"):
+		return WordRedemption
+	case has("pending delete"):
+		return WordPendingDelete
+	case has("client hold", "server hold"):
+		return WordOnHold
+	case has("inactive"):
+		return WordInactive
+	case has("auto renew period"):
+		return WordAutoRenew
+	default:
+		return WordRegistered
+	}
+}
+
+func seeMarket(s State, o Observation) State {
+	w := marketWord(o.Market.Tokens)
+	if s.Mkt != w || s.MktFine != o.Market.Precise {
+		s.MktSince = At(o.At)
+	}
+	s.Mkt, s.MktAt, s.MktFine = w, At(o.At), o.Market.Precise
+	return s
+}
+
+// marketWord reads the tokens by precedence: the last known one decides, kinds of name set aside. What is not
+// listed neither reassures nor accuses.
+func marketWord(tokens []string) Word {
+	for _, t := range slices.Backward(tokens) {
+		switch t {
+		case "deleting":
+			return WordPendingDelete
+		case "expiring":
+			return WordRedemption
+		case "inactive":
+			return WordAbsent
+		case "active", "parked", "marketed", "priced", "transferable", "premium":
+			return WordRegistered
+		case "suffix", "zone", "tld":
+			continue // the kind of name, not its standing
+		default:
+			return WordUndecided
+		}
+	}
+	return WordUndecided
+}
+
+// serverHost keeps the host of an RDAP base URL: enough for evidence, and short.
+func serverHost(server string) string {
+	if u, err := url.Parse(server); err == nil && u.Host != "" {
+		return u.Hostname()
+	}
+	return server
+}

@@ -1,0 +1,363 @@
+package lifecycle
+
+import (
+	"slices"
+	"time"
+)
+
+// Facts are what judgement needs beside state and answers.
+type Facts struct {
+	TLD TLD
+	// Authority is what the RDAP server of this TLD is worth; without IANA's word the status API stands in.
+	Authority Authority
+	// Oldest is the oldest verification time among the domain's addresses; 0 when any is unknown.
+	Oldest Instant
+	// GraceUnverify: the operator opted in to unverify in the grace period (GRACE_ACTION=unverify).
+	GraceUnverify bool
+	// SecondLook is the distance of the two looks that must agree; 0 is the default SecondLook. Below
+	// MinSecondLook it counts as MinSecondLook.
+	SecondLook time.Duration
+}
+
+// Authority is what is known of a TLD's RDAP server.
+type Authority string
+
+// The authorities.
+const (
+	AuthorityNone         Authority = "none"         // no server is known
+	AuthoritySupplemental Authority = "supplemental" // a server that IANA does not name: its 404 proves nothing
+	AuthorityIANA         Authority = "iana"         // named by IANA's bootstrap file (RFC 9224)
+)
+
+// noRDAP: no server has the authority to say that a name is absent.
+func (f Facts) noRDAP() bool { return f.Authority != AuthorityIANA }
+
+func (f Facts) secondLook() time.Duration {
+	if f.SecondLook == 0 {
+		return SecondLook
+	}
+	return max(f.SecondLook, MinSecondLook)
+}
+
+// Verdict is what a visit came to.
+type Verdict struct {
+	Phase      Phase
+	Action     Action
+	Confidence Confidence
+	Reason     Reason
+	// Next is when the domain is to be looked at again outside the daily round; 0: the daily round is enough.
+	Next Instant
+	// VerifiedBefore and ExposedSince go into the request of an unverify: addresses verified before the first
+	// were verified by whoever held the domain then; since the second others may hold it (0: nobody yet).
+	VerifiedBefore, ExposedSince Instant
+}
+
+// Visit folds the observations of one visit into the state and judges it. It is a pure function; the order of
+// the observations does not matter. A visit in which every source is unknown changes neither phase nor
+// milestones and asks for another look.
+func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
+	next, good := observe(s, obs)
+	if !good {
+		next.RetryAt = now.Add(RetryLook)
+		return next, Verdict{Phase: next.Phase, Action: Confirm, Confidence: NoConfidence, Reason: ReasonUnknownSource, Next: next.RetryAt}
+	}
+	j := judge{s: next, f: f, now: now}
+	v := j.decide()
+	next = j.settle(v)
+	next.RetryAt = 0
+	if v.Confidence == NoConfidence {
+		next.RetryAt = v.Next
+	}
+	registry := func(o Observation) bool {
+		return o.Outcome != Unknown && (o.Source == SourceRDAP || o.Source == SourceStatus && f.Authority == AuthorityNone)
+	}
+	if slices.ContainsFunc(obs, registry) {
+		next.NextRDAP = nextRDAP(next, now)
+	}
+	return next, v
+}
+
+// judge holds one judgement's input. Its methods read one row of the decision table each.
+type judge struct {
+	s   State
+	f   Facts
+	now Instant
+}
+
+func (j judge) fresh(at Instant) bool { return at != 0 && j.now.Since(at) <= Freshness }
+
+// delegation is the fresh word of the zone above, DelegationUnknown when it is stale or was never heard.
+func (j judge) delegation() Delegated {
+	if !j.fresh(j.s.DelegAt) {
+		return DelegationUnknown
+	}
+	return j.s.Deleg
+}
+
+func (j judge) registry() Word {
+	if !j.fresh(j.s.RegAt) {
+		return WordNone
+	}
+	return j.s.Reg
+}
+
+// market is the fresh and precise word of the status API.
+func (j judge) market() Word {
+	if !j.fresh(j.s.MktAt) || !j.s.MktFine {
+		return WordNone
+	}
+	return j.s.Mkt
+}
+
+func (j judge) decide() Verdict {
+	switch j.registry() {
+	case WordRestore:
+		return j.hold(Redemption, Medium, ReasonRestore)
+	case WordRedemption:
+		return j.deleted(Redemption)
+	case WordPendingDelete:
+		return j.deleted(PendingDelete)
+	case WordAbsent:
+		return j.absent()
+	case WordRegistered, WordOnHold, WordInactive, WordAutoRenew:
+		return j.registered()
+	case WordNone, WordUndecided:
+	}
+	return j.withoutRegistry()
+}
+
+// deleted: the registry says that the name is on its way out.
+func (j judge) deleted(p Phase) Verdict {
+	d := j.delegation()
+	there := d == DelegationHome || d == DelegationMoved || d == DelegationParked
+	second := d == DelegationGone || slices.Contains([]Word{WordRedemption, WordPendingDelete}, j.market())
+	switch {
+	case there && j.f.TLD.OffInDeletion:
+		return j.hold(p, Contradiction, ReasonStillThere)
+	case !j.f.TLD.Described:
+		return j.hold(p, Medium, ReasonUndescribed)
+	case second && !there:
+		return j.unverify(p, High, ReasonDeleted)
+	case j.s.RegAt.Since(j.s.RegSince) >= j.f.secondLook():
+		return j.unverify(p, Medium, ReasonDeletedAlone)
+	default:
+		return j.confirm(p, Medium, ReasonDeletedAlone, j.f.secondLook())
+	}
+}
+
+// absent: the authoritative server says that there is no such object.
+func (j judge) absent() Verdict {
+	switch d := j.delegation(); {
+	case d == DelegationUnknown:
+		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
+	case d != DelegationGone && j.s.RegAt.Since(j.s.RegSince) >= GraceLook:
+		return j.hold(j.s.Phase, Contradiction, ReasonFreeButThere)
+	case d != DelegationGone:
+		return j.confirm(j.s.Phase, Contradiction, ReasonFreeButThere, RetryLook)
+	case !j.f.TLD.Described, !j.f.TLD.FreeWhenAbsent && j.s.Worst == "":
+		return j.hold(Released, Medium, ReasonUndescribed)
+	case j.s.Worst == Redemption || j.s.Worst == PendingDelete:
+		return j.unverify(Released, High, ReasonReleased)
+	case j.s.RegAt.Since(j.s.RegSince) >= j.f.secondLook():
+		return j.unverify(Released, Medium, ReasonReleased)
+	default:
+		return j.confirm(Released, Medium, ReasonReleased, j.f.secondLook())
+	}
+}
+
+// registered: the registry says that somebody holds the name. Who, and since when?
+func (j judge) registered() Verdict {
+	if v, ok := j.reRegistered(); ok {
+		return v
+	}
+	d := j.delegation()
+	off := d == DelegationGone || d == DelegationParked
+	expired := j.registry() == WordAutoRenew || j.passed(j.s.Expires) || j.passed(j.s.RegistrarExpires)
+	switch {
+	case off && expired && j.s.GraceAt != 0 && j.s.DelegAt.Since(j.s.GraceAt) >= GraceLook:
+		if j.f.GraceUnverify && j.f.TLD.Described {
+			return j.unverify(Grace, Medium, ReasonGraceTwice)
+		}
+		return j.hold(Grace, Medium, ReasonGraceTwice)
+	case off && expired:
+		return j.confirm(Grace, Low, ReasonGraceOnce, GraceLook)
+	case j.s.Interim != 0 && d == DelegationMoved:
+		return j.hold(ChangedHands, Medium, ReasonReviewHands)
+	case j.s.Interim != 0 && d == DelegationUnknown:
+		return j.confirm(j.s.Phase, NoConfidence, ReasonUnknownSource, RetryLook)
+	case d == DelegationUnknown && expired:
+		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
+	case j.s.MailLapsed != "":
+		return j.hold(Active, Low, ReasonMailHost)
+	case d == DelegationMoved && j.s.ControlAt != 0 && j.now.Since(j.s.ControlAt) < NewControl:
+		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
+	case d == DelegationGone, j.registry() == WordOnHold, j.registry() == WordInactive:
+		return Verdict{Phase: Active, Action: Watch, Confidence: Low, Reason: ReasonOutOfService}
+	case d == DelegationUnknown:
+		return Verdict{Phase: Active, Action: None, Confidence: Medium, Reason: ReasonRegistered}
+	case j.registry() == WordAutoRenew:
+		return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonAutoRenew}
+	default:
+		return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonDelegated}
+	}
+}
+
+func (j judge) passed(expiry Instant) bool { return expiry != 0 && expiry <= j.now }
+
+// reRegistered judges a registration date that is later than the oldest verification.
+func (j judge) reRegistered() (Verdict, bool) {
+	seen := j.s.Worst == Redemption || j.s.Worst == PendingDelete || j.s.Worst == Released
+	again := j.s.Registered != 0 && (j.s.Moved != 0 || seen && j.s.Registered > j.s.LapseAt)
+	switch after := j.s.Registered.Since(j.f.Oldest); {
+	case j.s.Registered == 0:
+		return Verdict{}, false
+	case j.f.Oldest != 0 && after <= 0:
+		return Verdict{}, false // every address was verified under this registration
+	case j.f.Oldest == 0 && !again:
+		return Verdict{}, false // nothing says that the registration is newer than the addresses
+	case j.f.Oldest != 0 && after >= Margin && seen && again:
+		v := j.unverify(ReRegistered, High, ReasonReRegistered)
+		v.VerifiedBefore, v.ExposedSince = j.s.Registered, j.s.Registered
+		return v, true
+	default:
+		return j.hold(ReRegistered, Medium, ReasonReviewNew), true
+	}
+}
+
+// withoutRegistry: no registry to ask, or it gave no answer that is still fresh.
+func (j judge) withoutRegistry() Verdict {
+	d, m := j.delegation(), j.market()
+	lapsing := map[Word]Phase{WordRedemption: Redemption, WordPendingDelete: PendingDelete, WordAbsent: Released}
+	switch p, bad := lapsing[m]; {
+	case bad && d == DelegationGone && j.f.noRDAP():
+		switch {
+		case j.s.MktAt.Since(j.s.MktSince) < j.f.secondLook():
+			return j.confirm(p, Low, ReasonStatusDeleted, j.f.secondLook())
+		case !j.f.TLD.Described:
+			return j.hold(p, Medium, ReasonUndescribed)
+		default:
+			return j.unverify(p, Medium, ReasonStatusDeleted)
+		}
+	case m == WordRegistered && d == DelegationGone && j.f.noRDAP() && !j.s.Phase.lapsing():
+		return Verdict{Phase: Active, Action: Watch, Confidence: Low, Reason: ReasonOutOfService}
+	case bad, d == DelegationGone, d == DelegationParked, j.s.Phase.lapsing():
+		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
+	case j.s.MailLapsed != "":
+		return j.hold(Active, Low, ReasonMailHost)
+	case d == DelegationUnknown:
+		return j.confirm(j.s.Phase, NoConfidence, ReasonUnknownSource, RetryLook)
+	case j.s.Phase == PhaseUnknown:
+		return Verdict{Phase: Active, Action: None, Confidence: Low, Reason: ReasonDelegatedOnly}
+	default: // the zone delegates it: registered, whatever else; the phase stays
+		return j.keep()
+	}
+}
+
+// keep is the verdict of a quiet look between two looks at the registry.
+func (j judge) keep() Verdict {
+	switch j.s.Phase {
+	case ChangedHands:
+		if j.s.Interim != 0 {
+			return j.hold(ChangedHands, Medium, ReasonReviewHands)
+		}
+		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
+	case ReRegistered:
+		return j.hold(ReRegistered, Medium, ReasonReviewNew)
+	case Active, Grace, Redemption, PendingDelete, Released, PhaseUnknown:
+	}
+	if j.s.Reg == WordNone {
+		return Verdict{Phase: Active, Action: None, Confidence: Low, Reason: ReasonDelegatedOnly}
+	}
+	return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonDelegated}
+}
+
+func (j judge) hold(p Phase, c Confidence, r Reason) Verdict {
+	return Verdict{Phase: p, Action: Hold, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt().Add(-ClockMargin)}
+}
+
+func (j judge) confirm(p Phase, c Confidence, r Reason, after time.Duration) Verdict {
+	return Verdict{Phase: p, Action: Confirm, Confidence: c, Reason: r, Next: j.now.Add(after)}
+}
+
+func (j judge) unverify(p Phase, c Confidence, r Reason) Verdict {
+	v := Verdict{Phase: p, Action: Unverify, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt().Add(-ClockMargin)}
+	if p == Released {
+		v.ExposedSince = j.s.RegSince
+		if j.s.Reg != WordAbsent {
+			v.ExposedSince = j.s.MktSince
+		}
+	}
+	return v
+}
+
+// lapseAt is when the current lapse was first observed: now, if this visit is the one.
+func (j judge) lapseAt() Instant {
+	if j.s.LapseAt != 0 {
+		return j.s.LapseAt
+	}
+	return j.now
+}
+
+// settle writes the verdict's consequences into the state: phase, milestones, and what counts as home.
+func (j judge) settle(v Verdict) State {
+	s := j.s
+	if v.Phase != s.Phase {
+		s.Phase, s.Since = v.Phase, j.now
+	}
+	if v.Phase.lapsing() {
+		if s.LapseAt == 0 {
+			s.LapseAt = j.now
+		}
+		if s.Worst == "" || v.Phase.Risk() > s.Worst.Risk() {
+			s.Worst = v.Phase
+		}
+	}
+	if v.Phase.Risk() >= Redemption.Risk() && v.Phase.lapsing() {
+		s.Interim, s.GraceAt = 0, 0 // what follows a deletion is a restore or a new registration, no hand-over
+	}
+	if v.Phase == Grace {
+		if s.GraceAt == 0 {
+			s.GraceAt = j.now
+		}
+		s.Interim = j.now
+	}
+	if v.Phase == Active && v.Confidence != NoConfidence {
+		s = renewed(s, v)
+	}
+	return s
+}
+
+// renewed ends a lapse: the registry, or the zone, says that the same holder has the name.
+func renewed(s State, v Verdict) State {
+	if v.Reason == ReasonDelegatedOnly && s.Worst != "" {
+		return s
+	}
+	s.LapseAt, s.Worst, s.GraceAt, s.Moved = 0, "", 0, 0
+	if s.Deleg == DelegationHome {
+		s.Interim = 0
+	}
+	if s.Deleg == DelegationMoved && s.Interim == 0 {
+		s.Home, s.Deleg = s.NS, DelegationHome
+	}
+	return s
+}
+
+// Questions names the next source to ask after a visit that asked asked, given the state before and after it:
+// the registry after the delegation, when its look is due, when the tripwire moved, or when the domain is in
+// trouble; the status API only where it can be the second witness of a deletion, or where no registry has the
+// authority. look asks every source that can be asked, due or not. Sources are asked one after the other, so
+// that each answer is judged with those before it.
+func Questions(before, after State, f Facts, v Verdict, now Instant, asked Source, look bool) []Source {
+	tripped := before.Deleg != DelegationUnknown && (before.Deleg != after.Deleg || before.NS != after.NS)
+	due := look || tripped || after.NextRDAP <= now || after.Trouble() && (after.RegAt == 0 || now.Since(after.RegAt) >= Daily)
+	switch {
+	case asked == SourceDelegation && due && f.Authority != AuthorityNone:
+		return []Source{SourceRDAP}
+	case asked == SourceDelegation && due:
+		return []Source{SourceStatus}
+	case asked == SourceRDAP && (v.Reason == ReasonDeletedAlone || f.Authority != AuthorityIANA && after.Deleg != DelegationHome):
+		return []Source{SourceStatus}
+	default:
+		return nil
+	}
+}
