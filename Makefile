@@ -1,0 +1,141 @@
+# lapseguard. `make` lists the targets; the rules at the end are called by `sam build`.
+# Everything that a target fetches or builds for itself goes to .tools, nothing outside the checkout.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TOOLS := .tools
+BIN := $(TOOLS)/bin
+CLI := ./infra/lapseguard
+PKG ?= ./...
+# The Go vulnerability database. Offline: make vulncheck VULNDB=file:///path/to/a/copy
+VULNDB ?= https://vuln.go.dev
+COUNT ?= 6
+BENCH ?= .
+
+say = @printf '\n==> %s\n' "$(1)"
+
+.PHONY: help
+help: ## list the targets
+	@printf 'lapseguard: make TARGET\n\n'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16 | sed 's/^/  /'
+	@printf '\nFirst: make run (two minutes, no account needed). Before a commit: make test.\n'
+
+# ------------------------------------------------------------------- use it
+
+.PHONY: run build audit
+run: build ## the demonstration: a simulated registry, its domains lapse, watch
+	@bin/lapseguard demo
+
+build: need-go ## the command line tool, bin/lapseguard
+	@CGO_ENABLED=0 go build -trimpath -o bin/lapseguard $(CLI)
+
+audit: ## look once at the domains of a list: make audit EMAILS=FILE
+	@[ -n "$(EMAILS)" ] || { echo 'make audit EMAILS=FILE: FILE has an address or a domain on each line' >&2; exit 2; }
+	@$(MAKE) build
+	@bin/lapseguard audit "$(EMAILS)"
+
+# ----------------------------------------------------------------- check it
+
+STEPS := tools vet lint template-check test-race coverage vulncheck
+.PHONY: test test-go test-race vet lint template-check coverage vulncheck bench bench-diff fmt
+test: ## everything: tools, vet, lint, template, tests with the race detector, coverage, vulnerabilities
+	@all=$$SECONDS; for step in $(STEPS); do \
+	  printf '\n==> %s\n' "$$step"; s=$$SECONDS; $(MAKE) "$$step"; \
+	  printf '    %s: ok, %d s\n' "$$step" $$((SECONDS - s)); done; \
+	printf '\nmake test: all steps passed (%s), %d s\n' "$(STEPS)" $$((SECONDS - all))
+
+test-go: need-go need-cc ## the Go tests that need nothing but Go (no emulators)
+	@LAPSEGUARD_NO_EMULATORS=1 go test -race -shuffle=on $(PKG)
+
+test-race: need-go need-cc $(BIN)/gotestsum ## the Go tests, with emulators and race detector
+	@$(BIN)/gotestsum --format=pkgname --format-hide-empty-pkg -- -race -shuffle=on -timeout=10m $(PKG)
+
+vet: need-go ## go vet
+	@go vet $(PKG)
+
+lint: need-go $(BIN)/golangci-lint ## golangci-lint with the rules of .golangci.yml
+	@$(BIN)/golangci-lint run $(PKG)
+
+template-check: need-python ## template.yaml: sam validate, cfn-lint, and linted once translated
+	@infra/template/check.sh $(TOOLS)
+
+coverage: need-go ## coverage of the packages that decide (shown, not enforced)
+	@mkdir -p $(TOOLS); for p in shared/lifecycle shared/safety; do \
+	  go test -coverprofile=$(TOOLS)/cover.out ./$$p >/dev/null; \
+	  printf '    %-18s %s of statements\n' "$$p" "$$(go tool cover -func=$(TOOLS)/cover.out | awk 'END { print $$NF }')"; done
+
+vulncheck: need-go $(BIN)/govulncheck ## known vulnerabilities: make vulncheck VULNDB=file:///...
+	@infra/tools/vulncheck.sh $(BIN)/govulncheck "$(VULNDB)"
+
+bench: need-go ## benchmarks for benchstat: make bench COUNT=10 BENCH=Decode PKG=./shared/source/rdap > new.txt
+	@go test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) $(PKG)
+
+bench-diff: need-go $(BIN)/benchstat ## compare two of them: make bench-diff OLD=old.txt NEW=new.txt
+	@$(BIN)/benchstat "$(OLD)" "$(NEW)"
+
+fmt: need-go ## gofmt everything
+	@gofmt -l -w functions shared infra
+
+# --------------------------------------------------------------- deploy it
+
+.PHONY: sam-build
+sam-build: need-go need-python ## sam build, twice: static, and the same bytes both times
+	@infra/template/check.sh $(TOOLS) install
+	@infra/template/build-twice.sh $(TOOLS)/sam/bin/sam
+
+# -------------------------------------------------------------------- tools
+
+.PHONY: tools emulators clean need-go need-cc need-python
+tools: need-go need-python $(BIN)/golangci-lint $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/benchstat emulators ## fetch and build what the checks need, once (about 3 minutes)
+	@infra/template/check.sh $(TOOLS) install
+
+emulators: need-python
+	@infra/emulator/install.sh $(TOOLS)
+
+# Pinned in a module of their own, so that the product's go.mod names only what is shipped.
+tool = mkdir -p $(BIN) && go build -modfile=infra/tools/go.mod -trimpath -o $@ $(1) && touch $@
+$(BIN)/golangci-lint: infra/tools/go.mod | need-go
+	@echo 'building golangci-lint (once, about 75 s) ...'
+	@$(call tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+$(BIN)/gotestsum: infra/tools/go.mod | need-go
+	@echo 'building gotestsum (once) ...'
+	@$(call tool,gotest.tools/gotestsum)
+$(BIN)/govulncheck: infra/tools/go.mod | need-go
+	@echo 'building govulncheck (once) ...'
+	@$(call tool,golang.org/x/vuln/cmd/govulncheck)
+$(BIN)/benchstat: infra/tools/go.mod | need-go
+	@echo 'building benchstat (once) ...'
+	@$(call tool,golang.org/x/perf/cmd/benchstat)
+
+clean: ## remove what was built (not .tools)
+	@rm -rf bin .aws-sam packaged.yaml
+
+need-go:
+	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or later, https://go.dev/dl/' >&2; exit 1; }
+
+need-cc: need-go
+	@command -v "$$(go env CC | awk '{ print $$1 }')" >/dev/null || { echo 'a C compiler is missing, which the race detector needs (Debian: apt-get install gcc libc6-dev)' >&2; exit 1; }
+
+need-python:
+	@command -v python3 >/dev/null || { echo 'python3 is missing: install Python 3.11 or later (Debian: apt-get install python3 python3-venv)' >&2; exit 1; }
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { echo 'python3 has no venv module (Debian: apt-get install python3-venv)' >&2; exit 1; }
+
+# ------------------------------------------------------ called by `sam build`
+# SAM does not tell make the architecture. GOARCH from the environment decides; without it, the
+# Architecture that `sam deploy --guided` left in samconfig.toml; else the template's default, arm64.
+LAMBDA_GOARCH = $(or $(GOARCH),$(if $(shell grep -sE '^[^#]*Architecture=..?x86_64' samconfig.toml),amd64,arm64))
+
+# No cgo: the binary must not depend on the build host's libc. No commit, path or build id inside: the
+# same source gives the same bytes.
+lambda = CGO_ENABLED=0 GOOS=linux GOARCH=$(LAMBDA_GOARCH) GOFLAGS= go build -trimpath -buildvcs=false \
+  -tags lambda.norpc -ldflags '-s -w -buildid=' -o "$(ARTIFACTS_DIR)/bootstrap" $(1)
+
+.PHONY: build-FanoutFunction build-CheckerFunction build-ApplierFunction
+build-FanoutFunction:
+	$(call lambda,./functions/fanout)
+build-CheckerFunction:
+	$(call lambda,./functions/checker)
+build-ApplierFunction:
+	$(call lambda,./functions/applier)
