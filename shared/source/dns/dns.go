@@ -1,0 +1,336 @@
+// Package dns asks two questions about a registrable domain and gives what it hears as observations:
+// what the zone directly above says about its delegation (the tripwire), and which hosts take its mail.
+//
+// Only the zone above can say that a name is gone, so Delegation asks that zone's own servers, without
+// recursion, and keeps NXDOMAIN, NODATA, a referral, an authoritative answer, SERVFAIL, REFUSED, silence,
+// truncation and nonsense apart. What cannot be believed is Unknown with its cause, never Absent.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mdns "github.com/miekg/dns"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+)
+
+// Defaults of Config, and the bounds that no configuration crosses.
+const (
+	DefaultTimeout  = 3 * time.Second
+	DefaultTries    = 2
+	DefaultInFlight = 32
+
+	maxTries    = 8
+	maxInFlight = 256
+)
+
+// resolvConf is where Config.Resolver is looked for by default (resolv.conf(5)).
+const resolvConf = "/etc/resolv.conf"
+
+// Config configures a Client. The zero value asks each zone's own servers, found through the system's
+// resolver.
+type Config struct {
+	// Servers (host:port, or host for port 53) answer in place of every zone's own servers and of the
+	// resolver. Empty: the real ones.
+	Servers []string
+	// Resolver (host:port, or host) finds the zones' servers and answers Mail. Empty: the first
+	// nameserver of /etc/resolv.conf. Not used with Servers.
+	Resolver string
+	// Timeout is for one try at one server; 0 is DefaultTimeout. The context's deadline comes first.
+	Timeout time.Duration
+	// Tries is how many servers are tried (UDP, and TCP where the answer was truncated) before the
+	// answer is Unknown; 0 is DefaultTries.
+	Tries int
+	// Now stamps observations and ages the cache of zones; nil is time.Now.
+	Now func() time.Time
+	// Log gets failures at debug level and defects at error level; nil discards them.
+	Log *slog.Logger
+	// InFlight is how many questions one Delegations call has open at once; 0 is DefaultInFlight.
+	InFlight int
+}
+
+// Client asks. It is safe for concurrent use and keeps sockets between calls.
+type Client struct {
+	servers  []string // nil: find each zone's own
+	resolver []string
+	timeout  time.Duration
+	tries    int
+	inFlight int
+	now      func() time.Time
+	log      *slog.Logger
+	zonePort string // the port of the zones' own servers
+
+	zones zoneCache
+	idle  chan *worker
+}
+
+// New checks the configuration; it asks nobody.
+func New(config Config) (*Client, error) {
+	if config.Tries < 0 || config.Tries > maxTries || config.InFlight < 0 || config.InFlight > maxInFlight || config.Timeout < 0 {
+		return nil, fmt.Errorf("dns: tries must be at most %d, questions in flight at most %d, the timeout not negative", maxTries, maxInFlight)
+	}
+	client := &Client{
+		timeout:  orDefault(config.Timeout, DefaultTimeout),
+		tries:    orDefault(config.Tries, DefaultTries),
+		inFlight: orDefault(config.InFlight, DefaultInFlight),
+		now:      config.Now,
+		log:      config.Log,
+		zonePort: "53",
+		zones:    zoneCache{entries: map[string]*zoneEntry{}},
+	}
+	if client.now == nil {
+		client.now = time.Now
+	}
+	if client.log == nil {
+		client.log = slog.New(slog.DiscardHandler)
+	}
+	client.idle = make(chan *worker, client.inFlight)
+	for _, server := range config.Servers {
+		address, err := hostPort(server)
+		if err != nil {
+			return nil, fmt.Errorf("dns: server %q: %w", server, err)
+		}
+		client.servers = append(client.servers, address)
+	}
+	if client.servers != nil {
+		client.resolver = client.servers
+		return client, nil
+	}
+	resolver, err := resolverAddress(config.Resolver, resolvConf)
+	if err != nil {
+		return nil, fmt.Errorf("dns: resolver: %w", err)
+	}
+	client.resolver = []string{resolver}
+	return client, nil
+}
+
+// Close closes the kept sockets. Calls under way finish; the Client can still be used afterwards.
+func (c *Client) Close() {
+	for {
+		select {
+		case w := <-c.idle:
+			w.close()
+		default:
+			return
+		}
+	}
+}
+
+// Question names a registrable domain and the public suffix it stands under, both canonical.
+type Question struct {
+	Name   string // example.co.uk
+	Suffix string // co.uk
+}
+
+// Delegation asks the servers of the zone directly above name what they delegate it to. Observation.Server
+// is that zone ("com"), or the suffix where the zone could not be found or Config.Servers answer.
+func (c *Client) Delegation(ctx context.Context, name, suffix string) lifecycle.Observation {
+	w := c.take()
+	defer c.put(w)
+	return c.delegation(ctx, w, Question{Name: name, Suffix: suffix})
+}
+
+// Delegations asks many questions, InFlight at a time, and returns the answers in the questions' places.
+// What the context's deadline does not leave time for is Unknown with CauseNotAsked; so is the rest of a
+// zone whose servers were silent many times in a row, because a dead zone must not use up the time
+// of the others.
+func (c *Client) Delegations(ctx context.Context, questions []Question) []lifecycle.Observation {
+	observations := make([]lifecycle.Observation, len(questions))
+	silent := silence{limit: 2 * c.inFlight, streak: map[string]int{}}
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(c.inFlight, len(questions)) {
+		group.Go(func() {
+			w := c.take()
+			defer c.put(w)
+			for i := next.Add(1) - 1; i < int64(len(questions)); i = next.Add(1) - 1 {
+				question := questions[i]
+				if ctx.Err() != nil || silent.tooLong(question.Suffix) {
+					observations[i] = c.observe(lifecycle.SourceDelegation, question.Suffix, unknown(lifecycle.CauseNotAsked, ""))
+					continue
+				}
+				observations[i] = c.delegation(ctx, w, question)
+				silent.heard(question.Suffix, observations[i].Cause)
+			}
+		})
+	}
+	group.Wait()
+	return observations
+}
+
+// Mail asks the resolver (or Config.Servers) for the MX set of a name. No such name, no MX and the null
+// MX (RFC 7505) are all an empty set: a resolver has no authority to say that a name is Absent.
+func (c *Client) Mail(ctx context.Context, name string) lifecycle.Observation {
+	w := c.take()
+	defer c.put(w)
+	query := query{name: mdns.Fqdn(name), kind: mdns.TypeMX, recurse: true}
+	v := c.guarded(name, func() verdict {
+		return c.ask(ctx, w, c.resolver, query, func(m *mdns.Msg) verdict { return judgeMail(query.name, m) })
+	})
+	return c.observe(lifecycle.SourceMail, "resolver", v)
+}
+
+func (c *Client) delegation(ctx context.Context, w *worker, question Question) lifecycle.Observation {
+	server := question.Suffix
+	v := c.guarded(question.Name, func() verdict {
+		if question.Suffix == "" || !strings.HasSuffix(question.Name, "."+question.Suffix) {
+			return unknown(lifecycle.CauseInternal, "")
+		}
+		zone := c.zoneAbove(ctx, w, question.Suffix)
+		if zone.cause != lifecycle.CauseNone {
+			return unknown(zone.cause, "")
+		}
+		server = zone.name
+		query := query{name: mdns.Fqdn(question.Name), kind: mdns.TypeNS}
+		judge := func(m *mdns.Msg) verdict { return judgeDelegation(query.name, zone.lowest, m) }
+		return c.ask(ctx, w, zone.servers, query, judge)
+	})
+	return c.observe(lifecycle.SourceDelegation, server, v)
+}
+
+// guarded keeps a domain that breaks the program from breaking the others.
+func (c *Client) guarded(name string, ask func() verdict) (v verdict) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			c.log.Error("dns: question failed", "domain", name, "panic", fmt.Sprint(broken))
+			v = unknown(lifecycle.CauseInternal, "")
+		}
+	}()
+	v = ask()
+	if v.outcome == lifecycle.Unknown {
+		c.log.Debug("dns: no answer to believe", "domain", name, "cause", string(v.cause), "said", v.said)
+	}
+	return v
+}
+
+// ask tries up to c.tries servers until one gives an answer that may be believed, and otherwise returns
+// what the last one tried gave.
+func (c *Client) ask(ctx context.Context, w *worker, servers []string, q query, judge func(*mdns.Msg) verdict) verdict {
+	v := unknown(lifecycle.CauseNoServer, "")
+	for range c.tries {
+		if ctx.Err() != nil {
+			return unknown(lifecycle.CauseNotAsked, "")
+		}
+		server := servers[w.offset%len(servers)]
+		v = c.askOnce(ctx, w, server, q, judge)
+		if v.outcome != lifecycle.Unknown {
+			return v
+		}
+		// The worker's next question starts at another server, not at the one that just failed.
+		w.offset++
+	}
+	if ctx.Err() != nil {
+		return unknown(lifecycle.CauseNotAsked, "")
+	}
+	return v
+}
+
+func (c *Client) askOnce(ctx context.Context, w *worker, server string, q query, judge func(*mdns.Msg) verdict) verdict {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	answer, cause := w.exchange(ctx, server, q)
+	if cause != lifecycle.CauseNone {
+		return unknown(cause, "")
+	}
+	return judge(answer)
+}
+
+func (c *Client) observe(source lifecycle.Source, server string, v verdict) lifecycle.Observation {
+	return lifecycle.Observation{
+		Source:     source,
+		Server:     server,
+		At:         c.now().UTC(),
+		Outcome:    v.outcome,
+		Cause:      v.cause,
+		Said:       v.said,
+		Delegation: v.delegation,
+		Mail:       v.mail,
+	}
+}
+
+func (c *Client) take() *worker {
+	select {
+	case w := <-c.idle:
+		return w
+	default:
+		// Workers start at different servers, so that the load spreads over all of them.
+		return newWorker(int(c.zones.started.Add(1) - 1))
+	}
+}
+
+func (c *Client) put(w *worker) {
+	select {
+	case c.idle <- w:
+	default:
+		w.close()
+	}
+}
+
+// silence counts per suffix how many questions in a row nobody answered.
+type silence struct {
+	limit  int
+	mu     sync.Mutex
+	streak map[string]int
+}
+
+func (s *silence) tooLong(suffix string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streak[suffix] >= s.limit
+}
+
+func (s *silence) heard(suffix string, cause lifecycle.Cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cause == lifecycle.CauseTimeout || cause == lifecycle.CauseUnreachable {
+		s.streak[suffix]++
+	} else if cause != lifecycle.CauseNotAsked {
+		s.streak[suffix] = 0
+	}
+}
+
+func orDefault[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// hostPort completes a server's address with port 53.
+func hostPort(server string) (string, error) {
+	if net.ParseIP(server) != nil || !strings.Contains(server, ":") && server != "" {
+		return net.JoinHostPort(server, "53"), nil
+	}
+	host, port, err := net.SplitHostPort(server)
+	if err != nil {
+		return "", err
+	}
+	if host == "" || port == "" {
+		return "", errors.New("host or port is missing")
+	}
+	return server, nil
+}
+
+// resolverAddress is the configured resolver, or the first nameserver of a resolv.conf.
+func resolverAddress(configured, file string) (string, error) {
+	if configured != "" {
+		return hostPort(configured)
+	}
+	system, err := mdns.ClientConfigFromFile(file)
+	if err != nil {
+		return "", fmt.Errorf("reading the system's configuration: %w", err)
+	}
+	if len(system.Servers) == 0 {
+		return "", fmt.Errorf("%s names none", file)
+	}
+	return net.JoinHostPort(system.Servers[0], system.Port), nil
+}
