@@ -85,10 +85,12 @@ func (r *reader) notJSON(resp *http.Response) bool {
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
+// nameSeen is what the names of an object say, the strongest last.
 type nameSeen int
 
 const (
 	nameAbsent nameSeen = iota
+	nameUnreadable
 	nameRight
 	nameWrong
 )
@@ -116,7 +118,7 @@ func (a *answer) cause() lifecycle.Cause {
 		return lifecycle.CauseErrorInside
 	case a.other, !a.domain && a.name == nameAbsent:
 		return lifecycle.CauseWrongClass
-	case a.name == nameWrong:
+	case a.name == nameWrong, a.name == nameUnreadable:
 		return lifecycle.CauseWrongName
 	}
 	return lifecycle.CauseNone
@@ -212,16 +214,14 @@ func (r *reader) ownName(a *answer, ldh bool) error {
 	if err != nil || len(name) == 0 {
 		return err
 	}
-	switch {
-	case sameName(name, a.asked):
-		a.name = max(a.name, nameRight)
-	case ldh:
-		a.name = nameWrong
-	default:
-		if _, readable := hostName(string(name)); readable || a.name == nameAbsent {
-			a.name = nameWrong
+	seen := nameRight
+	if !sameName(name, a.asked) {
+		seen = nameWrong
+		if _, readable := hostName(string(name)); !readable && !ldh {
+			seen = nameUnreadable
 		}
 	}
+	a.name = max(a.name, seen)
 	return nil
 }
 

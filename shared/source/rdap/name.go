@@ -2,6 +2,7 @@ package rdap
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -9,19 +10,29 @@ import (
 // lookup is IDNA as a resolver applies it (UTS 46, non-transitional).
 var lookup = idna.New(idna.MapForLookup(), idna.VerifyDNSLength(true), idna.StrictDomainName(true))
 
+// maxRaw bounds the names that IDNA looks at, in bytes: 253 characters of four bytes each have less, and its work
+// grows with the square of the length.
+const maxRaw = 1024
+
 // canonicalName brings a name into the form in which names are compared: lower case, A-labels, no trailing dot.
 // A name that IDNA refuses is only lowered: it then equals nothing that was asked for.
 func canonicalName(s string) string {
 	s = strings.TrimSuffix(strings.TrimSpace(s), ".")
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			if a, err := lookup.ToASCII(s); err == nil {
-				return strings.TrimSuffix(a, ".")
-			}
-			break
+	if !ascii(s) && len(s) <= maxRaw && utf8.ValidString(s) {
+		if a, err := lookup.ToASCII(s); err == nil {
+			return strings.TrimSuffix(a, ".")
 		}
 	}
 	return strings.ToLower(s)
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // hostName gives the canonical form of a name that can stand in a URL's path and in the DNS.

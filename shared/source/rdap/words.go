@@ -99,7 +99,7 @@ func compact(dst, b []byte) []byte {
 	return dst
 }
 
-// printable keeps printable ASCII, one space for anything else, at most limit bytes.
+// printable keeps printable ASCII, one space for any run of anything else, at most limit bytes.
 func printable(s string, limit int) string {
 	clean := len(s) <= limit
 	for i := 0; clean && i < len(s); i++ {
@@ -111,7 +111,7 @@ func printable(s string, limit int) string {
 	out := make([]byte, 0, limit)
 	for i := 0; i < len(s) && len(out) < limit; i++ {
 		switch c := s[i]; {
-		case c >= ' ' && c <= '~':
+		case c > ' ' && c <= '~':
 			out = append(out, c)
 		case len(out) > 0 && out[len(out)-1] != ' ':
 			out = append(out, ' ')

@@ -1,0 +1,351 @@
+package rdap
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+)
+
+func TestLookupObserved(t *testing.T) {
+	var asked *http.Request
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Clone(context.Background())
+		respond(200, jsonType, goodBody)(w, r)
+	})
+	c := newClient(t, srv.URL, func(cfg *Config) { cfg.UserAgent = "guard/1 (+https://guard.example/contact)" })
+	got := c.Lookup(t.Context(), "lapsed.example", "example")
+	want := lifecycle.Observation{
+		Source: lifecycle.SourceRDAP, Server: srv.URL + "/rdap/", At: noon, Outcome: lifecycle.Observed,
+		Said: "status: client hold, pending delete; registration 2019-03-01; expiration 2026-03-01",
+		Registration: &lifecycle.Registration{
+			Authoritative: true,
+			Statuses:      []string{"client hold", "pending delete"},
+			Registered:    time.Date(2019, 3, 1, 10, 0, 0, 0, time.UTC),
+			Expires:       time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
+		},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if asked.Method != "GET" || asked.URL.Path != "/rdap/domain/lapsed.example" ||
+		asked.Header.Get("Accept") != jsonType || asked.UserAgent() != "guard/1 (+https://guard.example/contact)" {
+		t.Errorf("asked %s %s %v", asked.Method, asked.URL, asked.Header)
+	}
+}
+
+func TestLookup200(t *testing.T) {
+	for _, tc := range []struct {
+		name, kind, body string
+		want             lifecycle.Cause
+	}{
+		{"error inside", jsonType, `{"errorCode":404,"title":"Not Found"}`, lifecycle.CauseErrorInside},
+		{"error beside a domain", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","errorCode":"500"}`, lifecycle.CauseErrorInside},
+		{"odd error code", jsonType, `{"objectClassName":"domain","errorCode":{}}`, lifecycle.CauseErrorInside},
+		{"search results", jsonType, `{"domainSearchResults":[` + goodBody + `]}`, lifecycle.CauseWrongClass},
+		{"name server", jsonType, `{"objectClassName":"nameserver","ldhName":"lapsed.example"}`, lifecycle.CauseWrongClass},
+		{"second class", jsonType, `{"objectClassName":"domain","objectClassName":"entity","ldhName":"lapsed.example"}`, lifecycle.CauseWrongClass},
+		{"no class, no name", jsonType, `{"status":["active"]}`, lifecycle.CauseWrongClass},
+		{"empty object", jsonType, `{}`, lifecycle.CauseWrongClass},
+		{"other name", jsonType, `{"objectClassName":"domain","ldhName":"other.example"}`, lifecycle.CauseWrongName},
+		{"parent", jsonType, `{"objectClassName":"domain","ldhName":"example"}`, lifecycle.CauseWrongName},
+		{"second name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","ldhName":"other.example"}`, lifecycle.CauseWrongName},
+		{"other unicode name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","unicodeName":"other.example"}`, lifecycle.CauseWrongName},
+		{"odd unicode name alone", jsonType, `{"objectClassName":"domain","unicodeName":"a b"}`, lifecycle.CauseWrongName},
+		{"html", "text/html", "<!doctype html><title>Down</title>", lifecycle.CauseNotRDAP},
+		{"html said to be json", jsonType, "\r\n <html>", lifecycle.CauseNotRDAP},
+		{"empty", jsonType, "", lifecycle.CauseNotRDAP},
+		{"blank", jsonType, " \r\n", lifecycle.CauseNotRDAP},
+		{"text", "text/plain", "No match for domain", lifecycle.CauseNotRDAP},
+		{"array", jsonType, `[` + goodBody + `]`, lifecycle.CauseMalformed},
+		{"null", jsonType, `null`, lifecycle.CauseMalformed},
+		{"cut off", jsonType, goodBody[:len(goodBody)-3], lifecycle.CauseMalformed},
+		{"trailing junk", jsonType, goodBody + "}", lifecycle.CauseMalformed},
+		{"second object", jsonType, goodBody + goodBody, lifecycle.CauseMalformed},
+		{"bad literal in a skipped member", jsonType, `{"notices":[nul],` + goodBody[1:], lifecycle.CauseMalformed},
+		{"bad number in a skipped member", jsonType, `{"x":01,` + goodBody[1:], lifecycle.CauseMalformed},
+		{"control character", jsonType, "{\"x\":\"\x01\"," + goodBody[1:], lifecycle.CauseMalformed},
+		{"bad vCard of a registrar", jsonType, `{"entities":[{"roles":["registrar"],"vcardArray":["vcard",[[}]]}],` + goodBody[1:], lifecycle.CauseMalformed},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newClient(t, serve(t, respond(200, tc.kind, tc.body)).URL)
+			wantCause(t, c.Lookup(t.Context(), "lapsed.example", "example"), tc.want)
+		})
+	}
+}
+
+func TestLookup404(t *testing.T) {
+	const rdapError = `{"rdapConformance":["rdap_level_0"],"errorCode":404,"title":"Object not found"}`
+	for _, tc := range []struct {
+		name, kind, body string
+		want             lifecycle.Cause // none: absent
+	}{
+		{"empty", jsonType, "", lifecycle.CauseNone},
+		{"blank", "text/plain", "\r\n", lifecycle.CauseNone},
+		{"rdap error", jsonType, rdapError, lifecycle.CauseNone},
+		{"rdap error sent as text", "text/plain", rdapError, lifecycle.CauseNone},
+		{"code as a string", jsonType, `{"errorCode":"404"}`, lifecycle.CauseNone},
+		{"conformance alone", jsonType, `{"rdapConformance":["rdap_level_0"],"notices":[]}`, lifecycle.CauseNone},
+		{"html", "text/html", "<html>404</html>", lifecycle.CauseNotRDAP},
+		{"html said to be json", jsonType, "<html>404</html>", lifecycle.CauseNotRDAP},
+		{"text", "text/plain", "404 page not found", lifecycle.CauseNotRDAP},
+		{"gateway's json", "application/json", `{"message":"no Route matched with those values"}`, lifecycle.CauseNotRDAP},
+		{"another code", jsonType, `{"errorCode":429,"title":"slow down"}`, lifecycle.CauseErrorInside},
+		{"a domain", jsonType, goodBody, lifecycle.CauseMalformed},
+		{"cut off", jsonType, rdapError[:20], lifecycle.CauseMalformed},
+		{"trailing junk", jsonType, rdapError + "x", lifecycle.CauseMalformed},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newClient(t, serve(t, respond(404, tc.kind, tc.body)).URL)
+			o := c.Lookup(t.Context(), "lapsed.example", "example")
+			if tc.want != lifecycle.CauseNone {
+				wantCause(t, o, tc.want)
+				return
+			}
+			if o.Outcome != lifecycle.Absent || o.Cause != lifecycle.CauseNone || !strings.HasPrefix(o.Said, "HTTP 404") {
+				t.Errorf("got %+v, want absent", o)
+			}
+		})
+	}
+}
+
+func TestLookupRefusals(t *testing.T) {
+	in90 := noon.Add(90 * time.Second).Format(http.TimeFormat)
+	for _, tc := range []struct {
+		status int
+		retry  string
+		want   lifecycle.Cause
+		after  time.Duration
+	}{
+		{429, "", lifecycle.CauseRateLimited, 0},
+		{429, "120", lifecycle.CauseRateLimited, 2 * time.Minute},
+		{429, in90, lifecycle.CauseRateLimited, 90 * time.Second},
+		{429, "soon", lifecycle.CauseRateLimited, 0},
+		{429, "-5", lifecycle.CauseRateLimited, 0},
+		{429, noon.Add(-time.Hour).Format(http.TimeFormat), lifecycle.CauseRateLimited, 0},
+		{429, "99999999999999999999999", lifecycle.CauseRateLimited, MaxRetryAfter},
+		{429, "18446744073709551615", lifecycle.CauseRateLimited, MaxRetryAfter},
+		{429, "Fri, 31 Dec 9999 23:59:59 GMT", lifecycle.CauseRateLimited, MaxRetryAfter},
+		{401, "", lifecycle.CauseForbidden, 0},
+		{403, "60", lifecycle.CauseForbidden, time.Minute},
+		{451, "", lifecycle.CauseForbidden, 0},
+		{500, "", lifecycle.CauseServerError, 0},
+		{503, "30", lifecycle.CauseServerError, 30 * time.Second},
+		{400, "", lifecycle.CauseBadRequest, 0},
+		{410, "", lifecycle.CauseBadRequest, 0},
+		{422, "", lifecycle.CauseBadRequest, 0},
+		{304, "", lifecycle.CauseRedirect, 0},
+		{302, "", lifecycle.CauseRedirect, 0}, // without a Location
+		{202, "", lifecycle.CauseNotRDAP, 0},
+	} {
+		t.Run(http.StatusText(tc.status)+" "+tc.retry, func(t *testing.T) {
+			srv := serve(t, respond(tc.status, jsonType, `{"errorCode":1,"title":"go away\u0000\n"}`, "Retry-After", tc.retry))
+			o := newClient(t, srv.URL).Lookup(t.Context(), "lapsed.example", "example")
+			wantCause(t, o, tc.want)
+			if o.RetryAfter != tc.after {
+				t.Errorf("RetryAfter %v, want %v", o.RetryAfter, tc.after)
+			}
+			if tc.status != 304 && !strings.HasSuffix(o.Said, "errorCode 1: go away") {
+				t.Errorf("said %q", o.Said)
+			}
+		})
+	}
+}
+
+func TestSupplementalProvesNoAbsence(t *testing.T) {
+	srv := httptest.NewTLSServer(respond(404, jsonType, `{"errorCode":404}`))
+	t.Cleanup(srv.Close)
+	c, err := New(Config{Transport: internet(t, srv), Now: at(noon)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCause(t, c.Lookup(t.Context(), "lapsed.io", "io"), lifecycle.CauseNotAuthority)
+	if o := c.Lookup(t.Context(), "lapsed.com", "com"); o.Outcome != lifecycle.Absent {
+		t.Errorf("com: got %+v, want absent", o)
+	}
+	wantCause(t, c.Lookup(t.Context(), "lapsed.cn", "cn"), lifecycle.CauseNoServer)
+}
+
+func TestSupplementalIsBelievedInWhatItSays(t *testing.T) {
+	srv := httptest.NewTLSServer(respond(200, jsonType, `{"objectClassName":"domain","status":["active"]}`))
+	t.Cleanup(srv.Close)
+	c, err := New(Config{Transport: internet(t, srv), Now: at(noon)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := c.Lookup(t.Context(), "lapsed.io", "io")
+	if o.Outcome != lifecycle.Observed || o.Registration.Authoritative {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestLookupBadQuestion(t *testing.T) {
+	srv := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("asked") })
+	c := newClient(t, srv.URL)
+	for _, q := range [][2]string{
+		{"", "example"}, {"lapsed.org", "example"}, {"example", "example"}, {"a/../b.example", "example"},
+		{"a b.example", "example"}, {"a..example", "example"}, {".example", "example"}, {"lapsed.example", ""},
+		{strings.Repeat("a", 64) + ".example", "example"}, {"a?x=.example", "example"},
+	} {
+		wantCause(t, c.Lookup(t.Context(), q[0], q[1]), lifecycle.CauseInternal)
+	}
+	wantCause(t, c.Lookup(t.Context(), "lapsed.invalid", "invalid"), lifecycle.CauseNoServer)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantCause(t, c.Lookup(gone, "lapsed.example", "example"), lifecycle.CauseNotAsked)
+}
+
+func TestLookupTransportFailures(t *testing.T) {
+	hang := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	drip := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", jsonType)
+		_, _ = io.WriteString(w, `{"objectClassName":`)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	reset := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	})
+	short := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = io.WriteString(w, goodBody)
+	})
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, tc := range []struct {
+		name, url string
+		want      lifecycle.Cause
+	}{
+		{"silence", hang.URL, lifecycle.CauseTimeout},
+		{"silence in the body", drip.URL, lifecycle.CauseTimeout},
+		{"refused", gone.URL, lifecycle.CauseUnreachable},
+		{"reset", reset.URL, lifecycle.CauseUnreachable},
+		{"cut off", short.URL, lifecycle.CauseUnreachable},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newClient(t, tc.url, func(cfg *Config) {
+				if tc.want == lifecycle.CauseTimeout {
+					cfg.Timeout = 50 * time.Millisecond
+				}
+			})
+			wantCause(t, c.Lookup(t.Context(), "lapsed.example", "example"), tc.want)
+		})
+	}
+}
+
+func TestCallerGivesUp(t *testing.T) {
+	asked := make(chan struct{})
+	srv := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		cancel()
+	}()
+	wantCause(t, newClient(t, srv.URL).Lookup(ctx, "lapsed.example", "example"), lifecycle.CauseNotAsked)
+}
+
+func TestHostileBodies(t *testing.T) {
+	huge := `{"x":"` + strings.Repeat("a", 30<<20) + `"}`
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = io.WriteString(z, huge)
+	_ = z.Close()
+	many := `{"objectClassName":"domain","status":[` + strings.Repeat(`"a",`, 3) + `"s0"`
+	for i := range 200 {
+		many += fmt.Sprintf(`,"s%d"`, i)
+	}
+	nested := func(n int) string {
+		return `{"objectClassName":"domain","ldhName":"lapsed.example","x":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}`
+	}
+	entities := strings.Repeat(`{"entities":[`, 5000) + strings.Repeat(`]}`, 5000)
+	for _, tc := range []struct {
+		name string
+		h    http.HandlerFunc
+		want lifecycle.Cause
+	}{
+		{"30 MB with a length", respond(200, jsonType, huge, "Content-Length", "31457288"), lifecycle.CauseTooLarge},
+		{"30 MB in chunks", respond(200, jsonType, huge), lifecycle.CauseTooLarge},
+		{"30 MB in 30 kB", respond(200, jsonType, zipped.String(), "Content-Encoding", "gzip"), lifecycle.CauseTooLarge},
+		{"30 MB of 404", respond(404, jsonType, huge), lifecycle.CauseTooLarge},
+		{"30 MB of 503", respond(503, jsonType, huge), lifecycle.CauseServerError},
+		{"not gzip", respond(200, jsonType, goodBody, "Content-Encoding", "gzip"), lifecycle.CauseMalformed},
+		{"100,000 deep", respond(200, jsonType, nested(100_000)), lifecycle.CauseMalformed},
+		{"100,000 deep and open", respond(200, jsonType, nested(100_000)[:90_000]), lifecycle.CauseMalformed},
+		{"200 statuses", respond(200, jsonType, many+`]}`), lifecycle.CauseMalformed},
+		{"a name of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","ldhName":"`+letters(300_000)+`"}`), lifecycle.CauseWrongName},
+		{"name servers of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","nameservers":["`+letters(300_000)+`"]}`), lifecycle.CauseNone},
+		{"1,000 deep", respond(200, jsonType, nested(1000)), lifecycle.CauseNone},
+		{"4,900 entities deep", respond(200, jsonType, `{"objectClassName":"domain","entities":[`+entities[:4900*13]+entities[len(entities)-4900*2:]+`]}`), lifecycle.CauseNone},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := newClient(t, serve(t, tc.h).URL).Lookup(t.Context(), "lapsed.example", "example")
+			if tc.want != lifecycle.CauseNone {
+				wantCause(t, o, tc.want)
+			} else if o.Outcome != lifecycle.Observed {
+				t.Errorf("got %q %q", o.Cause, o.Said)
+			}
+		})
+	}
+}
+
+// letters gives n different letters, the worst case of Punycode.
+func letters(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteRune(rune(0x3400 + i%20000))
+	}
+	return b.String()
+}
+
+func TestBodyAtTheLimit(t *testing.T) {
+	srv := serve(t, respond(200, jsonType, goodBody))
+	for limit, want := range map[int]lifecycle.Outcome{len(goodBody): lifecycle.Observed, len(goodBody) - 1: lifecycle.Unknown} {
+		c := newClient(t, srv.URL, func(cfg *Config) { cfg.MaxBody = int64(limit) })
+		if o := c.Lookup(t.Context(), "lapsed.example", "example"); o.Outcome != want {
+			t.Errorf("limit %d: got %s %q", limit, o.Outcome, o.Cause)
+		}
+	}
+}
+
+// TestConcurrentLookups lets pooled buffers meet: each answer must be about its own name.
+func TestConcurrentLookups(t *testing.T) {
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(r.URL.Path, "/rdap/domain/")
+		respond(200, jsonType, `{"objectClassName":"domain","ldhName":"`+name+`","nameservers":[{"ldhName":"ns.`+name+`"}]}`)(w, r)
+	})
+	c := newClient(t, srv.URL)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			name := strings.Repeat("a", i+1) + ".example"
+			for range 50 {
+				o := c.Lookup(t.Context(), name, "example")
+				if o.Outcome != lifecycle.Observed || o.Registration.NameServers[0] != "ns."+name {
+					t.Errorf("%s: got %+v", name, o)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
