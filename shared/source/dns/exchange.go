@@ -212,7 +212,10 @@ func (w *worker) pack(q query) ([]byte, uint16, error) {
 	return packet, message.Id, err
 }
 
-var errCounts = errors.New("dns: the message has fewer records than its header says")
+var (
+	errCounts = errors.New("dns: the message has fewer records than its header says")
+	errEmpty  = errors.New("dns: a record without data")
+)
 
 // decode reads a packet. ours tells whether it answers the question that was asked (ID, question, and the
 // bits of a reply); with ours, err tells that it cannot be read.
@@ -240,6 +243,14 @@ func decode(packet []byte, id uint16, q query) (answer *mdns.Msg, ours bool, err
 		len(answer.Ns) != int(binary.BigEndian.Uint16(packet[8:])) ||
 		len(answer.Extra) != int(binary.BigEndian.Uint16(packet[10:])) {
 		return nil, true, errCounts
+	}
+	// It also takes an NS record without data, as dynamic updates have them, and leaves the name empty.
+	for _, section := range [][]mdns.RR{answer.Answer, answer.Ns} {
+		for _, record := range section {
+			if record.Header().Rdlength == 0 {
+				return nil, true, errEmpty
+			}
+		}
 	}
 	return answer, true, nil
 }
