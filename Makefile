@@ -125,7 +125,7 @@ need-python:
 # ------------------------------------------------------ called by `sam build`
 # SAM does not tell make the architecture. GOARCH from the environment decides; without it, the
 # Architecture that `sam deploy --guided` left in samconfig.toml; else the template's default, arm64.
-LAMBDA_GOARCH = $(or $(GOARCH),$(if $(shell grep -sE '^[^#]*Architecture=..?x86_64' samconfig.toml),amd64,arm64))
+LAMBDA_GOARCH = $(or $(GOARCH),$(if $(shell grep -sE '^ *parameter_overrides.*Architecture=[\\"]*x86_64' samconfig.toml),amd64,arm64))
 
 # No cgo: the binary must not depend on the build host's libc. No commit, path or build id inside: the
 # same source gives the same bytes.

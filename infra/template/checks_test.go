@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 // checks says what must hold of the template beyond what CloudFormation itself demands. Each returns
@@ -377,7 +378,10 @@ func checkAlarms(t *Template) []string {
 	want := []string{
 		"AWS/SQS/ApproximateNumberOfMessagesVisible DeadLettersQueue",
 		"AWS/SQS/ApproximateNumberOfMessagesVisible FailuresQueue",
-		"Lapseguard/RunCompleted", "Lapseguard/BreakerTripped", "Lapseguard/RecoveryOpen",
+	}
+	// The functions write these without dimensions, so an alarm with dimensions would never see them.
+	for _, own := range []string{telemetry.RunCompleted, telemetry.BreakerTripped, telemetry.RecoveryOpen, telemetry.RegistryFailing} {
+		want = append(want, telemetry.Namespace+"/"+own)
 	}
 	for _, f := range folders {
 		want = append(want, "AWS/Lambda/Errors "+FunctionID(f))
@@ -442,7 +446,7 @@ func checkParameter(p *problems, name string, v any) {
 // variables that every function gets, and those of its own.
 var variables = map[string]string{
 	"":       "TABLE_DOMAINS TABLE_RECORDS QUEUE_URL",
-	"fanout": "REGISTRY_URL REGISTRY_TOKEN_PARAMETER SEGMENTS",
+	"fanout": "REGISTRY_URL REGISTRY_TOKEN_PARAMETER SEGMENTS BASELINE_DAYS",
 	"checker": "GRACE_ACTION BASELINE_DAYS CONTACT RDAP_BOOTSTRAP RDAP_RATE DNS_SERVERS DNS_RESOLVER " +
 		"STATUS_URL STATUS_API STATUS_TOKEN_PARAMETER",
 	"applier": "INDEX_ATTENTION REGISTRY_URL REGISTRY_TOKEN_PARAMETER MODE MODE_PARAMETER GRACE_ACTION " +
