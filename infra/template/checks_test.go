@@ -92,51 +92,6 @@ func checkBuild(t *Template) []string {
 	return p
 }
 
-// statement is one statement of a role's policies.
-type statement struct {
-	role, sid string
-	actions   []string
-	resources []string // as text: Arn calls as their argument
-}
-
-// statements are all statements of a role; conditional ones count as present.
-func statements(t *Template, role string) []statement {
-	var list []statement
-	policies, _ := t.Property(role, "Policies").([]any)
-	for _, policy := range policies {
-		raw, _ := walk(policy, "PolicyDocument", "Statement").([]any)
-		for _, s := range raw {
-			if c, ok := s.(Call); ok {
-				if args, ok := c.Arg.([]any); ok && c.Fn == "If" && len(args) == 3 {
-					s = args[1]
-				}
-			}
-			list = append(list, statement{
-				role: role, sid: text(walk(s, "Sid")),
-				actions: texts(walk(s, "Action")), resources: texts(walk(s, "Resource")),
-			})
-		}
-	}
-	return list
-}
-
-// texts flattens a string, a Call or a list of them.
-func texts(v any) []string {
-	switch v := v.(type) {
-	case string:
-		return []string{v}
-	case Call:
-		return []string{v.Fn + " " + fmt.Sprint(v.Arg)}
-	case []any:
-		var list []string
-		for _, e := range v {
-			list = append(list, texts(e)...)
-		}
-		return list
-	}
-	return nil
-}
-
 func checkRoles(t *Template) []string {
 	var p problems
 	users := map[string]string{}
@@ -152,12 +107,12 @@ func checkRoles(t *Template) []string {
 	for _, role := range t.Resources("AWS::IAM::Role") {
 		p.want(users[role] != "", "%s: no function has this role", role)
 		p.want(t.Property(role, "ManagedPolicyArns") == nil, "%s: managed policies allow whole services", role)
-		p.want(len(statements(t, role)) > 0, "%s: no statements", role)
-		for _, s := range statements(t, role) {
-			p.want(s.sid != "", "%s: a statement without Sid", role)
-			p.want(len(s.actions) > 0 && len(s.resources) > 0, "%s/%s: no action or no resource", role, s.sid)
-			for _, a := range append(s.actions, s.resources...) {
-				p.want(!strings.Contains(a, "*"), "%s/%s: wildcard in %q", role, s.sid, a)
+		p.want(len(t.Statements(role)) > 0, "%s: no statements", role)
+		for _, s := range t.Statements(role) {
+			p.want(s.Sid != "", "%s: a statement without Sid", role)
+			p.want(len(s.Actions) > 0 && len(s.Resources) > 0, "%s/%s: no action or no resource", role, s.Sid)
+			for _, a := range append(s.Actions, s.Resources...) {
+				p.want(!strings.Contains(a, "*"), "%s/%s: wildcard in %q", role, s.Sid, a)
 			}
 		}
 	}
@@ -171,9 +126,9 @@ func checkPermissions(t *Template) []string {
 	for _, f := range folders {
 		env := t.Env(f)
 		may := map[string][]string{} // resource -> actions
-		for _, s := range statements(t, target(t.Property(FunctionID(f), "Role"))) {
-			for _, r := range s.resources {
-				may[r] = append(may[r], s.actions...)
+		for _, s := range t.Statements(target(t.Property(FunctionID(f), "Role"))) {
+			for _, r := range s.Resources {
+				may[r] = append(may[r], s.Actions...)
 			}
 		}
 		has := func(resource, action string) bool { return slices.Contains(may[resource], action) }
@@ -207,8 +162,8 @@ func checkLogs(t *Template) []string {
 		p.want(t.Property(id, "FunctionName") == name, "%s: FunctionName %v", id, t.Property(id, "FunctionName"))
 		p.want(t.Property(group, "LogGroupName") == Call{"Sub", "/aws/lambda/${AWS::StackName}-" + f}, "%s: LogGroupName", group)
 		writes := false
-		for _, s := range statements(t, target(t.Property(id, "Role"))) {
-			writes = writes || slices.Contains(s.actions, "logs:PutLogEvents") && slices.Equal(s.resources, []string{"GetAtt " + group + ".Arn"})
+		for _, s := range t.Statements(target(t.Property(id, "Role"))) {
+			writes = writes || slices.Contains(s.Actions, "logs:PutLogEvents") && slices.Equal(s.Resources, []string{"GetAtt " + group + ".Arn"})
 		}
 		p.want(writes, "%s: its role may not write its log", id)
 	}
@@ -225,8 +180,8 @@ func checkFailures(t *Template) []string {
 		p.want(s.DeadLetter == to && to != "", "%s/%s: an undelivered event goes to %q, want %q", s.Function, s.Event, s.DeadLetter, to)
 		p.want(!t.Queue(to).FIFO, "%s: Lambda cannot send a failure to a FIFO queue", s.Function)
 		sends := false
-		for _, st := range statements(t, target(t.Property(s.Function, "Role"))) {
-			sends = sends || slices.Contains(st.actions, "sqs:SendMessage") && slices.Equal(st.resources, []string{"GetAtt " + to + ".Arn"})
+		for _, st := range t.Statements(target(t.Property(s.Function, "Role"))) {
+			sends = sends || slices.Contains(st.Actions, "sqs:SendMessage") && slices.Equal(st.Resources, []string{"GetAtt " + to + ".Arn"})
 		}
 		p.want(sends, "%s: its role may not send to %s", s.Function, to)
 	}
@@ -445,12 +400,12 @@ func checkParameter(p *problems, name string, v any) {
 
 // variables that every function gets, and those of its own.
 var variables = map[string]string{
-	"":       "TABLE_DOMAINS TABLE_RECORDS QUEUE_URL",
+	"":       "TABLE_DOMAINS TABLE_RECORDS QUEUE_URL CONTACT",
 	"fanout": "REGISTRY_URL REGISTRY_TOKEN_PARAMETER SEGMENTS BASELINE_DAYS",
-	"checker": "GRACE_ACTION BASELINE_DAYS CONTACT RDAP_BOOTSTRAP RDAP_RATE DNS_SERVERS DNS_RESOLVER " +
+	"checker": "GRACE_ACTION BASELINE_DAYS RDAP_BOOTSTRAP RDAP_RATE DNS_SERVERS DNS_RESOLVER " +
 		"STATUS_URL STATUS_API STATUS_TOKEN_PARAMETER",
 	"applier": "INDEX_ATTENTION REGISTRY_URL REGISTRY_TOKEN_PARAMETER MODE MODE_PARAMETER GRACE_ACTION " +
-		"BREAKER_COUNT BREAKER_SHARE PROTECTED CONTACT",
+		"BREAKER_COUNT BREAKER_SHARE PROTECTED",
 }
 
 func checkVariables(t *Template) []string {

@@ -279,6 +279,66 @@ func (t *Template) Schedules() []Schedule {
 	return list
 }
 
+// Statement is one statement of a role's policies.
+type Statement struct {
+	Sid     string
+	Actions []string
+	// Resources as text: "GetAtt DomainsTable.Arn", "Sub ${DomainsTable.Arn}/index/attention".
+	Resources []string
+}
+
+// Statements are all statements of a role; conditional ones count as there.
+func (t *Template) Statements(role string) []Statement {
+	var list []Statement
+	policies, _ := t.Property(role, "Policies").([]any)
+	for _, policy := range policies {
+		raw, _ := walk(policy, "PolicyDocument", "Statement").([]any)
+		for _, s := range raw {
+			if c, ok := s.(Call); ok {
+				if args, ok := c.Arg.([]any); ok && c.Fn == "If" && len(args) == 3 {
+					s = args[1]
+				}
+			}
+			list = append(list, Statement{Sid: text(walk(s, "Sid")), Actions: texts(walk(s, "Action")), Resources: texts(walk(s, "Resource"))})
+		}
+	}
+	return list
+}
+
+// Allowed tells whether the function in functions/<folder> may do an action ("dynamodb:PutItem") on the
+// resource with that logical name ("DomainsTable"), or on an index of it ("DomainsTable/index/attention").
+// No emulator enforces policies, so whoever records what a function really calls can ask here.
+func (t *Template) Allowed(folder, action, resource string) bool {
+	base, rest, _ := strings.Cut(resource, "/")
+	want := "GetAtt " + base + ".Arn"
+	if rest != "" {
+		want = "Sub ${" + base + ".Arn}/" + rest
+	}
+	for _, s := range t.Statements(target(t.Property(FunctionID(folder), "Role"))) {
+		if slices.Contains(s.Actions, action) && slices.Contains(s.Resources, want) {
+			return true
+		}
+	}
+	return false
+}
+
+// texts flattens a string, a Call or a list of them.
+func texts(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case Call:
+		return []string{v.Fn + " " + fmt.Sprint(v.Arg)}
+	case []any:
+		var list []string
+		for _, e := range v {
+			list = append(list, texts(e)...)
+		}
+		return list
+	}
+	return nil
+}
+
 // target is the logical name that a !Ref or !GetAtt points to.
 func target(v any) string {
 	c, _ := v.(Call)

@@ -68,6 +68,25 @@ func TestAccessors(t *testing.T) {
 	}
 }
 
+func TestAllowed(t *testing.T) {
+	tpl := open(t)
+	for _, c := range []struct {
+		folder, action, resource string
+		want                     bool
+	}{
+		{"fanout", "dynamodb:Scan", "DomainsTable", true},
+		{"checker", "dynamodb:Scan", "DomainsTable", false},
+		{"fanout", "dynamodb:Scan", "RecordsTable", false},
+		{"applier", "dynamodb:Query", "DomainsTable/index/attention", true},
+		{"applier", "dynamodb:Query", "DomainsTable", false},
+		{"other", "dynamodb:GetItem", "DomainsTable", false},
+	} {
+		if got := tpl.Allowed(c.folder, c.action, c.resource); got != c.want {
+			t.Errorf("%s may %s on %s: %v, want %v", c.folder, c.action, c.resource, got, c.want)
+		}
+	}
+}
+
 func TestParseKeepsCalls(t *testing.T) {
 	tpl := parse(t, `a: !If [C, !Ref X, { b: !Sub "${Y}-z" }]`)
 	want := Call{"If", []any{"C", Call{"Ref", "X"}, map[string]any{"b": Call{"Sub", "${Y}-z"}}}}
