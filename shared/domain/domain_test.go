@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 		{"foo.global.ssl.fastly.net", "fastly.net", "net", ReasonNone},
 		{"1and1.com", "1and1.com", "com", ReasonNone},
 		{"ab--cd.com", "ab--cd.com", "com", ReasonNone},
+		{"AB--CD.com", "ab--cd.com", "com", ReasonNone},
 		{"r3---sn-x.example.com", "example.com", "com", ReasonNone},
 		{long63 + ".com", long63 + ".com", "com", ReasonNone},
 		{name253, strings.Repeat("b", 57) + ".com", "com", ReasonNone},
