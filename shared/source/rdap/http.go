@@ -216,7 +216,7 @@ func causeOfStatus(status int) lifecycle.Cause {
 func retryAfter(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
 	if n, err := strconv.ParseUint(header, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return min(time.Duration(min(n, uint64(MaxRetryAfter/time.Second)))*time.Second, MaxRetryAfter)
+		return time.Duration(min(n, uint64(MaxRetryAfter/time.Second))) * time.Second
 	}
 	at, err := http.ParseTime(header)
 	if err != nil || !at.After(now) {
