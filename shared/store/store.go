@@ -35,7 +35,7 @@ type Item struct {
 	// zero keeps it out (the index is sparse). Records ignore it.
 	Due time.Time
 	// Expires lets the store forget the item some time after; reads never return an expired item.
-	// Zero: never.
+	// Second granularity, rounded down. Zero: never.
 	Expires time.Time
 }
 
@@ -43,7 +43,8 @@ type Item struct {
 type Write struct {
 	Item
 	Delete bool
-	// Any drops the condition: last writer wins. For Records only.
+	// Any drops the condition: last writer wins. For Records only, and for keys that are always written
+	// so: it stores Version+1 of this Write, not of what was there.
 	Any bool
 }
 
@@ -73,7 +74,7 @@ type Store interface {
 	// ascending by SK (descending with newest), at most limit. Strongly consistent. more tells whether items remain.
 	Query(ctx context.Context, q Query) (items []Item, more bool, err error)
 	// Scan returns a page of the Domains table's segment (0 <= segment < segments); next is empty at the
-	// end. Eventually consistent; every item that exists throughout the scan is returned at least once.
+	// end; a page may be short, or empty, before the end. Eventually consistent; every item that exists throughout the scan is returned at least once.
 	Scan(ctx context.Context, segment, segments int, cursor string, limit int) (items []Item, next string, err error)
 	// Due returns names of Domains items of a shard (0 <= shard < Shards) whose Due is at or before until,
 	// earliest first. It is an index, only a hint: it may lag; read the item before acting.
