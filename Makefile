@@ -63,7 +63,7 @@ template-check: need-python ## template.yaml: sam validate, cfn-lint, and linted
 
 coverage: need-go ## coverage of the packages that decide (shown, not enforced)
 	@mkdir -p $(TOOLS); for p in shared/lifecycle shared/safety; do \
-	  go test -coverprofile=$(TOOLS)/cover.out ./$$p >/dev/null; \
+	  out=$$(go test -coverprofile=$(TOOLS)/cover.out ./$$p 2>&1) || { echo "$$out"; exit 1; }; \
 	  printf '    %-18s %s of statements\n' "$$p" "$$(go tool cover -func=$(TOOLS)/cover.out | awk 'END { print $$NF }')"; done
 
 vulncheck: need-go $(BIN)/govulncheck ## known vulnerabilities: make vulncheck VULNDB=file:///...
@@ -88,7 +88,7 @@ sam-build: need-go need-python ## sam build, twice: static, and the same bytes b
 # -------------------------------------------------------------------- tools
 
 .PHONY: tools emulators clean need-go need-cc need-python
-tools: need-go need-python $(BIN)/golangci-lint $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/benchstat emulators ## fetch and build what the checks need, once (about 3 minutes)
+tools: need-go need-python $(BIN)/golangci-lint $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/benchstat emulators ## fetch and build what the checks need, once (two to three minutes)
 	@infra/template/check.sh $(TOOLS) install
 
 emulators: need-python
