@@ -164,6 +164,11 @@ func TestRefresh(t *testing.T) {
 	if _, authoritative, ok := c.Server("io"); authoritative || !ok {
 		t.Error("the refresh lost the supplemental list")
 	}
+	const listed = `"services":[[["io"],["https://rdap.nic.io/"]],`
+	step("IANA comes to list io", time.Hour, reply(200, strings.Replace(string(ianaFile), `"services": [`, listed, 1)), old, 6)
+	if io, authoritative, _ := c.Server("io"); io != "https://rdap.nic.io/" || !authoritative {
+		t.Errorf("the supplemental list overrules IANA: %q %v", io, authoritative)
+	}
 }
 
 func TestRefreshIsSingleFlightAndBounded(t *testing.T) {
@@ -236,56 +241,61 @@ func TestBootstrapByURL(t *testing.T) {
 	}
 }
 
+func to(location string) http.HandlerFunc {
+	return respond(302, "text/html", "<html>", "Location", location)
+}
+
+// redirections are what the hosts of the bootstrap file answer, and what comes of it.
+var redirections = []struct {
+	name  string
+	hosts map[string]http.HandlerFunc // by host and path
+	want  lifecycle.Cause             // none: observed
+}{
+	{"within the server", map[string]http.HandlerFunc{
+		"rdap.example/domain/lapsed.example":    to("/v1/domain/lapsed.example"),
+		"rdap.example/v1/domain/lapsed.example": respond(200, jsonType, goodBody),
+	}, lifecycle.CauseNone},
+	{"to a listed host", map[string]http.HandlerFunc{
+		"rdap.example/domain/lapsed.example":  to("https://OTHER.example/domain/lapsed.example"),
+		"other.example/domain/lapsed.example": respond(200, jsonType, goodBody),
+	}, lifecycle.CauseNone},
+	{"three", map[string]http.HandlerFunc{
+		"rdap.example/domain/lapsed.example":   to("/2/domain/lapsed.example"),
+		"rdap.example/2/domain/lapsed.example": to("/3/domain/lapsed.example"),
+		"rdap.example/3/domain/lapsed.example": to("/4/domain/lapsed.example"),
+		"rdap.example/4/domain/lapsed.example": respond(200, jsonType, goodBody),
+	}, lifecycle.CauseNone},
+	{"for ever", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to a host not listed", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://evil.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to another port", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://other.example:8443/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to plain http", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("http://other.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"with a user", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://u@other.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to a listed loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://127.0.0.1/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to a listed mapped loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://[::ffff:127.0.0.1]/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to a listed private address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://10.0.0.1/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to a listed link-local address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://169.254.169.254/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"to a listed localhost", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://localhost/domain/lapsed.example")}, lifecycle.CauseRedirect},
+	{"nowhere", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://%zz")}, lifecycle.CauseRedirect},
+	{"404 of another server", map[string]http.HandlerFunc{
+		"rdap.example/domain/lapsed.example":  to("https://other.example/domain/lapsed.example"),
+		"other.example/domain/lapsed.example": respond(404, jsonType, `{"errorCode":404}`),
+	}, lifecycle.CauseNotAuthority},
+	{"404 of another page", map[string]http.HandlerFunc{
+		"rdap.example/domain/lapsed.example": to("/maintenance"),
+		"rdap.example/maintenance":           respond(404, jsonType, ""),
+	}, lifecycle.CauseNotAuthority},
+	{"nameless answer of another page", map[string]http.HandlerFunc{
+		"rdap.example/domain/lapsed.example": to("/domain/other.example"),
+		"rdap.example/domain/other.example":  respond(200, jsonType, `{"objectClassName":"domain","status":["pending delete"]}`),
+	}, lifecycle.CauseWrongName},
+}
+
 func TestRedirects(t *testing.T) {
-	const rdapError = `{"errorCode":404}`
-	to := func(location string) http.HandlerFunc {
-		return respond(302, "text/html", "<html>", "Location", location)
-	}
-	for _, tc := range []struct {
-		name  string
-		hosts map[string]http.HandlerFunc // by host and path
-		want  lifecycle.Cause             // none: observed
-	}{
-		{"within the server", map[string]http.HandlerFunc{
-			"rdap.example/domain/lapsed.example":    to("/v1/domain/lapsed.example"),
-			"rdap.example/v1/domain/lapsed.example": respond(200, jsonType, goodBody),
-		}, lifecycle.CauseNone},
-		{"to a listed host", map[string]http.HandlerFunc{
-			"rdap.example/domain/lapsed.example":  to("https://OTHER.example/domain/lapsed.example"),
-			"other.example/domain/lapsed.example": respond(200, jsonType, goodBody),
-		}, lifecycle.CauseNone},
-		{"three", map[string]http.HandlerFunc{
-			"rdap.example/domain/lapsed.example":   to("/2/domain/lapsed.example"),
-			"rdap.example/2/domain/lapsed.example": to("/3/domain/lapsed.example"),
-			"rdap.example/3/domain/lapsed.example": to("/4/domain/lapsed.example"),
-			"rdap.example/4/domain/lapsed.example": respond(200, jsonType, goodBody),
-		}, lifecycle.CauseNone},
-		{"for ever", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to a host not listed", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://evil.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to another port", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://other.example:8443/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to plain http", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("http://other.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"with a user", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://u@other.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to a listed loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://127.0.0.1/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to a listed mapped loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://[::ffff:127.0.0.1]/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to a listed private address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://10.0.0.1/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to a listed link-local address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://169.254.169.254/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"to a listed localhost", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://localhost/domain/lapsed.example")}, lifecycle.CauseRedirect},
-		{"nowhere", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://%zz")}, lifecycle.CauseRedirect},
-		{"404 of another server", map[string]http.HandlerFunc{
-			"rdap.example/domain/lapsed.example":  to("https://other.example/domain/lapsed.example"),
-			"other.example/domain/lapsed.example": respond(404, jsonType, rdapError),
-		}, lifecycle.CauseNotAuthority},
-		{"404 of another page", map[string]http.HandlerFunc{
-			"rdap.example/domain/lapsed.example": to("/maintenance"),
-			"rdap.example/maintenance":           respond(404, jsonType, ""),
-		}, lifecycle.CauseNotAuthority},
-		{"nameless answer of another page", map[string]http.HandlerFunc{
-			"rdap.example/domain/lapsed.example": to("/domain/other.example"),
-			"rdap.example/domain/other.example":  respond(200, jsonType, `{"objectClassName":"domain","status":["pending delete"]}`),
-		}, lifecycle.CauseWrongName},
-	} {
+	for _, tc := range redirections {
 		t.Run(tc.name, func(t *testing.T) {
+			var asked atomic.Int32
 			srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
 				h, ok := tc.hosts[strings.ToLower(r.Host)+r.URL.Path]
 				if !ok {
 					t.Errorf("asked %s%s", r.Host, r.URL.Path)
@@ -302,6 +312,9 @@ func TestRedirects(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := c.Lookup(t.Context(), "lapsed.example", "example")
+			if asked.Load() > 1+maxRedirects {
+				t.Errorf("%d requests", asked.Load())
+			}
 			if tc.want != lifecycle.CauseNone {
 				wantCause(t, o, tc.want)
 			} else if o.Outcome != lifecycle.Observed || o.Registration.Authoritative == (tc.name == "to a listed host") {
@@ -320,6 +333,29 @@ func TestPlainLoopbackServerMayNotRedirect(t *testing.T) {
 		http.Redirect(w, r, "/else/domain/lapsed.example", http.StatusFound)
 	})
 	wantCause(t, newClient(t, srv.URL).Lookup(t.Context(), "lapsed.example", "example"), lifecycle.CauseRedirect)
+}
+
+// TestPlainServerMayMoveToHTTPS: a server that is listed with plain http may redirect to its own https, and only there.
+func TestPlainServerMayMoveToHTTPS(t *testing.T) {
+	for scheme, want := range map[string]lifecycle.Outcome{"https": lifecycle.Observed, "http": lifecycle.Unknown} {
+		c, err := New(Config{
+			Bootstrap: bootstrapFile(t, [2]string{"example", "http://plain.example/"}),
+			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				if strings.HasPrefix(r.URL.Path, "/v1/") {
+					return reply(200, goodBody), nil
+				}
+				resp := reply(302, "")
+				resp.Header.Set("Location", scheme+"://plain.example/v1/domain/lapsed.example")
+				return resp, nil
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := c.Lookup(t.Context(), "lapsed.example", "example"); o.Outcome != want {
+			t.Errorf("%s: got %+v", scheme, o)
+		}
+	}
 }
 
 // TestRedirectDialsOnlyPublicAddresses is for a listed name that leads to a loopback address.
@@ -350,7 +386,7 @@ func TestPublic(t *testing.T) {
 		"127.0.0.1": false, "::1": false, "0.0.0.0": false, "0.1.2.3": false, "10.1.2.3": false, "172.16.0.1": false,
 		"192.168.1.1": false, "169.254.169.254": false, "100.64.0.1": false, "224.0.0.1": false, "255.255.255.255": false,
 		"240.0.0.1": false, "198.18.0.1": false, "192.0.2.1": false, "fe80::1": false, "fe80::1%eth0": false, "fc00::1": false, "fd00:ec2::254": false,
-		"ff02::1": false, "::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false, "2002:a00:1::": false, "::10.0.0.1": false, "2001:db8::1": false,
+		"ff02::1": false, "::ffff:10.0.0.1": false, "::ffff:100.64.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false, "2002:a00:1::": false, "::10.0.0.1": false, "2001:db8::1": false,
 	} {
 		if got := public(netip.MustParseAddr(ip)); got != want {
 			t.Errorf("%s: %v", ip, got)

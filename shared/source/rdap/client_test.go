@@ -328,6 +328,24 @@ func TestBodyAtTheLimit(t *testing.T) {
 	}
 }
 
+// TestBuffersStartEmpty: what was not decoded does not precede the next answer.
+func TestBuffersStartEmpty(t *testing.T) {
+	n := 0
+	c := newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if n++; n%2 == 1 {
+			respond(200, "text/html", "<html>")(w, r)
+			return
+		}
+		respond(200, jsonType, goodBody)(w, r)
+	}).URL)
+	for range 4 {
+		wantCause(t, c.Lookup(t.Context(), "lapsed.example", "example"), lifecycle.CauseNotRDAP)
+		if o := c.Lookup(t.Context(), "lapsed.example", "example"); o.Outcome != lifecycle.Observed {
+			t.Errorf("got %q %q", o.Cause, o.Said)
+		}
+	}
+}
+
 // TestConcurrentLookups lets pooled buffers meet: each answer must be about its own name.
 func TestConcurrentLookups(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {

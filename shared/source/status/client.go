@@ -129,7 +129,7 @@ func (c *Client) try(ctx context.Context, name string, o *lifecycle.Observation)
 		return
 	}
 	status := c.ask(ctx, name, token, o)
-	if c.cfg.Token == nil || status != http.StatusUnauthorized && status != http.StatusForbidden {
+	if status != http.StatusUnauthorized && status != http.StatusForbidden {
 		return
 	}
 	refused := *o

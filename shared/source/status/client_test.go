@@ -129,66 +129,70 @@ func TestDomainr(t *testing.T) {
 	clean(t, log.String())
 }
 
+const head = `{"domain":"lapsed.example",`
+
+// answers are bodies of a 200 and what they are taken for.
+var answers = []struct {
+	name, api, body string
+	tokens          []string // empty: unknown with cause
+	precise         bool
+	cause           lifecycle.Cause
+}{
+	{"unlisted tokens", Fastly, head + `"status":"active quantum-held"}`, []string{"active", "quantum-held"}, true, ""},
+	{"both", Fastly, head + `"status":"inactive active"}`, []string{"inactive", "active"}, true, ""},
+	{"unknown is for others to judge", Fastly, head + `"status":"undelegated unknown"}`, []string{"undelegated", "unknown"}, true, ""},
+	{"odd spaces", Fastly, head + `"status":"  active\t zone\n"}`, []string{"active", "zone"}, true, ""},
+	{"estimate", Fastly, head + `"status":"undelegated","scope":"estimate"}`, []string{"undelegated"}, false, ""},
+	{"precise", Fastly, head + `"status":"undelegated","scope":"precise"}`, []string{"undelegated"}, true, ""},
+	{"unlisted scope", Fastly, head + `"status":"undelegated","scope":"guess"}`, []string{"undelegated"}, false, ""},
+	{"message beside an answer", Fastly, head + `"status":"active","message":"v2 ends soon","errors":[]}`, []string{"active"}, true, ""},
+	{"U-label", Fastly, `{"domain":"LAPSED.EXAMPLE.","status":"active"}`, []string{"active"}, true, ""},
+	{"no scope in v2", Domainr, `{"status":[{"domain":"lapsed.example","status":"active"}],"errors":null}`, []string{"active"}, true, ""},
+
+	{"other domain", Fastly, `{"domain":"other.example","status":"active"}`, nil, false, lifecycle.CauseWrongName},
+	{"other domain, long", Fastly, `{"domain":"` + strings.Repeat("ü", 100_000) + `","status":"active"}`, nil, false, lifecycle.CauseWrongName},
+	{"no domain", Fastly, `{"status":"active"}`, nil, false, lifecycle.CauseMalformed},
+	{"domain not a string", Fastly, `{"domain":7,"status":"active"}`, nil, false, lifecycle.CauseMalformed},
+	{"no status", Fastly, head + `"zone":"example"}`, nil, false, lifecycle.CauseMalformed},
+	{"empty status", Fastly, head + `"status":""}`, nil, false, lifecycle.CauseMalformed},
+	{"blank status", Fastly, head + `"status":" \n"}`, nil, false, lifecycle.CauseMalformed},
+	{"status null", Fastly, head + `"status":null}`, nil, false, lifecycle.CauseMalformed},
+	{"status a number", Fastly, head + `"status":200}`, nil, false, lifecycle.CauseMalformed},
+	{"status a list", Fastly, head + `"status":["active"]}`, nil, false, lifecycle.CauseMalformed},
+	{"status an object", Fastly, head + `"status":{}}`, nil, false, lifecycle.CauseMalformed},
+	{"repeated status", Fastly, head + `"status":"active","status":"deleting"}`, nil, false, lifecycle.CauseMalformed},
+	{"control characters", Fastly, head + `"status":"active \u0000x"}`, nil, false, lifecycle.CauseMalformed},
+	{"letters beyond ASCII", Fastly, head + `"status":"aktivé"}`, nil, false, lifecycle.CauseMalformed},
+	{"long token", Fastly, head + `"status":"` + strings.Repeat("a", 65) + `"}`, nil, false, lifecycle.CauseMalformed},
+	{"many tokens", Fastly, head + `"status":"` + strings.Repeat("a ", 33) + `"}`, nil, false, lifecycle.CauseMalformed},
+	{"the token as a token", Fastly, head + `"status":"active ` + secretToken + `"}`, nil, false, lifecycle.CauseMalformed},
+	{"not UTF-8", Fastly, head + "\"status\":\"active\",\"x\":\"\xff\"}", nil, false, lifecycle.CauseMalformed},
+	{"trailing junk", Fastly, head + `"status":"active"}}`, nil, false, lifecycle.CauseMalformed},
+	{"cut off", Fastly, head + `"status":"active"`, nil, false, lifecycle.CauseMalformed},
+	{"html", Fastly, `<html>`, nil, false, lifecycle.CauseMalformed},
+	{"nothing", Fastly, ``, nil, false, lifecycle.CauseMalformed},
+	{"list", Fastly, `[]`, nil, false, lifecycle.CauseMalformed},
+	{"100,000 deep", Fastly, head + `"status":"active","x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`, nil, false, lifecycle.CauseMalformed},
+	{"too large", Fastly, head + `"status":"active"}` + strings.Repeat(" ", maxBody), nil, false, lifecycle.CauseTooLarge},
+	{"problem in a 200", Fastly, `{"type":"about:blank","title":"Bad Request","status":400,"detail":"domain"}`, nil, false, lifecycle.CauseErrorInside},
+	{"message in a 200", Fastly, `{"message":"no"}`, nil, false, lifecycle.CauseErrorInside},
+	{"errors beside an answer", Fastly, head + `"status":"inactive","errors":[{"code":500}]}`, nil, false, lifecycle.CauseErrorInside},
+
+	{"v2: errors in a 200", Domainr, `{"status":[],"errors":[{"code":400,"detail":"bad","message":"invalid"}]}`, nil, false, lifecycle.CauseErrorInside},
+	{"v2: errors beside an answer", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"}],"errors":["x"]}`, nil, false, lifecycle.CauseErrorInside},
+	{"v2: message", Domainr, `{"message":"You are not subscribed"}`, nil, false, lifecycle.CauseErrorInside},
+	{"v2: empty list", Domainr, `{"status":[]}`, nil, false, lifecycle.CauseMalformed},
+	{"v2: other domain", Domainr, `{"status":[{"domain":"other.example","status":"inactive"}]}`, nil, false, lifecycle.CauseWrongName},
+	{"v2: nameless", Domainr, `{"status":[{"status":"inactive"}]}`, nil, false, lifecycle.CauseWrongName},
+	{"v2: twice", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"},{"domain":"lapsed.example","status":"active"}]}`, nil, false, lifecycle.CauseMalformed},
+	{"v2: empty status", Domainr, `{"status":[{"domain":"lapsed.example","status":""}]}`, nil, false, lifecycle.CauseMalformed},
+	{"v2: odd status", Domainr, `{"status":[{"domain":"lapsed.example","status":7}]}`, nil, false, lifecycle.CauseMalformed},
+	{"v2: Fastly's form", Domainr, head + `"status":"active"}`, nil, false, lifecycle.CauseMalformed},
+	{"v2's form at Fastly", Fastly, `{"status":[{"domain":"lapsed.example","status":"active"}]}`, nil, false, lifecycle.CauseMalformed},
+}
+
 func TestAnswers(t *testing.T) {
-	const head = `{"domain":"lapsed.example",`
-	for _, tc := range []struct {
-		name, api, body string
-		tokens          []string // empty: unknown with cause
-		precise         bool
-		cause           lifecycle.Cause
-	}{
-		{"unlisted tokens", Fastly, head + `"status":"active quantum-held"}`, []string{"active", "quantum-held"}, true, ""},
-		{"both", Fastly, head + `"status":"inactive active"}`, []string{"inactive", "active"}, true, ""},
-		{"unknown is for others to judge", Fastly, head + `"status":"undelegated unknown"}`, []string{"undelegated", "unknown"}, true, ""},
-		{"odd spaces", Fastly, head + `"status":"  active\t zone\n"}`, []string{"active", "zone"}, true, ""},
-		{"estimate", Fastly, head + `"status":"undelegated","scope":"estimate"}`, []string{"undelegated"}, false, ""},
-		{"precise", Fastly, head + `"status":"undelegated","scope":"precise"}`, []string{"undelegated"}, true, ""},
-		{"unlisted scope", Fastly, head + `"status":"undelegated","scope":"guess"}`, []string{"undelegated"}, false, ""},
-		{"message beside an answer", Fastly, head + `"status":"active","message":"v2 ends soon","errors":[]}`, []string{"active"}, true, ""},
-		{"U-label", Fastly, `{"domain":"LAPSED.EXAMPLE.","status":"active"}`, []string{"active"}, true, ""},
-		{"no scope in v2", Domainr, `{"status":[{"domain":"lapsed.example","status":"active"}],"errors":null}`, []string{"active"}, true, ""},
-
-		{"other domain", Fastly, `{"domain":"other.example","status":"active"}`, nil, false, lifecycle.CauseWrongName},
-		{"other domain, long", Fastly, `{"domain":"` + strings.Repeat("ü", 100_000) + `","status":"active"}`, nil, false, lifecycle.CauseWrongName},
-		{"no domain", Fastly, `{"status":"active"}`, nil, false, lifecycle.CauseMalformed},
-		{"domain not a string", Fastly, `{"domain":7,"status":"active"}`, nil, false, lifecycle.CauseMalformed},
-		{"no status", Fastly, head + `"zone":"example"}`, nil, false, lifecycle.CauseMalformed},
-		{"empty status", Fastly, head + `"status":""}`, nil, false, lifecycle.CauseMalformed},
-		{"blank status", Fastly, head + `"status":" \n"}`, nil, false, lifecycle.CauseMalformed},
-		{"status null", Fastly, head + `"status":null}`, nil, false, lifecycle.CauseMalformed},
-		{"status a number", Fastly, head + `"status":200}`, nil, false, lifecycle.CauseMalformed},
-		{"status a list", Fastly, head + `"status":["active"]}`, nil, false, lifecycle.CauseMalformed},
-		{"status an object", Fastly, head + `"status":{}}`, nil, false, lifecycle.CauseMalformed},
-		{"repeated status", Fastly, head + `"status":"active","status":"deleting"}`, nil, false, lifecycle.CauseMalformed},
-		{"control characters", Fastly, head + `"status":"active \u0000x"}`, nil, false, lifecycle.CauseMalformed},
-		{"letters beyond ASCII", Fastly, head + `"status":"aktivé"}`, nil, false, lifecycle.CauseMalformed},
-		{"long token", Fastly, head + `"status":"` + strings.Repeat("a", 65) + `"}`, nil, false, lifecycle.CauseMalformed},
-		{"many tokens", Fastly, head + `"status":"` + strings.Repeat("a ", 33) + `"}`, nil, false, lifecycle.CauseMalformed},
-		{"the token as a token", Fastly, head + `"status":"active ` + secretToken + `"}`, nil, false, lifecycle.CauseMalformed},
-		{"not UTF-8", Fastly, head + "\"status\":\"active\",\"x\":\"\xff\"}", nil, false, lifecycle.CauseMalformed},
-		{"trailing junk", Fastly, head + `"status":"active"}}`, nil, false, lifecycle.CauseMalformed},
-		{"cut off", Fastly, head + `"status":"active"`, nil, false, lifecycle.CauseMalformed},
-		{"html", Fastly, `<html>`, nil, false, lifecycle.CauseMalformed},
-		{"nothing", Fastly, ``, nil, false, lifecycle.CauseMalformed},
-		{"list", Fastly, `[]`, nil, false, lifecycle.CauseMalformed},
-		{"100,000 deep", Fastly, head + `"status":"active","x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`, nil, false, lifecycle.CauseMalformed},
-		{"too large", Fastly, head + `"status":"active"}` + strings.Repeat(" ", maxBody), nil, false, lifecycle.CauseTooLarge},
-		{"problem in a 200", Fastly, `{"type":"about:blank","title":"Bad Request","status":400,"detail":"domain"}`, nil, false, lifecycle.CauseErrorInside},
-		{"message in a 200", Fastly, `{"message":"no"}`, nil, false, lifecycle.CauseErrorInside},
-		{"errors beside an answer", Fastly, head + `"status":"inactive","errors":[{"code":500}]}`, nil, false, lifecycle.CauseErrorInside},
-
-		{"v2: errors in a 200", Domainr, `{"status":[],"errors":[{"code":400,"detail":"bad","message":"invalid"}]}`, nil, false, lifecycle.CauseErrorInside},
-		{"v2: errors beside an answer", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"}],"errors":["x"]}`, nil, false, lifecycle.CauseErrorInside},
-		{"v2: message", Domainr, `{"message":"You are not subscribed"}`, nil, false, lifecycle.CauseErrorInside},
-		{"v2: empty list", Domainr, `{"status":[]}`, nil, false, lifecycle.CauseMalformed},
-		{"v2: other domain", Domainr, `{"status":[{"domain":"other.example","status":"inactive"}]}`, nil, false, lifecycle.CauseWrongName},
-		{"v2: nameless", Domainr, `{"status":[{"status":"inactive"}]}`, nil, false, lifecycle.CauseWrongName},
-		{"v2: twice", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"},{"domain":"lapsed.example","status":"active"}]}`, nil, false, lifecycle.CauseMalformed},
-		{"v2: empty status", Domainr, `{"status":[{"domain":"lapsed.example","status":""}]}`, nil, false, lifecycle.CauseMalformed},
-		{"v2: odd status", Domainr, `{"status":[{"domain":"lapsed.example","status":7}]}`, nil, false, lifecycle.CauseMalformed},
-		{"v2: Fastly's form", Domainr, head + `"status":"active"}`, nil, false, lifecycle.CauseMalformed},
-		{"v2's form at Fastly", Fastly, `{"status":[{"domain":"lapsed.example","status":"active"}]}`, nil, false, lifecycle.CauseMalformed},
-	} {
+	for _, tc := range answers {
 		t.Run(tc.name, func(t *testing.T) {
 			c, log := newClient(t, tc.api, serve(t, respond(200, "application/json", tc.body)))
 			o := c.Status(t.Context(), "lapsed.example")
