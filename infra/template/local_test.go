@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +110,28 @@ func TestLocalEnvironment(t *testing.T) {
 	for id := range env {
 		if !slices.Contains(tpl.Resources(functionType), id) {
 			t.Errorf("%s is no function of the template", id)
+		}
+	}
+}
+
+// The store's attribute names are constants of the package; the template's keys must be the same.
+func TestAttributesAreTheStores(t *testing.T) {
+	source := read(t, "shared", "store", "dynamo", "dynamo.go")
+	inCode := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\s*(attr[A-Za-z]+)\s*=\s*"([^"]+)"`).FindAllSubmatch(source, -1) {
+		inCode[string(m[1])] = string(m[2])
+	}
+	tpl := open(t)
+	schema := func(table string) string { return keys(tpl.Property(table, "KeySchema")) }
+	index := keys(walk(first(tpl.Property("DomainsTable", "GlobalSecondaryIndexes")), "KeySchema"))
+	for what, c := range map[string]struct{ got, want string }{
+		"domains": {schema("DomainsTable"), inCode["attrPK"] + " HASH"},
+		"records": {schema("RecordsTable"), inCode["attrPK"] + " HASH, " + inCode["attrSK"] + " RANGE"},
+		"index":   {index, inCode["attrShard"] + " HASH, " + inCode["attrDue"] + " RANGE"},
+		"ttl":     {text(tpl.Property("DomainsTable", "TimeToLiveSpecification", "AttributeName")), inCode["attrTTL"]},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: the template has %q, the store %q", what, c.got, c.want)
 		}
 	}
 }
