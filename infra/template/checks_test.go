@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -370,6 +371,11 @@ func checkParameters(t *Template) []string {
 		p.want(len(d) >= 20 && strings.HasSuffix(d, "."), "%s: no sentence that describes it", name)
 		checkParameter(&p, name, all[name])
 	}
+	// The code's own ceilings, so that the console refuses what the function would not start with.
+	p.want(number(t.Get("Parameters", "BreakerCount", "MaxValue")) == safety.MaxCount, "BreakerCount: MaxValue is not %d", safety.MaxCount)
+	p.want(float64(number(t.Get("Parameters", "BreakerShare", "MaxValue"))) == 100*safety.MaxShare, "BreakerShare: MaxValue is not %v", 100*safety.MaxShare)
+	p.want(number(t.Get("Parameters", "BreakerCount", "Default")) == safety.DefaultCount, "BreakerCount: Default is not %d", safety.DefaultCount)
+	p.want(t.Get("Parameters", "BreakerShare", "Default") == 100*safety.DefaultShare, "BreakerShare: Default is not %v", 100*safety.DefaultShare)
 	p.want(len(shown) == len(all), "the console shows %d parameters of %d", len(shown), len(all))
 	return p
 }

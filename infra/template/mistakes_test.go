@@ -48,6 +48,7 @@ var mistakes = []struct {
 	{"alarms", "TreatMissingData: breaching", "TreatMissingData: notBreaching", "TreatMissingData"},
 	{"alarms", "AlarmActions: [!Ref AlarmTopic]", "AlarmActions: []", "tells nobody"},
 	{"alarms", "README: Recovery.", "", "no heading"},
+	{"parameters", "MaxValue: 5000", "MaxValue: 50000", "BreakerCount: MaxValue"},
 	{"parameters", "MaxValue: 64", "MaxValue: 3", "Segments: the default 4"},
 	{"parameters", "Default: fastly", "Default: other", "StatusApi: the default other"},
 	{"parameters", "AllowedPattern: ^(off|https?://\\S+)$", "AllowedPattern: off|https?://\\S+", "open at an end"},
