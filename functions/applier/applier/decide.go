@@ -1,0 +1,235 @@
+package applier
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// class is what the breaker counts together: who said it, and what.
+func class(d store.Domain) string {
+	return cmp.Or(d.State.RegServer, "status") + "/" + string(d.State.Phase)
+}
+
+// request is the frozen request of a decision, and what became of it. PKRequest, SK the decision.
+type request struct {
+	Domain  string           `json:"domain"`
+	Request registry.Request `json:"request"`
+	At      time.Time        `json:"at"`
+	Answer  *registry.Answer `json:"answer,omitempty"`
+}
+
+// decideAll asks the breaker about every class and works through the domains that it lets pass.
+func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, res *Result) error {
+	act := h.Actors[res.Mode]
+	if act == nil || len(found.pending) == 0 {
+		return nil
+	}
+	ledger, _, err := h.ledger(ctx)
+	if err != nil {
+		return err
+	}
+	rulings := safety.Judge(ledger, h.Limits, run.Watched, found.pending, h.Now())
+	for class, r := range rulings {
+		if r.Held {
+			res.Tripped = append(res.Tripped, class)
+			h.Log.WarnContext(ctx, "breaker_tripped", "class", class, "pending", found.pending[class], "why", r.Why)
+		}
+	}
+	slices.Sort(res.Tripped)
+	if err := h.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: float64(len(res.Tripped))}); err != nil {
+		return err
+	}
+	return h.eachDue(ctx, func(d store.Domain) error {
+		if !d.Pending() || !act.Open(d) || h.stale(d) {
+			return nil
+		}
+		if !run.Complete && lifecycle.At(h.Now()).Since(d.State.Since) < settleTime {
+			res.Waiting++
+			return nil
+		}
+		return h.decide(ctx, act, d, run, rulings, res)
+	})
+}
+
+// decide carries out one domain's decision, or holds it. A registry that fails leaves it pending.
+func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run store.Run, rulings map[string]safety.Ruling, res *Result) error {
+	approved := d.Approved == d.Decision()
+	r := rulings[class(d)]
+	switch {
+	case safety.Protected(d.Name, h.Protected):
+		return h.hold(ctx, d, "protected domain: never acted on", res)
+	case r.Held && !approved:
+		return h.hold(ctx, d, r.Why, res)
+	case r.Allow <= 0 && !approved:
+		res.Waiting++
+		return nil
+	}
+	it, req, ok, err := h.prepare(ctx, act, d, run)
+	if err != nil || !ok {
+		return err
+	}
+	r.Allow--
+	rulings[class(d)] = r
+	answer, err := act.Unverify(ctx, req.Request)
+	if err != nil || answer.Pending {
+		return h.unanswered(ctx, d, answer, err, res)
+	}
+	res.Acted++
+	return h.record(ctx, act, d, it, req, answer)
+}
+
+// prepare gives the decision's request. An actor that spends gets it frozen: written down, together with one
+// unit of the breaker's budget, before it is sent, so that a retry is the same request and costs nothing more.
+func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run store.Run) (it store.Item, req request, ok bool, err error) {
+	it, err = store.Load(ctx, h.Store, store.PKRequest, d.Decision(), &req)
+	if err == nil {
+		return it, req, true, nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return it, req, false, err
+	}
+	evidence, err := h.evidence(ctx, d)
+	if err != nil {
+		return it, req, false, err
+	}
+	req = request{Domain: d.Name, At: h.Now().UTC(), Request: registry.Request{
+		Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: d.Addresses + max(5, d.Addresses/10),
+		Reason: reason(d.State.Phase), Phase: string(d.State.Phase), Evidence: evidence, ExposedSince: d.ExposedSince.Time(),
+		Run: cmp.Or(run.ID, "none"), Key: d.Decision(), Advice: advice,
+	}}
+	if !act.Spends() {
+		return it, req, true, nil
+	}
+	ledger, budget, err := h.ledger(ctx)
+	if err != nil {
+		return it, req, false, err
+	}
+	ledger, ok = safety.Reserve(ledger, class(d), h.Now())
+	if !ok {
+		return it, req, false, nil
+	}
+	it.Expires = h.Now().Add(store.HistoryTTL)
+	if err := h.Store.Write(ctx, store.Save(it, req), store.Save(budget, ledger)); err != nil {
+		return it, req, false, fmt.Errorf("freeze the request about %s: %w", d.Name, err)
+	}
+	it.Version++
+	return it, req, true, nil
+}
+
+var advice = registry.Advice{
+	Code: "add_other_address",
+	Text: "Add a verified address at another domain, and a second factor, here and at your mail provider.",
+}
+
+func reason(p lifecycle.Phase) registry.Reason {
+	switch p {
+	case lifecycle.ReRegistered, lifecycle.ChangedHands:
+		return registry.ReasonReRegistered
+	case lifecycle.Grace:
+		return registry.ReasonGrace
+	default:
+		return registry.ReasonLapsed
+	}
+}
+
+// evidence is the newest words of each witness, in words.
+func (h *Handler) evidence(ctx context.Context, d store.Domain) ([]string, error) {
+	entries, err := store.History(ctx, h.Store, d.Name, 10)
+	if err != nil {
+		return nil, err
+	}
+	evidence := []string{lifecycle.Sentence(d.State, lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason})}
+	seen := map[lifecycle.Source]bool{}
+	for _, e := range entries {
+		for _, w := range e.Evidence {
+			if !seen[w.Source] {
+				seen[w.Source] = true
+				evidence = append(evidence, fmt.Sprintf("%s (%s) at %s: %s", w.Source, w.Server, w.At.Format(time.RFC3339), w.Said))
+			}
+		}
+	}
+	return evidence, nil
+}
+
+// unanswered leaves the decision pending, or holds it where the registry refused for good.
+func (h *Handler) unanswered(ctx context.Context, d store.Domain, a registry.Answer, err error, res *Result) error {
+	if err == nil { // accepted, not finished: asked again with the same key
+		h.Log.InfoContext(ctx, "registry_working", "domain", d.Name, "retry_after", a.RetryAfter)
+		res.Waiting++
+		return nil
+	}
+	h.Log.ErrorContext(ctx, "registry_failed", "domain", d.Name, "decision", d.Decision(), "error", err)
+	switch registry.Kind(err) {
+	case registry.KindConflict, registry.KindRefused:
+		return h.hold(ctx, d, "the registry refused: "+err.Error(), res)
+	default:
+		res.Waiting++
+		return h.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
+	}
+}
+
+// record writes down what the registry did: domain, request and history in one transaction.
+func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it store.Item, req request, a registry.Answer) error {
+	for range 4 {
+		decision := d.Decision()
+		act.Note(&d)
+		req.Answer = &a
+		entry := store.PutEntry(d.Name, store.Entry{
+			At: h.Now().UTC(), What: act.Word(), After: d.State.Phase, Action: lifecycle.Unverify, Confidence: d.Confidence, Reason: d.Reason,
+			Sentence: req.Request.Evidence[0], Answer: &a,
+		}, 10)
+		writes := []store.Write{d.Put(), entry, h.digestLine(d, act.Word(), a)}
+		if act.Spends() {
+			writes = append(writes, store.Save(it, req), store.Write{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true})
+		}
+		err := h.Store.Write(ctx, writes...)
+		if !errors.Is(err, store.ErrConflict) {
+			if err == nil {
+				err = h.told(ctx, act, d, a)
+			}
+			return err
+		}
+		// The checker wrote the domain meanwhile; what the registry did stays true.
+		if d, err = store.GetDomain(ctx, h.Store, d.Name); err != nil || d.Decision() != decision {
+			return err
+		}
+	}
+	return fmt.Errorf("record what was done about %s: %w", d.Name, store.ErrConflict)
+}
+
+func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registry.Answer) error {
+	h.Log.InfoContext(ctx, act.Word(), "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "confidence", d.Confidence,
+		"changed", a.Changed, "already", a.AlreadyUnset, "kept", a.KeptLater, "recovery", a.Recovery, "decision", d.Decision())
+	values := map[string]float64{telemetry.WouldUnverify: 1}
+	if act.Spends() {
+		values = map[string]float64{telemetry.Unverified: 1}
+		if a.Recovery == registry.RecoveryOpen {
+			values[telemetry.RecoveryOpen] = 1
+			h.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "decision", d.Decision(),
+				"meaning", "the addresses are marked, but a reset mail still goes out: whoever owns the domain can take the accounts")
+		}
+		if a.Recovery == registry.RecoveryUnknown {
+			h.Log.WarnContext(ctx, "recovery_unknown", "domain", d.Name, "decision", d.Decision())
+		}
+	}
+	return h.Metrics.Emit(values)
+}
+
+func (h *Handler) ledger(ctx context.Context) (safety.Ledger, store.Item, error) {
+	var l safety.Ledger
+	it, err := store.Load(ctx, h.Store, store.PKGuard, "breaker", &l)
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return l, it, err
+}

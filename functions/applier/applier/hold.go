@@ -1,0 +1,137 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+func holdKey(name string) store.Key {
+	return store.Key{Table: store.Records, PK: store.PKHolds, SK: name}
+}
+
+// holdAll records a hold for every verdict that asks a person, and hands a mail host's lapse on to the domains
+// that depend on it.
+func (h *Handler) holdAll(ctx context.Context, found findings, res *Result) error {
+	if found.holds == 0 {
+		return nil
+	}
+	return h.eachDue(ctx, func(d store.Domain) error {
+		switch {
+		case d.MailHost && d.Action == lifecycle.Hold && d.Unheld():
+			if err := h.tellDependents(ctx, d, d.Name); err != nil {
+				return err
+			}
+		case mailHostRecovered(d):
+			if err := h.tellDependents(ctx, d, ""); err != nil {
+				return err
+			}
+			d.Held = ""
+			return h.put(ctx, d)
+		}
+		if !d.Unheld() {
+			return nil
+		}
+		return h.hold(ctx, d, string(d.Reason), res)
+	})
+}
+
+// mailHostRecovered: a mail host was held for its lapse and is fine again.
+func mailHostRecovered(d store.Domain) bool {
+	return d.MailHost && d.Held != "" && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold
+}
+
+func (h *Handler) put(ctx context.Context, d store.Domain) error {
+	if err := h.Store.Write(ctx, d.Put()); err != nil && !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("store %s: %w", d.Name, err)
+	}
+	return nil // after a conflict the next tick finds it again
+}
+
+// hold records that a person must decide, and why. A hold that stands already for the same reason costs a read.
+func (h *Handler) hold(ctx context.Context, d store.Domain, why string, res *Result) error {
+	var old safety.Hold
+	it, err := store.Load(ctx, h.Store, store.PKHolds, d.Name, &old)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	same := old.DecisionID == d.Decision() && old.Reason == string(d.Reason)
+	if same && d.Action != lifecycle.Hold {
+		return nil // stands already; the decision stays pending beside it
+	}
+	now := h.Now().UTC()
+	hold := safety.Hold{
+		Domain: d.Name, Why: why, Reason: string(d.Reason), Phase: string(d.State.Phase), Action: string(d.Action), Confidence: string(d.Confidence),
+		Sentence: lifecycle.Sentence(d.State, lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason}),
+		Since:    now, Class: class(d), DecisionID: d.Decision(), Addresses: d.Addresses,
+	}
+	if same {
+		hold.Since = old.Since
+	}
+	d.MarkHeld()
+	entry := store.PutEntry(d.Name, store.Entry{
+		At: now, What: "held", After: d.State.Phase, Action: d.Action, Confidence: d.Confidence, Reason: d.Reason, Sentence: why,
+	}, 20)
+	err = h.Store.Write(ctx, d.Put(), store.Save(it, hold), entry, h.digestLine(d, "held", registry.Answer{}))
+	if errors.Is(err, store.ErrConflict) {
+		return nil // changed meanwhile: the next tick judges what is there then
+	}
+	if err != nil {
+		return fmt.Errorf("hold %s: %w", d.Name, err)
+	}
+	res.Held++
+	h.Log.WarnContext(ctx, "held", "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "why", why, "addresses", d.Addresses)
+	return h.Metrics.Emit(map[string]float64{telemetry.Held: 1})
+}
+
+// tellDependents notes the lapse (or, with an empty host, the recovery) of a mail host at every domain whose
+// mail depends on it. They are held by their next judgement; nothing is ever done to them without a person.
+func (h *Handler) tellDependents(ctx context.Context, d store.Domain, host string) error {
+	for after, more := "", true; more; {
+		var items []store.Item
+		var err error
+		items, more, err = h.Store.Query(ctx, store.Query{PK: store.DependentsPK(d.Name), After: after, Limit: page})
+		if err != nil {
+			return fmt.Errorf("dependents of %s: %w", d.Name, err)
+		}
+		for _, it := range items {
+			after = it.SK
+			if err := h.tellDependent(ctx, it.SK, d.Name, host); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (h *Handler) tellDependent(ctx context.Context, name, mailHost, host string) error {
+	for range 4 {
+		d, err := store.GetDomain(ctx, h.Store, name)
+		if errors.Is(err, store.ErrNotFound) || err == nil && d.State.MailLapsed == host {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		d.State.MailLapsed = host
+		switch {
+		case host != "" && d.Action.Weight() < lifecycle.Hold.Weight():
+			d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Low, lifecycle.ReasonMailHost
+		case host == "" && d.Reason == lifecycle.ReasonMailHost:
+			d.Action, d.Confidence, d.Reason = lifecycle.None, lifecycle.Low, lifecycle.ReasonDelegated
+		}
+		entry := store.PutEntry(name, store.Entry{
+			At: h.Now().UTC(), What: "mail host " + mailHost, After: d.State.Phase, Action: d.Action, Reason: d.Reason,
+		}, 30)
+		if err = h.Store.Write(ctx, d.Put(), entry); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return store.ErrConflict
+}

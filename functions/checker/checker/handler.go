@@ -1,0 +1,253 @@
+// Package checker answers messages: it asks one upstream one kind of question about many domains, folds the
+// answers into their state, writes what changed, and sends the questions that the answers raise.
+package checker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+// asker asks one upstream about many domains: an observation for each name, in order. It respects ctx's
+// deadline: what it could not ask is Unknown with CauseNotAsked.
+type asker interface {
+	Ask(ctx context.Context, m queue.Message) []lifecycle.Observation
+}
+
+// directory knows which RDAP server answers for a TLD.
+type directory interface {
+	Server(tld string) (base string, authoritative, ok bool)
+}
+
+// Handler orders the steps of answering messages.
+type Handler struct {
+	Store store.Store
+	Queue queue.Sender
+	// Ask holds the askers by kind; a kind without one is not asked (the status API switched off).
+	Ask     map[queue.Kind]asker
+	Servers directory
+	Log     *slog.Logger
+	Now     func() time.Time
+	// StatusUpstream names the status API in messages; empty: switched off.
+	StatusUpstream string
+	// GraceUnverify, see lifecycle.Facts.
+	GraceUnverify bool
+	// BaselineDays spreads the first MX look, over a week at most.
+	BaselineDays int
+	// Park is how long the rest of a message waits when its upstream did not say; 0: half an hour.
+	Park time.Duration
+	// Margin is the time before the deadline at which nothing more is asked.
+	Margin time.Duration
+}
+
+// parkFor is how long the rest of a message waits when its upstream did not say.
+const parkFor = 30 * time.Minute
+
+// Handle answers a batch. Messages of one group are answered in order; after a failure the rest of that group
+// goes back to the queue. The list in the response is never nil.
+func (h *Handler) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
+	groups := map[string][]events.SQSMessage{}
+	for _, m := range e.Records {
+		g := m.Attributes["MessageGroupId"]
+		groups[g] = append(groups[g], m)
+	}
+	current, err := h.currentRun(ctx)
+	if err != nil {
+		return events.SQSEventResponse{}, err
+	}
+	var (
+		mu     sync.Mutex
+		wg     sync.WaitGroup
+		failed = []events.SQSBatchItemFailure{}
+	)
+	for _, messages := range groups {
+		wg.Go(func() {
+			back := h.group(ctx, current, messages)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, m := range back {
+				failed = append(failed, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+			}
+		})
+	}
+	wg.Wait()
+	return events.SQSEventResponse{BatchItemFailures: failed}, nil
+}
+
+func (h *Handler) currentRun(ctx context.Context) (string, error) {
+	var run store.Run
+	_, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	return run.ID, nil
+}
+
+// group answers one group's messages in order and returns those that go back to the queue.
+func (h *Handler) group(ctx context.Context, current string, messages []events.SQSMessage) []events.SQSMessage {
+	for i, raw := range messages {
+		m, err := queue.Decode([]byte(raw.Body))
+		if err == nil {
+			err = h.message(ctx, current, m)
+		}
+		if err != nil {
+			h.Log.ErrorContext(ctx, "message_failed", "message", raw.MessageId, "kind", m.Kind, "upstream", m.Upstream, "error", err)
+			return messages[i:]
+		}
+	}
+	return nil
+}
+
+// message answers one message. Everything it does is harmless when done twice; the marker comes last.
+func (h *Handler) message(ctx context.Context, current string, m queue.Message) (err error) {
+	report := report{kind: m.Kind, upstream: m.Upstream, run: m.Run, domains: len(m.Domains)}
+	defer func() { h.log(ctx, report, err) }()
+	if m.Run != "" && m.Run < current {
+		report.dropped = len(m.Domains) // the newer run asks again
+		return nil
+	}
+	ask := h.Ask[m.Kind]
+	if ask == nil {
+		return fmt.Errorf("no source for questions of kind %q", m.Kind)
+	}
+	actx, cancel := h.askUntil(ctx)
+	obs := ask.Ask(actx, m)
+	cancel()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("asking %s/%s was cut off: %w", m.Kind, m.Upstream, err) // an answer that was not waited for is no answer
+	}
+	answered, rest, wait := split(m, obs)
+	if len(rest.Domains) > 0 {
+		report.parked = len(rest.Domains)
+		if err := h.park(ctx, rest, wait); err != nil {
+			return err
+		}
+	}
+	visits := h.fold(ctx, m, answered, &report)
+	if err := h.write(ctx, m, visits); err != nil {
+		return err
+	}
+	if err := h.watchMailHosts(ctx, visits); err != nil {
+		return err
+	}
+	raised, err := h.raise(ctx, m, visits)
+	if err != nil {
+		return err
+	}
+	report.raised = len(raised)
+	return h.mark(ctx, m, rest, raised, report)
+}
+
+// askUntil leaves Margin of the invocation's time for writing down what was learned.
+func (h *Handler) askUntil(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, d.Add(-h.Margin))
+	}
+	return context.WithCancel(ctx)
+}
+
+// answer is one domain's entry with what the upstream said about it.
+type answer struct {
+	entry queue.Entry
+	obs   lifecycle.Observation
+}
+
+// upstreamFault tells whether a cause speaks of the upstream rather than of the domain.
+func upstreamFault(c lifecycle.Cause) bool {
+	switch c {
+	case lifecycle.CauseTimeout, lifecycle.CauseUnreachable, lifecycle.CauseRateLimited, lifecycle.CauseForbidden,
+		lifecycle.CauseServerError, lifecycle.CauseServfail, lifecycle.CauseRefused, lifecycle.CauseNotAsked, lifecycle.CauseLame:
+		return true
+	default:
+		return false
+	}
+}
+
+// split parts a message into what was answered and the rest to be parked. Domains that their upstream could not
+// answer for are parked when the upstream failed for most of the message, or was not asked for lack of time;
+// a lone failure is the domain's own unknown.
+func split(m queue.Message, obs []lifecycle.Observation) (answered []answer, rest queue.Message, wait time.Duration) {
+	faults := 0
+	for _, o := range obs {
+		if o.Outcome == lifecycle.Unknown && upstreamFault(o.Cause) {
+			faults++
+		}
+		wait = max(wait, o.RetryAfter)
+	}
+	failing := faults*2 >= len(obs)
+	rest = m
+	rest.Domains = nil
+	for i, o := range obs {
+		unanswered := o.Outcome == lifecycle.Unknown && (upstreamFault(o.Cause) && failing || o.Cause == lifecycle.CauseNotAsked || o.Cause == lifecycle.CauseRateLimited)
+		if unanswered {
+			rest.Domains = append(rest.Domains, m.Domains[i])
+			continue
+		}
+		answered = append(answered, answer{m.Domains[i], o})
+	}
+	return answered, rest, wait
+}
+
+// park keeps the rest of a message, to be sent again as a new one when its time has come.
+func (h *Handler) park(ctx context.Context, rest queue.Message, wait time.Duration) error {
+	now := h.Now()
+	wait = max(wait, cmp.Or(h.Park, parkFor))
+	rest.ID = queue.ContentID(rest)
+	w := store.Record(store.PKParked, now.Add(wait).UTC().Format(time.RFC3339)+"/"+rest.ID, rest, now.Add(store.RunTTL))
+	if err := h.Store.Write(ctx, w); err != nil {
+		return fmt.Errorf("park %d domains of %s/%s: %w", len(rest.Domains), rest.Kind, rest.Upstream, err)
+	}
+	return nil
+}
+
+// mark notes that the message was answered. Parked domains count as raised: the run is complete when they are
+// answered too.
+func (h *Handler) mark(ctx context.Context, m, rest queue.Message, raised []queue.Message, r report) error {
+	if m.Run == "" {
+		return nil
+	}
+	marker := store.Marker{Checked: r.checked, Unknown: r.unknown}
+	if len(rest.Domains) > 0 {
+		raised = append(raised, rest)
+	}
+	for _, q := range raised {
+		marker.Raised = append(marker.Raised, store.SentID{ID: queue.ContentID(q), Upstream: string(q.Kind) + "/" + q.Upstream})
+	}
+	w := store.Record(store.RunPK(m.Run), "m/"+m.ID, marker, h.Now().Add(store.RunTTL))
+	w.Any = false // a marker is written once: the first answer counts
+	if err := h.Store.Write(ctx, w); err != nil && !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("mark %s as answered: %w", m.ID, err)
+	}
+	return nil
+}
+
+// report is the one log event of a message.
+type report struct {
+	kind                                               queue.Kind
+	upstream, run                                      string
+	domains, checked, unknown, changed, parked, raised int
+	dropped, broken                                    int
+	causes                                             map[lifecycle.Cause]int
+}
+
+func (h *Handler) log(ctx context.Context, r report, err error) {
+	level := slog.LevelInfo
+	if err != nil {
+		level = slog.LevelError
+	}
+	causes, _ := json.Marshal(r.causes) // a map of strings to ints cannot fail
+	h.Log.Log(ctx, level, "message_answered", "kind", r.kind, "upstream", r.upstream, "run", r.run, "domains", r.domains,
+		"checked", r.checked, "unknown", r.unknown, "changed", r.changed, "parked", r.parked, "raised", r.raised,
+		"dropped", r.dropped, "broken", r.broken, "causes", json.RawMessage(causes), "error", err)
+}

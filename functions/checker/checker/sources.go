@@ -1,0 +1,72 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source/dns"
+	"github.com/lapseguard/lapseguard/shared/source/rdap"
+	"github.com/lapseguard/lapseguard/shared/source/status"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// Off as a status URL switches the status API off.
+const Off = "off"
+
+// Sources configures the upstreams; empty fields are the real ones.
+type Sources struct {
+	Contact     string
+	Bootstrap   string  // RFC 9224 file or URL in the place of IANA's
+	RDAPRate    float64 // questions a second and server
+	DNSServers  []string
+	DNSTimeout  time.Duration
+	Resolver    string
+	StatusURL   string
+	StatusAPI   string
+	StatusToken func(ctx context.Context, fresh bool) (string, error)
+	RDAPTimeout time.Duration
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// New builds a handler with its sources; the caller sets store, queue and policy.
+func New(s Sources) (*Handler, error) {
+	dnsClient, err := dns.New(dns.Config{Servers: s.DNSServers, Resolver: s.Resolver, Timeout: s.DNSTimeout, Now: s.Now, Log: s.Log})
+	if err != nil {
+		return nil, fmt.Errorf("DNS: %w", err)
+	}
+	agent := telemetry.UserAgent(s.Contact)
+	rdapClient, err := rdap.New(rdap.Config{Bootstrap: s.Bootstrap, Timeout: s.RDAPTimeout, UserAgent: agent, Now: s.Now, Log: s.Log})
+	if err != nil {
+		return nil, fmt.Errorf("RDAP: %w", err)
+	}
+	h := &Handler{Servers: rdapClient, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]asker{
+		queue.KindDelegation: Delegations{Client: dnsClient},
+		queue.KindRDAP:       &OneByOne{Source: lifecycle.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup},
+		queue.KindMail: &OneByOne{Source: lifecycle.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,
+			Lookup: func(ctx context.Context, name, _ string) lifecycle.Observation { return dnsClient.Mail(ctx, name) }},
+	}}
+	if strings.EqualFold(s.StatusURL, Off) {
+		return h, nil
+	}
+	statusClient, err := status.New(status.Config{URL: s.StatusURL, API: s.StatusAPI, Token: s.StatusToken, UserAgent: agent, Now: s.Now, Log: s.Log})
+	if err != nil {
+		return nil, fmt.Errorf("status API: %w", err)
+	}
+	h.StatusUpstream = s.StatusAPI
+	h.Ask[queue.KindStatus] = &OneByOne{Source: lifecycle.SourceStatus, Rate: max(s.RDAPRate, statusRate), AtOnce: 4, Patience: 4, Now: s.Now,
+		Lookup: func(ctx context.Context, name, _ string) lifecycle.Observation { return statusClient.Status(ctx, name) }}
+	return h, nil
+}
+
+const (
+	// mailRate is MX questions a second to the resolver: our own, or the cloud's.
+	mailRate = 200
+	// statusRate is questions a second to the status API, far below its published plans.
+	statusRate = 5
+)

@@ -1,0 +1,171 @@
+package fanout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+const (
+	// scanPage is the number of items read at once.
+	scanPage = 500
+	// maxBuffered is how many domains a segment holds back to fill messages; then it sends and notes its place.
+	maxBuffered = 10_000
+)
+
+// zoneGroups gives large zones several message groups, which share the zone's budget. One group is worked on
+// by one invocation at a time.
+var zoneGroups = map[string]int{"com": 4, "net": 2, "org": 2}
+
+// dispatch sends the tripwire's question about every watched domain.
+func (h *Handler) dispatch(ctx context.Context, run *store.Run) error {
+	g, gctx := errgroup.WithContext(ctx)
+	watched := make([]int, run.Segments)
+	for n := range run.Segments {
+		g.Go(func() (err error) {
+			watched[n], err = h.segment(gctx, run, n)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	run.Watched = 0
+	for _, n := range watched {
+		run.Watched += n
+	}
+	run.Sent = true
+	return nil
+}
+
+// segment dispatches one segment from where it stood. Message ids follow from content, so that what is sent
+// twice after a crash is the same message, or another one with the same domains: asked twice, never lost.
+func (h *Handler) segment(ctx context.Context, run *store.Run, n int) (int, error) {
+	var seg store.Segment
+	it, err := store.Load(ctx, h.Store, store.RunPK(run.ID), "c/"+strconv.Itoa(n), &seg)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return 0, err
+	}
+	it.Expires = h.Now().Add(store.RunTTL)
+	for !seg.Done {
+		if h.late(ctx) {
+			return seg.Watched, errDeadline
+		}
+		if err := h.stretch(ctx, run, n, &seg, &it); err != nil {
+			return seg.Watched, fmt.Errorf("dispatch segment %d: %w", n, err)
+		}
+	}
+	return seg.Watched, nil
+}
+
+// stretch scans until enough domains are buffered, sends them all, and notes the place.
+func (h *Handler) stretch(ctx context.Context, run *store.Run, n int, seg *store.Segment, it *store.Item) error {
+	zones := map[string][]queue.Entry{}
+	var ids store.Sent
+	for buffered := 0; buffered < maxBuffered && !seg.Done; {
+		items, next, err := h.Store.Scan(ctx, n, run.Segments, seg.Cursor, scanPage)
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			e, zone, ok := h.entry(ctx, item)
+			if !ok {
+				continue
+			}
+			seg.Watched++
+			zones[zone] = append(zones[zone], e)
+			if buffered++; len(zones[zone]) == queue.MaxDelegation {
+				buffered -= len(zones[zone])
+				if err := h.send(ctx, run, zone, zones[zone], &ids); err != nil {
+					return err
+				}
+				delete(zones, zone)
+			}
+		}
+		seg.Cursor, seg.Done = next, next == ""
+	}
+	var rest []queue.Message
+	for _, zone := range sortedKeys(zones) {
+		rest = append(rest, h.pack(run, zone, zones[zone])...)
+	}
+	if err := h.sendAll(ctx, rest, &ids); err != nil {
+		return err
+	}
+	seg.Part++
+	sent := store.Record(store.RunPK(run.ID), fmt.Sprintf("s/%d/%06d", n, seg.Part), ids, h.Now().Add(store.RunTTL))
+	if err := h.Store.Write(ctx, store.Save(*it, seg), sent); err != nil {
+		return fmt.Errorf("note the place: %w", err)
+	}
+	it.Version++
+	return nil
+}
+
+// entry is a domain's part of a message and the zone that is asked about it.
+func (h *Handler) entry(ctx context.Context, it store.Item) (e queue.Entry, zone string, ok bool) {
+	d, err := store.ParseDomain(it)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "domain_unreadable", "domain", it.PK, "error", err)
+		return e, "", false
+	}
+	name, reason := domain.Parse(d.Name)
+	if !d.Watched() || reason != "" {
+		return e, "", false
+	}
+	return queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, name.Suffix, true
+}
+
+func (h *Handler) send(ctx context.Context, run *store.Run, zone string, entries []queue.Entry, ids *store.Sent) error {
+	return h.sendAll(ctx, h.pack(run, zone, entries), ids)
+}
+
+func (h *Handler) pack(run *store.Run, zone string, entries []queue.Entry) []queue.Message {
+	groups := max(zoneGroups[zone], 1)
+	group := "delegation/" + zone
+	if groups > 1 {
+		f := fnv.New32a()
+		_, _ = f.Write([]byte(entries[0].Name)) // never fails
+		group += "/" + strconv.Itoa(int(f.Sum32())%groups)
+	}
+	return queue.Pack(queue.Message{
+		Kind: queue.KindDelegation, Upstream: zone, Group: group, Run: run.ID, Share: 1 / float64(groups), Sent: run.Started.Time(),
+	}, entries)
+}
+
+func (h *Handler) sendAll(ctx context.Context, messages []queue.Message, ids *store.Sent) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	if _, err := h.Queue.Send(ctx, messages); err != nil {
+		return fmt.Errorf("send %d messages: %w", len(messages), err)
+	}
+	for _, m := range messages {
+		ids.IDs = append(ids.IDs, store.SentID{ID: m.ID, Upstream: string(m.Kind) + "/" + m.Upstream})
+	}
+	return nil
+}
+
+// late tells whether too little time is left to begin another piece of work.
+func (h *Handler) late(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < h.Margin
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,158 @@
+// Package fanout brings the registry's list of e-mail domains into the table (sync) and sends the day's
+// questions about them (dispatch). Both steps are resumable and hold a page at a time.
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+// Event is what the schedules send.
+type Event struct {
+	// Action is "run" (begin the day's run; within an hour of the last one, or while that is unfinished, the
+	// same as resume) or "resume" (finish what a deadline or a crash left; nothing to do is no error).
+	Action string `json:"action"`
+}
+
+// Result tells what an invocation did.
+type Result struct {
+	Run      string `json:"run"`
+	Listed   int    `json:"listed"`
+	Changed  int    `json:"changed"`
+	Watched  int    `json:"watched"`
+	Finished bool   `json:"finished"`
+}
+
+// lister is the registry's list.
+type lister interface {
+	List(ctx context.Context, after string, limit int, changedSince time.Time) (registry.Page, error)
+}
+
+// Handler orders the steps of a run.
+type Handler struct {
+	Store store.Store
+	Queue queue.Sender
+	List  lister
+	Log   *slog.Logger
+	Now   func() time.Time
+	// Segments of the table scanned in parallel.
+	Segments int
+	// BaselineDays spreads the first RDAP look at new domains.
+	BaselineDays int
+	// Margin is the time before the deadline at which no further page is begun.
+	Margin time.Duration
+}
+
+var errDeadline = errors.New("the deadline is near, the next invocation goes on")
+
+// minRun is the least distance of two runs: a schedule that fires twice starts one.
+const minRun = time.Hour
+
+// Handle does as much of the run as time allows.
+func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
+	if e.Action != "run" && e.Action != "resume" {
+		return Result{}, fmt.Errorf("event has action %q: send {\"action\":\"run\"} or {\"action\":\"resume\"}", e.Action)
+	}
+	release, err := store.TakeLease(ctx, h.Store, "fanout", h.Now(), leaseTime(ctx))
+	if errors.Is(err, store.ErrLeased) {
+		h.Log.InfoContext(ctx, "fanout_busy", "action", e.Action)
+		return Result{}, nil
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	res, err := h.work(ctx, e)
+	if errors.Is(err, errDeadline) {
+		h.Log.InfoContext(ctx, "fanout_paused", "run", res.Run)
+		err = nil
+	}
+	return res, errors.Join(err, release(context.WithoutCancel(ctx)))
+}
+
+// leaseTime covers what is left of the invocation.
+func leaseTime(ctx context.Context) time.Duration {
+	if d, ok := ctx.Deadline(); ok {
+		return time.Until(d)
+	}
+	return 15 * time.Minute
+}
+
+func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
+	var run store.Run
+	it, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Result{}, err
+	}
+	fresh := run.ID == "" || run.Sent && lifecycle.At(h.Now()).Since(run.Started) >= minRun
+	switch {
+	case e.Action == "run" && fresh:
+		if run, err = h.begin(ctx); err != nil {
+			return Result{}, err
+		}
+	case run.ID == "" || run.Sent:
+		return Result{Run: run.ID, Finished: true}, nil
+	}
+	save := func() error {
+		if err := h.Store.Write(ctx, store.Save(it, run)); err != nil {
+			return fmt.Errorf("note the place of run %s: %w", run.ID, err)
+		}
+		it.Version++
+		return nil
+	}
+	if err := save(); err != nil {
+		return Result{}, err
+	}
+	err = h.steps(ctx, &run, save)
+	res := Result{Run: run.ID, Listed: run.Sync.Listed, Changed: run.Sync.Changed, Watched: run.Watched, Finished: run.Sent}
+	return res, err
+}
+
+func (h *Handler) begin(ctx context.Context) (store.Run, error) {
+	var synced store.Synced
+	if _, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return store.Run{}, err
+	}
+	now := h.Now()
+	return store.Run{
+		ID: now.UTC().Format("20060102T150405Z"), Started: lifecycle.At(now), Segments: max(h.Segments, 1), Sync: newSync(synced, now),
+	}, nil
+}
+
+func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) error {
+	for !run.Sync.Listing {
+		if h.late(ctx) {
+			return errDeadline
+		}
+		if err := h.syncPage(ctx, run); err != nil {
+			// A registry that cannot be listed must not stop the watch over what is known already.
+			h.Log.ErrorContext(ctx, "sync_failed", "run", run.ID, "error", err)
+			break
+		}
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	if run.Sync.Listing && !run.Sync.Done {
+		if err := h.finishSync(ctx, run); err != nil {
+			return err
+		}
+		h.Log.InfoContext(ctx, "synced", "run", run.ID, "whole", run.Sync.Whole, "listed", run.Sync.Listed,
+			"changed", run.Sync.Changed, "gone", run.Sync.Gone, "believed", run.Sync.Believed)
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	if err := h.dispatch(ctx, run); err != nil {
+		return err
+	}
+	h.Log.InfoContext(ctx, "dispatched", "run", run.ID, "watched", run.Watched)
+	return save()
+}

@@ -1,0 +1,52 @@
+// The fanout function: brings the registry's list into the table and sends the day's questions.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
+	"github.com/lapseguard/lapseguard/shared/cloud"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/store/dynamo"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+func main() {
+	log := telemetry.NewLogger(os.Stdout, slog.LevelInfo)
+	h, err := wire(context.Background(), log)
+	if err != nil {
+		log.Error("cold_start_failed", "error", err)
+		os.Exit(1)
+	}
+	lambda.Start(h.Handle)
+}
+
+func wire(ctx context.Context, log *slog.Logger) (*fanout.Handler, error) {
+	c, err := fanout.ReadConfig()
+	if err != nil {
+		return nil, err
+	}
+	aws, err := cloud.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	token := cloud.NewParameter(ssm.NewFromConfig(aws), c.TokenName)
+	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact)})
+	if err != nil {
+		return nil, err
+	}
+	return &fanout.Handler{
+		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now}),
+		Queue: queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL),
+		List:  reg, Log: log, Now: time.Now, Segments: c.Segments, BaselineDays: c.BaselineDays, Margin: 30 * time.Second,
+	}, nil
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/infra/host"
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+type auditCommand struct {
+	Emails string `required:"" type:"existingfile" help:"CSV with the header email,verified_at (verified_at optional)."`
+	Format string `enum:"table,json,csv" default:"table" help:"table, json (one object a domain) or csv."`
+	Now    string `help:"Judge as of this time (RFC 3339) instead of the present."`
+	State  string `help:"Folder for the state of an interrupted audit." default:".lapseguard/audit"`
+	Log    bool   `help:"Write the guard's JSON log to standard error."`
+
+	upstreams
+}
+
+// upstreams are the environment's, under the functions' names.
+type upstreams struct {
+	Bootstrap string   `env:"LAPSEGUARD_RDAP_BOOTSTRAP" help:"RFC 9224 file or URL in the place of IANA's."`
+	RDAPRate  float64  `env:"LAPSEGUARD_RDAP_RATE" default:"2" help:"RDAP questions a second and server."`
+	DNS       []string `name:"dns-servers" env:"LAPSEGUARD_DNS_SERVERS" help:"host:port list that answers in the place of every zone's own servers."`
+	Resolver  string   `name:"dns-resolver" env:"LAPSEGUARD_DNS_RESOLVER" help:"Resolver that finds the zones' servers; default: the system's."`
+	StatusURL string   `env:"LAPSEGUARD_STATUS_URL" default:"off" help:"Status API; off switches it off."`
+	StatusAPI string   `env:"LAPSEGUARD_STATUS_API" enum:"fastly,domainr-v2" default:"fastly" help:"fastly or domainr-v2."`
+	Token     string   `env:"LAPSEGUARD_STATUS_TOKEN" help:"Key of the status API."`
+	Contact   string   `env:"LAPSEGUARD_CONTACT" help:"Whom upstreams may write to; goes into the User-Agent."`
+}
+
+func (u upstreams) sources(log *slog.Logger, now func() time.Time) checker.Sources {
+	return checker.Sources{
+		Contact: u.Contact, Bootstrap: u.Bootstrap, RDAPRate: u.RDAPRate, DNSServers: u.DNS, Resolver: u.Resolver, StatusURL: cmp.Or(u.StatusURL, checker.Off),
+		StatusAPI: u.StatusAPI, StatusToken: func(context.Context, bool) (string, error) { return u.Token, nil }, Log: log, Now: now,
+	}
+}
+
+const (
+	// auditRounds is how often domains whose upstream failed are asked again, and auditPark how long after.
+	auditRounds = 3
+	auditPark   = 5 * time.Second
+)
+
+// Run looks once at every domain.
+func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
+	began := time.Now()
+	now, err := c.clock()
+	if err != nil {
+		return err
+	}
+	list, path, err := c.read()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.DiscardHandler)
+	if c.Log {
+		log = telemetry.NewLogger(s.err, slog.LevelInfo)
+	}
+	h, err := host.Open(ctx, host.Config{Path: path, Sources: c.sources(log, now), List: &fileList{hosts: list.hosts, now: now}, Park: auditPark, Workers: 16, Log: log, Now: now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	fmt.Fprintf(s.err, "auditing %d addresses at %d hosts; state in %s until it is done\n", list.addresses, len(list.hosts), path)
+	if list.unusable > 0 {
+		fmt.Fprintf(s.err, "%d lines hold no e-mail address and are left out\n", list.unusable)
+	}
+	stop := progress(ctx, s.err, h.Counts)
+	err = c.look(ctx, h)
+	stop()
+	if err != nil {
+		return err
+	}
+	rows, err := auditRows(ctx, h.Store, list.hosts)
+	if err != nil {
+		return err
+	}
+	if err := writeRows(s.out, c.Format, rows); err != nil {
+		return err
+	}
+	summary(s.err, h.Counts, rows, time.Since(began))
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove the finished audit's state: %w", err)
+	}
+	return nil
+}
+
+// clock is the present, or the time given, moving on as the audit does.
+func (c *auditCommand) clock() (func() time.Time, error) {
+	if c.Now == "" {
+		return time.Now, nil
+	}
+	at, err := parseTime(c.Now)
+	if err != nil || at.IsZero() {
+		return nil, fmt.Errorf("--now %q is not a time: write 2026-03-01T12:00:00Z", c.Now)
+	}
+	began := time.Now()
+	return func() time.Time { return at.Add(time.Since(began)) }, nil
+}
+
+// read reads the addresses and names the state after what the audit is about: another file, another audit.
+func (c *auditCommand) read() (counted, string, error) {
+	f, err := os.Open(c.Emails)
+	if err != nil {
+		return counted{}, "", fmt.Errorf("addresses: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	sum := sha256.New()
+	list, err := readAddresses(io.TeeReader(f, sum))
+	if err != nil {
+		return counted{}, "", fmt.Errorf("%s: %w", c.Emails, err)
+	}
+	fmt.Fprintf(sum, "%s %v %s %s %s", c.Now, c.DNS, c.Bootstrap, c.StatusURL, c.StatusAPI)
+	if err := os.MkdirAll(c.State, 0o700); err != nil {
+		return counted{}, "", fmt.Errorf("state folder: %w", err)
+	}
+	return list, filepath.Join(c.State, hex.EncodeToString(sum.Sum(nil)[:8])+".db"), nil
+}
+
+// look asks about everything, and again about what an upstream could not answer at first.
+func (c *auditCommand) look(ctx context.Context, h *host.Host) error {
+	if err := h.Drain(ctx); err != nil { // what an interrupted audit left
+		return err
+	}
+	if err := h.Day(ctx); err != nil {
+		return err
+	}
+	for range auditRounds {
+		items, _, err := h.Store.Query(ctx, store.Query{PK: store.PKParked, Limit: 1})
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(auditPark):
+		}
+		if err := h.Applier.ResendParked(ctx); err != nil {
+			return err
+		}
+		if err := h.Drain(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// auditRows gives one row a registrable domain, and one a host that has none.
+func auditRows(ctx context.Context, s store.Store, hosts []registry.HostCount) ([]row, error) {
+	byDomain := map[string][]string{}
+	var rows []row
+	for _, h := range hosts {
+		name, reason := domain.Parse(h.Host)
+		if reason != "" {
+			rows = append(rows, row{Domain: h.Host, Hosts: []string{h.Host}, Addresses: h.Addresses, Phase: lifecycle.PhaseUnknown,
+				Confidence: lifecycle.NoConfidence, Action: lifecycle.None, Reason: string(reason), Evidence: []said{}})
+			continue
+		}
+		byDomain[name.Registrable] = append(byDomain[name.Registrable], h.Host)
+	}
+	for name, hosts := range byDomain {
+		r, err := rowOf(ctx, s, name)
+		if err != nil {
+			return nil, err
+		}
+		r.Hosts = hosts
+		rows = append(rows, r)
+	}
+	slices.SortFunc(rows, byRisk)
+	return rows, nil
+}
+
+// summary is the last line: what the audit found and what it cost.
+func summary(w io.Writer, c *host.Counts, rows []row, took time.Duration) {
+	by := map[lifecycle.Action]int{}
+	for _, r := range rows {
+		by[r.Action]++
+	}
+	var asked []string
+	for upstream, n := range c.Upstreams() {
+		asked = append(asked, fmt.Sprintf("%s %d", upstream, n))
+	}
+	slices.Sort(asked)
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	fmt.Fprintf(w, "%d domains: %d unverify, %d hold, %d confirm, %d watch, %d none; took %s, memory %d MiB, questions: %s\n", len(rows), by[lifecycle.Unverify],
+		by[lifecycle.Hold], by[lifecycle.Confirm], by[lifecycle.Watch], by[lifecycle.None], took.Round(time.Millisecond), mem.Sys>>20, strings.Join(asked, ", "))
+}
+
+// fileList is a CSV as a registry's list.
+type fileList struct {
+	hosts []registry.HostCount
+	now   func() time.Time
+}
+
+// List implements host.Lister; a file has no history, so that every list is whole.
+func (l *fileList) List(_ context.Context, after string, limit int, _ time.Time) (registry.Page, error) {
+	i, found := slices.BinarySearchFunc(l.hosts, after, func(h registry.HostCount, a string) int { return strings.Compare(h.Host, a) })
+	if found {
+		i++
+	}
+	end := min(i+limit, len(l.hosts))
+	p := registry.Page{Hosts: l.hosts[i:end], AsOf: l.now(), Complete: end == len(l.hosts)}
+	if !p.Complete {
+		p.Next = l.hosts[end-1].Host
+	}
+	return p, nil
+}
+
+// progress writes a line a second, with an estimate of the time left, until it is stopped.
+func progress(ctx context.Context, w io.Writer, c *host.Counts) (stop func()) {
+	done, finished := make(chan struct{}), make(chan struct{})
+	began := time.Now()
+	go func() {
+		defer close(finished)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				fmt.Fprintln(w, progressLine(c, time.Since(began)))
+			}
+		}
+	}()
+	return func() { close(done); <-finished }
+}
+
+func progressLine(c *host.Counts, spent time.Duration) string {
+	var parts []string
+	var left time.Duration
+	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail} {
+		sent, asked := c.Progress(k)
+		if sent == 0 {
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%s %d/%d", k, asked, sent))
+		if asked > 0 {
+			left = max(left, time.Duration(float64(spent)/float64(asked)*float64(sent-asked)))
+		}
+	}
+	return fmt.Sprintf("%s; about %s left", strings.Join(parts, ", "), left.Round(time.Second))
+}

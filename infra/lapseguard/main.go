@@ -1,0 +1,61 @@
+// Command lapseguard runs the guard on one machine: a demonstration, a one-shot audit of a list of addresses,
+// and the operator's actions on a local store.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type commands struct {
+	Demo    demoCommand    `cmd:"" help:"Play two weeks of a small registry and a simulated internet, and show what the guard did."`
+	Audit   auditCommand   `cmd:"" help:"Look once at the domains of your own addresses, with the real upstreams; changes nothing."`
+	Restore restoreCommand `cmd:"" help:"Take an unverification of the demonstration back."`
+	Status  statusCommand  `cmd:"" help:"Say where the demonstration's guard stands."`
+}
+
+// streams are where a command writes: its result to out, progress and remarks to err.
+type streams struct{ out, err io.Writer }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process: it returns the exit code (0 done, 1 failed, 2 wrong usage).
+func run(ctx context.Context, args []string, s streams) int {
+	var c commands
+	exit := -1
+	parser, err := kong.New(&c, kong.Name("lapseguard"), kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }),
+		kong.Description("Watches the domains behind verified e-mail addresses."), kong.UsageOnError())
+	if err != nil {
+		fmt.Fprintln(s.err, "lapseguard:", err)
+		return 2
+	}
+	cmd, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintln(s.err, "lapseguard:", err)
+		return 2
+	}
+	cmd.BindTo(ctx, (*context.Context)(nil))
+	if err := cmd.Run(s); err != nil {
+		fmt.Fprintln(s.err, "lapseguard:", err)
+		if errors.Is(err, context.Canceled) {
+			fmt.Fprintln(s.err, "interrupted; the same command goes on where it stopped")
+		}
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+// row is one domain of an audit.
+type row struct {
+	Domain     string               `json:"domain"`
+	Hosts      []string             `json:"hosts"`
+	Addresses  int                  `json:"addresses"`
+	Phase      lifecycle.Phase      `json:"phase"`
+	Confidence lifecycle.Confidence `json:"confidence"`
+	Action     lifecycle.Action     `json:"action"`
+	Reason     string               `json:"reason"`
+	Evidence   []said               `json:"evidence"`
+	NextCheck  *time.Time           `json:"next_check"`
+}
+
+// said is one source's word in a row.
+type said struct {
+	Source string    `json:"source"`
+	At     time.Time `json:"at"`
+	Said   string    `json:"said"`
+}
+
+// rowOf reads a domain's row out of the store.
+func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
+	d, err := store.GetDomain(ctx, s, name)
+	if err != nil {
+		return row{}, err
+	}
+	r := row{
+		Domain: name, Addresses: d.Addresses, Phase: d.State.Phase, Confidence: d.Confidence, Action: d.Action, Reason: string(d.Reason), Evidence: []said{},
+	}
+	if d.Action == "" { // its upstream did not answer in time
+		r.Action, r.Confidence, r.Reason = lifecycle.Confirm, lifecycle.NoConfidence, string(lifecycle.ReasonUnknownSource)
+	}
+	if next := cmp.Or(d.NextLook, d.State.NextRDAP); next != 0 {
+		at := next.Time()
+		r.NextCheck = &at
+	}
+	entries, err := store.History(ctx, s, name, 20)
+	if err != nil {
+		return row{}, err
+	}
+	seen := map[lifecycle.Source]bool{}
+	for _, e := range entries {
+		for _, w := range e.Evidence {
+			if !seen[w.Source] {
+				seen[w.Source] = true
+				r.Evidence = append(r.Evidence, said{string(w.Source), w.At, words(w)})
+			}
+		}
+	}
+	slices.SortFunc(r.Evidence, func(a, b said) int { return cmp.Compare(a.Source, b.Source) })
+	return r, nil
+}
+
+func words(w store.Witness) string {
+	if w.Cause != "" {
+		return strings.TrimSpace(string(w.Cause) + ": " + w.Said)
+	}
+	return w.Said
+}
+
+// byRisk puts what matters first.
+func byRisk(a, b row) int {
+	return cmp.Or(cmp.Compare(b.Action.Weight(), a.Action.Weight()), cmp.Compare(b.Phase.Risk(), a.Phase.Risk()), cmp.Compare(a.Domain, b.Domain))
+}
+
+// writeRows writes rows in the format asked for.
+func writeRows(w io.Writer, format string, rows []row) error {
+	switch format {
+	case "json":
+		enc := json.NewEncoder(w)
+		for _, r := range rows {
+			if err := enc.Encode(r); err != nil {
+				return fmt.Errorf("write the report: %w", err)
+			}
+		}
+		return nil
+	case "csv":
+		return writeCSV(w, rows)
+	case "table":
+		return writeTable(w, rows)
+	default:
+		return errors.New("unknown format: use table, json or csv")
+	}
+}
+
+func writeCSV(w io.Writer, rows []row) error {
+	out := csv.NewWriter(w)
+	lines := [][]string{{"domain", "hosts", "addresses", "phase", "confidence", "action", "reason", "evidence", "next_check"}}
+	for _, r := range rows {
+		next := ""
+		if r.NextCheck != nil {
+			next = r.NextCheck.Format(time.RFC3339)
+		}
+		lines = append(lines, []string{r.Domain, strings.Join(r.Hosts, " "), strconv.Itoa(r.Addresses), string(r.Phase), string(r.Confidence),
+			string(r.Action), r.Reason, evidenceWords(r), next})
+	}
+	if err := out.WriteAll(lines); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+func evidenceWords(r row) string {
+	parts := make([]string, len(r.Evidence))
+	for i, e := range r.Evidence {
+		parts[i] = e.Source + " " + e.At.Format("2006-01-02 15:04") + ": " + e.Said
+	}
+	return strings.Join(parts, " | ")
+}
+
+func writeTable(w io.Writer, rows []row) error {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Format.Header = text.FormatDefault
+	t.AppendHeader(table.Row{"domain", "phase", "action", "why", "evidence", "addresses"})
+	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 34}, {Name: "evidence", WidthMax: 60}, {Name: "addresses", Align: text.AlignRight}})
+	for _, r := range rows {
+		t.AppendRow(table.Row{r.Domain, r.Phase, r.Action, r.Reason, strings.ReplaceAll(evidenceWords(r), " | ", "\n"), r.Addresses})
+	}
+	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}

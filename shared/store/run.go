@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+)
+
+// Run is the current daily run, resumable at each of its fields. It is one item: PKGuard, "run".
+type Run struct {
+	ID       string            `json:"id"` // its start, sortable
+	Started  lifecycle.Instant `json:"at"`
+	Sync     Sync              `json:"sync"`
+	Segments int               `json:"segments"`
+	Sent     bool              `json:"sent"`     // every segment is dispatched
+	Complete bool              `json:"complete"` // every message was answered
+	Watched  int               `json:"watched"`  // domains dispatched
+}
+
+// Sync is how far the registry's list was worked through.
+type Sync struct {
+	Whole    bool              `json:"whole"`
+	Since    lifecycle.Instant `json:"since,omitempty"` // changed_since of an incremental list
+	After    string            `json:"after,omitempty"` // cursor
+	AsOf     lifecycle.Instant `json:"as_of,omitempty"` // of the first page
+	Listed   int               `json:"listed"`          // hosts in the list
+	Known    int               `json:"known"`           // hosts in the table before
+	Gone     int               `json:"gone"`            // known hosts that the list does not have
+	Changed  int               `json:"changed"`
+	Listing  bool              `json:"listing_done"`
+	Done     bool              `json:"done"`
+	Believed bool              `json:"believed"` // complete, and not shrunk: hosts that left were marked
+}
+
+// Synced is what the next sync starts from. PKGuard, "synced".
+type Synced struct {
+	WholeAt lifecycle.Instant `json:"whole_at"`
+	AsOf    lifecycle.Instant `json:"as_of"`
+	Hosts   int               `json:"hosts"`
+}
+
+// Segment is how far a segment of the table was dispatched. RunPK, "c/N".
+type Segment struct {
+	Cursor  string `json:"cursor"`
+	Part    int    `json:"part"`
+	Done    bool   `json:"done"`
+	Watched int    `json:"watched"`
+}
+
+// Sent lists messages that a run sent. RunPK, "s/…". Answered messages have a Marker: RunPK, "m/ID".
+type Sent struct {
+	IDs []SentID `json:"ids"`
+}
+
+// SentID names a message and the upstream it asks.
+type SentID struct {
+	ID       string `json:"id"`
+	Upstream string `json:"u"` // kind/upstream
+}
+
+// Marker says that a message was answered, and which messages it raised.
+type Marker struct {
+	Checked int      `json:"checked"`
+	Unknown int      `json:"unknown"`
+	Raised  []SentID `json:"raised,omitempty"`
+}
+
+// RunTTL is how long a run's parts are kept.
+const RunTTL = 14 * 24 * time.Hour
+
+// Balance compares what a run sent with what was answered: missing counts messages by upstream.
+func Balance(ctx context.Context, s Store, run string) (answered, checked int, missing map[string]int, err error) {
+	sent := map[string]string{}
+	seen := map[string]bool{}
+	missing = map[string]int{}
+	after := ""
+	for {
+		items, more, err := s.Query(ctx, Query{PK: RunPK(run), After: after, Limit: 1000})
+		if err != nil {
+			return 0, 0, nil, fmt.Errorf("balance of run %s: %w", run, err)
+		}
+		for _, it := range items {
+			after = it.SK
+			switch it.SK[0] {
+			case 's':
+				var v Sent
+				err = json.Unmarshal(it.Data, &v)
+				for _, id := range v.IDs {
+					sent[id.ID] = id.Upstream
+				}
+			case 'm':
+				var v Marker
+				err = json.Unmarshal(it.Data, &v)
+				checked += v.Checked
+				seen[it.SK[2:]] = true
+				for _, id := range v.Raised {
+					sent[id.ID] = id.Upstream
+				}
+			}
+			if err != nil {
+				return 0, 0, nil, fmt.Errorf("balance of run %s, %s: %w", run, it.SK, err)
+			}
+		}
+		if !more {
+			break
+		}
+	}
+	for id, upstream := range sent {
+		if !seen[id] {
+			missing[upstream]++
+		}
+	}
+	return len(seen), checked, missing, nil
+}
+
+// Lease keeps two invocations of one job apart: one conditional item, PKGuard, "lease/JOB".
+type Lease struct {
+	Until lifecycle.Instant `json:"until"`
+}
+
+// ErrLeased: another invocation holds the lease.
+var ErrLeased = errors.New("another invocation is at work")
+
+// TakeLease takes the job's lease until now+d and returns its release. ErrLeased while somebody else has it.
+func TakeLease(ctx context.Context, s Store, job string, now time.Time, d time.Duration) (release func(context.Context) error, err error) {
+	var l Lease
+	it, err := Load(ctx, s, PKGuard, "lease/"+job, &l)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	if l.Until > lifecycle.At(now) {
+		return nil, fmt.Errorf("%s: %w until %s", job, ErrLeased, l.Until)
+	}
+	l.Until = lifecycle.At(now.Add(d))
+	if err := s.Write(ctx, Save(it, l)); err != nil {
+		if errors.Is(err, ErrConflict) {
+			return nil, fmt.Errorf("%s: %w", job, ErrLeased)
+		}
+		return nil, fmt.Errorf("take lease %s: %w", job, err)
+	}
+	it.Version++
+	return func(ctx context.Context) error {
+		if err := s.Write(ctx, Save(it, Lease{})); err != nil {
+			return fmt.Errorf("release lease %s: %w", job, err)
+		}
+		return nil
+	}, nil
+}
