@@ -1,5 +1,9 @@
 // Package registry is the client of the registry's admin API (infra/registry-admin.openapi.yaml): list the
 // e-mail domains in use, unverify a domain's addresses, restore what was unverified. No address crosses it.
+//
+// A Client never follows a redirect, never echoes a body, and repeats a call only once, with a fresh token, after
+// a 401. Everything else is the caller's to repeat: every change has a key, so that asking again is harmless.
+// Kind says of an error what to do about it.
 package registry
 
 import "time"
@@ -70,6 +74,8 @@ type Answer struct {
 	AlreadyUnset int      `json:"already_unverified"`
 	KeptLater    int      `json:"kept_verified_later"`
 	Recovery     Recovery `json:"recovery"`
+	// CountsUnknown: nobody counted, the three numbers say nothing. Only an Observer answers so.
+	CountsUnknown bool `json:"counts_unknown,omitempty"`
 	// Pending: the registry accepted the work (202) and has not finished; ask again with the same key
 	// after RetryAfter.
 	Pending    bool          `json:"-"`

@@ -1,0 +1,132 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+)
+
+const (
+	// MaxPage is the largest limit of List.
+	MaxPage = 10_000
+	// maxHost is the longest host in bytes (RFC 5321 section 4.5.3.1.2).
+	maxHost = 255
+)
+
+type wireHost struct {
+	Host      string     `json:"host"`
+	Addresses *int       `json:"addresses"`
+	Oldest    *time.Time `json:"oldest"`
+	Newest    *time.Time `json:"newest"`
+}
+
+type wirePage struct {
+	Hosts    []wireHost `json:"hosts"`
+	Next     string     `json:"next"`
+	Complete bool       `json:"complete"`
+	AsOf     time.Time  `json:"as_of"`
+}
+
+// List reads the page of hosts after a host (empty: from the start), at most limit (1 to MaxPage). With a
+// non-zero changedSince only what changed at that time or later, hosts that left (0 addresses) among it.
+// A page that does not fit the contract is an error as a whole: a list half believed is worse than none.
+func (c *Client) List(ctx context.Context, after string, limit int, changedSince time.Time) (Page, error) {
+	page, err := c.list(ctx, after, limit, changedSince)
+	if err != nil {
+		return Page{}, fmt.Errorf("list e-mail domains after %q: %w", clean(after, maxHost), err)
+	}
+	return page, nil
+}
+
+func (c *Client) list(ctx context.Context, after string, limit int, changedSince time.Time) (Page, error) {
+	switch {
+	case limit < 1 || limit > MaxPage:
+		return Page{}, invalidRequest(fmt.Sprintf("limit %d is not from 1 to %d", limit, MaxPage))
+	case after != "" && !validHost(after):
+		return Page{}, invalidRequest("the cursor is no host")
+	}
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if after != "" {
+		query.Set("after", after)
+	}
+	if !changedSince.IsZero() {
+		query.Set("changed_since", changedSince.UTC().Format(time.RFC3339Nano))
+	}
+	out, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/email-domains", query: query, limit: maxPageBody})
+	if err != nil {
+		return Page{}, err
+	}
+	if out.status != http.StatusOK {
+		return Page{}, badAnswer(fmt.Sprintf("status %d to a list", out.status))
+	}
+	return parsePage(out.body, after, limit, !changedSince.IsZero())
+}
+
+// parsePage reads and checks a page.
+func parsePage(data []byte, after string, limit int, changes bool) (Page, error) {
+	var wire wirePage
+	if err := json.Unmarshal(data, &wire); err != nil {
+		return Page{}, badAnswer("the page is not the JSON that the contract describes") // the error quotes the body
+	}
+	switch n := len(wire.Hosts); {
+	case wire.Hosts == nil:
+		return Page{}, badAnswer("no hosts")
+	case n > limit:
+		return Page{}, badAnswer(fmt.Sprintf("%d hosts where %d were asked for", n, limit))
+	case wire.AsOf.IsZero():
+		return Page{}, badAnswer("no as_of")
+	case wire.Next != "" && wire.Complete:
+		return Page{}, badAnswer("complete, and yet there is a next page")
+	case wire.Next != "" && (n == 0 || wire.Next != wire.Hosts[n-1].Host):
+		return Page{}, badAnswer("next is not the page's last host")
+	}
+	page := Page{Hosts: make([]HostCount, len(wire.Hosts)), Next: wire.Next, Complete: wire.Complete, AsOf: wire.AsOf.UTC()}
+	before := after
+	for i, h := range wire.Hosts {
+		if problem := h.check(before, changes); problem != "" {
+			return Page{}, badAnswer(fmt.Sprintf("host %d of the page: %s", i+1, problem)) // by number: it may be an address
+		}
+		before = h.Host
+		page.Hosts[i] = HostCount{Host: h.Host, Addresses: *h.Addresses, Oldest: instant(h.Oldest), Newest: instant(h.Newest)}
+	}
+	return page, nil
+}
+
+func (h wireHost) check(before string, changes bool) string {
+	switch {
+	case !validHost(h.Host):
+		return "not a host"
+	case h.Host <= before:
+		return "not ascending, or not after the cursor"
+	case h.Addresses == nil:
+		return "no number of addresses"
+	case *h.Addresses < 0:
+		return "a negative number of addresses"
+	case *h.Addresses == 0 && !changes:
+		return "no addresses, in a list of hosts in use"
+	case h.Oldest != nil && h.Newest != nil && h.Oldest.After(*h.Newest):
+		return "the oldest verification is newer than the newest"
+	}
+	return ""
+}
+
+// validHost is the contract's pattern, no more: what a host is worth is decided by package domain.
+func validHost(s string) bool {
+	return s != "" && len(s) <= maxHost && utf8.ValidString(s) &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r == '@' || unicode.IsSpace(r) || unicode.IsControl(r) })
+}
+
+func instant(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}

@@ -1,0 +1,206 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+)
+
+// The documented types of a Problem.
+const (
+	TypeMalformed     = "urn:lapseguard:problem:malformed-request"
+	TypeUnauthorized  = "urn:lapseguard:problem:unauthorized"
+	TypeForbidden     = "urn:lapseguard:problem:forbidden"
+	TypeUnknownKey    = "urn:lapseguard:problem:unknown-key"
+	TypeKeyReused     = "urn:lapseguard:problem:key-reused"
+	TypeRestored      = "urn:lapseguard:problem:restored"
+	TypeInProgress    = "urn:lapseguard:problem:in-progress"
+	TypePublicSuffix  = "urn:lapseguard:problem:public-suffix"
+	TypeTooMany       = "urn:lapseguard:problem:too-many-addresses"
+	typeNothingToSay  = "about:blank"
+	maxTitle, maxText = 200, 500 // bytes that are kept of a problem's words
+)
+
+// ErrorKind says what to do about an error. The set is closed.
+type ErrorKind string
+
+// The kinds.
+const (
+	// KindNone: no error.
+	KindNone ErrorKind = ""
+	// KindRetryable: ask again later, with the same key. The work may have been done.
+	KindRetryable ErrorKind = "retryable"
+	// KindConflict: the key belongs to another request, or was taken back. A person decides.
+	KindConflict ErrorKind = "conflict"
+	// KindRefused: the registry will not do this, or the request is not sound. A person decides.
+	KindRefused ErrorKind = "refused"
+	// KindUnauthorized: the token, read afresh, does not open the API. Nothing was done; asking again helps
+	// once the token is right.
+	KindUnauthorized ErrorKind = "unauthorized"
+)
+
+// Kind classifies an error of a Client. An error of unknown origin is retryable: every change has a key.
+func Kind(err error) ErrorKind {
+	var p *Problem
+	var invalid invalidRequest
+	var bad badToken
+	switch {
+	case err == nil:
+		return KindNone
+	case errors.As(err, &invalid):
+		return KindRefused
+	case errors.As(err, &bad):
+		return KindUnauthorized
+	case errors.As(err, &p):
+		return p.kind()
+	default:
+		return KindRetryable
+	}
+}
+
+// Problem is an answer other than success (RFC 9457). Its words are the registry's, cut and masked; where it
+// sent none, the status's own.
+type Problem struct {
+	Status              int
+	Type, Title, Detail string
+	RetryAfter          time.Duration // 0: not said
+}
+
+// Error gives status and words.
+func (p *Problem) Error() string {
+	text := fmt.Sprintf("the registry answered %d %s", p.Status, p.Title)
+	if p.Detail != "" {
+		text += ": " + p.Detail
+	}
+	if p.Type != typeNothingToSay {
+		text += " (" + p.Type + ")"
+	}
+	return text
+}
+
+func (p *Problem) kind() ErrorKind {
+	switch s := p.Status; {
+	case s == http.StatusUnauthorized, s == http.StatusForbidden:
+		return KindUnauthorized
+	case s == http.StatusConflict && p.Type == TypeInProgress:
+		return KindRetryable
+	case s == http.StatusConflict:
+		return KindConflict
+	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests:
+		return KindRetryable
+	case s >= 400 && s < 500:
+		return KindRefused
+	default: // 5xx, and statuses that have no place here, such as a gateway's redirect
+		return KindRetryable
+	}
+}
+
+// readProblem never fails: what cannot be read as a problem is one without words of its own.
+func readProblem(resp *http.Response, wait time.Duration) *Problem {
+	p := &Problem{Status: resp.StatusCode, Type: typeNothingToSay, Title: http.StatusText(resp.StatusCode), RetryAfter: wait}
+	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || kind != "application/problem+json" {
+		return p
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return p
+	}
+	var words struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Detail string `json:"detail"`
+	}
+	if err := json.Unmarshal(data, &words); err != nil {
+		return p
+	}
+	if words.Type != "" {
+		p.Type = clean(words.Type, maxTitle)
+	}
+	if words.Title != "" {
+		p.Title = clean(words.Title, maxTitle)
+	}
+	p.Detail = clean(words.Detail, maxText)
+	return p
+}
+
+// badToken: what the token function gave cannot be a bearer token.
+type badToken struct{}
+
+func (badToken) Error() string {
+	return "the registry's token is empty, too long or not one word: store the bearer token alone, without quotes or spaces"
+}
+
+// invalidRequest: the request is not sent, because it does not fit the contract.
+type invalidRequest string
+
+func (e invalidRequest) Error() string { return "not sent: " + string(e) }
+
+// badAnswer: a 200 that does not fit the contract. The work may have been done.
+type badAnswer string
+
+func (e badAnswer) Error() string {
+	return "the registry's answer does not fit the contract: " + string(e)
+}
+
+// brokenError is a failure below HTTP. Its text is masked, since some errors quote what the other side sent;
+// the cause is kept for errors.Is alone.
+type brokenError struct {
+	text  string
+	cause error
+}
+
+func broken(what string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return brokenError{what + ": not within the time allowed", context.DeadlineExceeded}
+	}
+	if errors.Is(err, context.Canceled) {
+		return brokenError{what + ": canceled", context.Canceled}
+	}
+	return brokenError{what + ": " + clean(err.Error(), maxText), nil}
+}
+
+func (e brokenError) Error() string { return e.text }
+func (e brokenError) Unwrap() error { return e.cause }
+
+// ats are the spellings of @ that a careless encoder may leave.
+func ats() []string {
+	return []string{"@", "\uff20", "\ufe6b", "%40", "&#64;", "&#x40;", "&commat;", `\u0040`, `\x40`}
+}
+
+func hasAt(s string) bool {
+	for _, at := range ats() {
+		if strings.Contains(strings.ToLower(s), at) {
+			return true
+		}
+	}
+	return false
+}
+
+// clean makes words of another side fit for a log: one line, valid UTF-8, at most limit bytes, and every word
+// that holds an @ masked. A quoted local part may hold spaces; then the whole text is masked.
+func clean(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
+	if hasAt(s) && strings.ContainsAny(s, `"'<`) {
+		return "[masked]"
+	}
+	words := strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 })
+	for i, w := range words {
+		if hasAt(w) {
+			words[i] = "[masked]"
+		}
+	}
+	s = strings.Join(words, " ")
+	for len(s) > limit {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
+}
