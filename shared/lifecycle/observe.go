@@ -18,9 +18,14 @@ func Fingerprint(hosts []string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// observe folds the observations of one visit into the witnesses and milestones of s. Unknown ones change
-// no witness. good tells whether there was any answer to judge by.
-func observe(s State, obs []Observation) (next State, good bool) {
+// credible: an unknown answer says nothing, nor does absence from an RDAP server that IANA does not name.
+func credible(o Observation, a Authority) bool {
+	return o.Outcome != Unknown && (o.Source != SourceRDAP || o.Outcome != Absent || a == AuthorityIANA)
+}
+
+// observe folds the observations of one visit into the witnesses and milestones of s; what is not credible
+// changes none. good tells whether there was any answer to judge by.
+func observe(s State, obs []Observation, a Authority) (next State, good bool) {
 	obs = slices.Clone(obs)
 	// A fixed order makes the verdict independent of the order in which answers came.
 	slices.SortStableFunc(obs, func(a, b Observation) int {
@@ -30,7 +35,7 @@ func observe(s State, obs []Observation) (next State, good bool) {
 		if s.First == 0 {
 			s.First = At(o.At)
 		}
-		if o.Outcome == Unknown {
+		if !credible(o, a) {
 			continue
 		}
 		switch {
@@ -90,7 +95,10 @@ func seeRegistration(s State, o Observation) State {
 	if changed(s.Registrar, r.Registrar) || s.Transferred != 0 && At(r.Transferred) > s.Transferred {
 		s.ControlAt = at
 	}
-	s.Registered = cmp.Or(reg, s.Registered)
+	if s.Phase != PendingDelete && s.Phase != Released {
+		reg = cmp.Or(reg, s.Registered) // after those, an answer without a date is about a registration we do not know
+	}
+	s.Registered = reg
 	s.Expires = cmp.Or(At(r.Expires), s.Expires)
 	s.RegistrarExpires = cmp.Or(At(r.RegistrarExpires), s.RegistrarExpires)
 	s.Transferred = cmp.Or(At(r.Transferred), s.Transferred)
@@ -113,12 +121,12 @@ func registryWord(statuses []string) Word {
 		return WordRedemption
 	case has("pending delete"):
 		return WordPendingDelete
+	case has("auto renew period"):
+		return WordAutoRenew // also beside a hold, which is how registrars interrupt a name that expired
 	case has("client hold", "server hold"):
 		return WordOnHold
 	case has("inactive"):
 		return WordInactive
-	case has("auto renew period"):
-		return WordAutoRenew
 	default:
 		return WordRegistered
 	}
@@ -133,8 +141,8 @@ func seeMarket(s State, o Observation) State {
 	return s
 }
 
-// marketWord reads the tokens by precedence: the last known one decides, kinds of name set aside. What is not
-// listed neither reassures nor accuses.
+// marketWord reads the tokens by precedence: the last one decides, kinds of name set aside. What is not listed
+// neither reassures nor accuses; nor does "premium", which the registry sells and nobody need own.
 func marketWord(tokens []string) Word {
 	for _, t := range slices.Backward(tokens) {
 		switch t {
@@ -144,7 +152,7 @@ func marketWord(tokens []string) Word {
 			return WordRedemption
 		case "inactive":
 			return WordAbsent
-		case "active", "parked", "marketed", "priced", "transferable", "premium":
+		case "active", "parked", "marketed", "priced", "transferable":
 			return WordRegistered
 		case "suffix", "zone", "tld":
 			continue // the kind of name, not its standing

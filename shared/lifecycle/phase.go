@@ -2,7 +2,10 @@
 // Everything in it is pure: state, observations, facts and the time go in, a new state and a verdict come out.
 package lifecycle
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Phase is where a registrable domain stands. The words are used in code, state, JSON and reports alike.
 type Phase string
@@ -131,12 +134,21 @@ func (i Instant) Add(d time.Duration) Instant {
 	return i + Instant(d/time.Second)
 }
 
-// Since is the time from j to i; zero when either is unknown.
+// Since is the time from j to i; zero when either is unknown. Beyond what a Duration holds (292 years; registries
+// write years like 9999) it is the longest.
 func (i Instant) Since(j Instant) time.Duration {
-	if i == 0 || j == 0 {
+	const longest = Instant(math.MaxInt64 / time.Second)
+	d := i - j
+	switch {
+	case i == 0 || j == 0:
 		return 0
+	case i > j && (d < 0 || d > longest):
+		return math.MaxInt64
+	case i < j && (d > 0 || d < -longest):
+		return math.MinInt64
+	default:
+		return time.Duration(d) * time.Second
 	}
-	return time.Duration(i-j) * time.Second
 }
 
 // String is RFC 3339 to the minute in UTC, as evidence sentences use it.

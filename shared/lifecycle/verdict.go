@@ -56,20 +56,24 @@ type Verdict struct {
 // the observations does not matter. A visit in which every source is unknown changes neither phase nor
 // milestones and asks for another look.
 func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
-	next, good := observe(s, obs)
+	next, good := observe(s, obs, f.Authority)
 	if !good {
 		next.RetryAt = now.Add(RetryLook)
 		return next, Verdict{Phase: next.Phase, Action: Confirm, Confidence: NoConfidence, Reason: ReasonUnknownSource, Next: next.RetryAt}
 	}
 	j := judge{s: next, f: f, now: now}
 	v := j.decide()
+	if begins := v.Phase.lapsing() && !s.Phase.lapsing(); begins || v.Phase == Active && v.Action == Hold && s.Phase != Active {
+		j.s = j.s.afresh() // a new lapse is not judged, nor dated, by the milestones of an earlier one
+		v = j.decide()
+	}
 	next = j.settle(v)
 	next.RetryAt = 0
 	if v.Confidence == NoConfidence {
 		next.RetryAt = v.Next
 	}
 	registry := func(o Observation) bool {
-		return o.Outcome != Unknown && (o.Source == SourceRDAP || o.Source == SourceStatus && f.Authority == AuthorityNone)
+		return credible(o, f.Authority) && (o.Source == SourceRDAP || o.Source == SourceStatus && f.Authority == AuthorityNone)
 	}
 	if slices.ContainsFunc(obs, registry) {
 		next.NextRDAP = nextRDAP(next, now)
@@ -136,7 +140,7 @@ func (j judge) deleted(p Phase) Verdict {
 		return j.hold(p, Contradiction, ReasonStillThere)
 	case !j.f.TLD.Described:
 		return j.hold(p, Medium, ReasonUndescribed)
-	case second && !there:
+	case second:
 		return j.unverify(p, High, ReasonDeleted)
 	case j.s.RegAt.Since(j.s.RegSince) >= j.f.secondLook():
 		return j.unverify(p, Medium, ReasonDeletedAlone)
@@ -154,7 +158,7 @@ func (j judge) absent() Verdict {
 		return j.hold(j.s.Phase, Contradiction, ReasonFreeButThere)
 	case d != DelegationGone:
 		return j.confirm(j.s.Phase, Contradiction, ReasonFreeButThere, RetryLook)
-	case !j.f.TLD.Described, !j.f.TLD.FreeWhenAbsent && j.s.Worst == "":
+	case !j.f.TLD.Described, !j.f.TLD.FreeWhenAbsent && (j.s.Worst == "" || j.s.Worst == Released):
 		return j.hold(Released, Medium, ReasonUndescribed)
 	case j.s.Worst == Redemption || j.s.Worst == PendingDelete:
 		return j.unverify(Released, High, ReasonReleased)
@@ -175,10 +179,12 @@ func (j judge) registered() Verdict {
 	expired := j.registry() == WordAutoRenew || j.passed(j.s.Expires) || j.passed(j.s.RegistrarExpires)
 	switch {
 	case off && expired && j.s.GraceAt != 0 && j.s.DelegAt.Since(j.s.GraceAt) >= GraceLook:
-		if j.f.GraceUnverify && j.f.TLD.Described {
+		if j.f.GraceUnverify && j.f.TLD.Described && j.f.Oldest != 0 {
 			return j.unverify(Grace, Medium, ReasonGraceTwice)
 		}
 		return j.hold(Grace, Medium, ReasonGraceTwice)
+	case off && expired && j.s.MailLapsed != "":
+		return j.hold(Grace, Low, ReasonMailHost)
 	case off && expired:
 		return j.confirm(Grace, Low, ReasonGraceOnce, GraceLook)
 	case j.s.Interim != 0 && d == DelegationMoved:
@@ -204,45 +210,59 @@ func (j judge) registered() Verdict {
 
 func (j judge) passed(expiry Instant) bool { return expiry != 0 && expiry <= j.now }
 
-// reRegistered judges a registration date that is later than the oldest verification.
+// reRegistered judges a registration date that is later than the oldest verification. Where the TLD's words are
+// not described, what we took for a lapse may have been none.
 func (j judge) reRegistered() (Verdict, bool) {
 	seen := j.s.Worst == Redemption || j.s.Worst == PendingDelete || j.s.Worst == Released
-	again := j.s.Registered != 0 && (j.s.Moved != 0 || seen && j.s.Registered > j.s.LapseAt)
+	again := j.s.Moved != 0 || seen && j.s.Registered > j.s.LapseAt
+	sure := seen && again && j.f.TLD.Described && j.s.Registered <= j.now
 	switch after := j.s.Registered.Since(j.f.Oldest); {
 	case j.s.Registered == 0:
-		return Verdict{}, false
+		return j.registeredSometime()
 	case j.f.Oldest != 0 && after <= 0:
 		return Verdict{}, false // every address was verified under this registration
 	case j.f.Oldest == 0 && !again:
 		return Verdict{}, false // nothing says that the registration is newer than the addresses
-	case j.f.Oldest != 0 && after >= Margin && seen && again:
-		v := j.unverify(ReRegistered, High, ReasonReRegistered)
-		v.VerifiedBefore, v.ExposedSince = j.s.Registered, j.s.Registered
-		return v, true
+	case j.f.Oldest != 0 && after >= Margin && sure:
+		return j.since(j.unverify(ReRegistered, High, ReasonReRegistered)), true
 	default:
-		return j.hold(ReRegistered, Medium, ReasonReviewNew), true
+		return j.since(j.hold(ReRegistered, Medium, ReasonReviewNew)), true
 	}
+}
+
+// since dates the request of a re-registered domain by the registration.
+func (j judge) since(v Verdict) Verdict {
+	v.VerifiedBefore = min(j.s.Registered, j.now)
+	v.ExposedSince = v.VerifiedBefore
+	return v
+}
+
+// registeredSometime judges a name that nobody could restore any more and that is registered again, nobody says
+// since when. It is settled when every address was verified since.
+func (j judge) registeredSometime() (Verdict, bool) {
+	gone := j.s.Phase == PendingDelete || j.s.Phase == Released || j.s.Phase == ReRegistered
+	if !gone || j.f.Oldest > j.s.LapseAt {
+		return Verdict{}, false
+	}
+	return j.hold(ReRegistered, Medium, ReasonReviewNew), true
 }
 
 // withoutRegistry: no registry to ask, or it gave no answer that is still fresh.
 func (j judge) withoutRegistry() Verdict {
 	d, m := j.delegation(), j.market()
 	lapsing := map[Word]Phase{WordRedemption: Redemption, WordPendingDelete: PendingDelete, WordAbsent: Released}
+	there := d == DelegationHome || d == DelegationMoved || d == DelegationParked
+	quiet := j.s.Phase == Active || j.s.Phase == PhaseUnknown
 	switch p, bad := lapsing[m]; {
 	case bad && d == DelegationGone && j.f.noRDAP():
-		switch {
-		case j.s.MktAt.Since(j.s.MktSince) < j.f.secondLook():
-			return j.confirm(p, Low, ReasonStatusDeleted, j.f.secondLook())
-		case !j.f.TLD.Described:
-			return j.hold(p, Medium, ReasonUndescribed)
-		default:
-			return j.unverify(p, Medium, ReasonStatusDeleted)
-		}
-	case m == WordRegistered && d == DelegationGone && j.f.noRDAP() && !j.s.Phase.lapsing():
+		return j.deletedByStatus(p)
+	case m == WordRegistered && (d == DelegationGone || d == DelegationParked) && j.f.noRDAP() && quiet:
 		return Verdict{Phase: Active, Action: Watch, Confidence: Low, Reason: ReasonOutOfService}
-	case bad, d == DelegationGone, d == DelegationParked, j.s.Phase.lapsing():
+	case m == WordRegistered && there && j.f.noRDAP() && j.s.Phase.lapsing() && j.s.Phase != Grace:
+		return j.backByStatus(d)
+	case bad, d == DelegationGone, d == DelegationParked, j.s.Phase.lapsing(), j.s.Interim != 0 && d == DelegationMoved && quiet:
 		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
-	case j.s.MailLapsed != "":
+	case j.s.MailLapsed != "" && quiet:
 		return j.hold(Active, Low, ReasonMailHost)
 	case d == DelegationUnknown:
 		return j.confirm(j.s.Phase, NoConfidence, ReasonUnknownSource, RetryLook)
@@ -251,6 +271,28 @@ func (j judge) withoutRegistry() Verdict {
 	default: // the zone delegates it: registered, whatever else; the phase stays
 		return j.keep()
 	}
+}
+
+// deletedByStatus: no registry can be asked; the status API says deleted, and the zone that it is gone. Both
+// must have said so twice.
+func (j judge) deletedByStatus(p Phase) Verdict {
+	switch twice := min(j.s.MktAt.Since(j.s.MktSince), j.s.DelegAt.Since(j.s.DelegSince)); {
+	case twice < j.f.secondLook():
+		return j.confirm(p, Low, ReasonStatusDeleted, j.f.secondLook())
+	case !j.f.TLD.Described:
+		return j.hold(p, Medium, ReasonUndescribed)
+	default:
+		return j.unverify(p, Medium, ReasonStatusDeleted)
+	}
+}
+
+// backByStatus: no registry can be asked; after a deletion the status API and the zone both say that somebody
+// has the name. A return home from redemption is a restore; else it may be anybody's new registration.
+func (j judge) backByStatus(d Delegated) Verdict {
+	if j.s.Phase == Redemption && d == DelegationHome || j.f.Oldest > j.s.LapseAt {
+		return Verdict{Phase: Active, Action: None, Confidence: Medium, Reason: ReasonRegistered}
+	}
+	return j.hold(ReRegistered, Medium, ReasonReviewNew)
 }
 
 // keep is the verdict of a quiet look between two looks at the registry.
@@ -262,17 +304,22 @@ func (j judge) keep() Verdict {
 		}
 		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
 	case ReRegistered:
-		return j.hold(ReRegistered, Medium, ReasonReviewNew)
+		switch v, still := j.reRegistered(); {
+		case still && v.Action == Unverify: // not on a registry's word of days ago
+			return j.confirm(ReRegistered, NoConfidence, ReasonOneWitness, RetryLook)
+		case still:
+			return v
+		}
 	case Active, Grace, Redemption, PendingDelete, Released, PhaseUnknown:
 	}
-	if j.s.Reg == WordNone {
+	if j.s.Reg == WordNone || j.s.Deleg == DelegationMoved {
 		return Verdict{Phase: Active, Action: None, Confidence: Low, Reason: ReasonDelegatedOnly}
 	}
 	return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonDelegated}
 }
 
 func (j judge) hold(p Phase, c Confidence, r Reason) Verdict {
-	return Verdict{Phase: p, Action: Hold, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt().Add(-ClockMargin)}
+	return Verdict{Phase: p, Action: Hold, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt(p).Add(-ClockMargin)}
 }
 
 func (j judge) confirm(p Phase, c Confidence, r Reason, after time.Duration) Verdict {
@@ -280,65 +327,77 @@ func (j judge) confirm(p Phase, c Confidence, r Reason, after time.Duration) Ver
 }
 
 func (j judge) unverify(p Phase, c Confidence, r Reason) Verdict {
-	v := Verdict{Phase: p, Action: Unverify, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt().Add(-ClockMargin)}
-	if p == Released {
+	v := Verdict{Phase: p, Action: Unverify, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt(p).Add(-ClockMargin)}
+	switch {
+	case p == Released && j.registry() == WordAbsent:
 		v.ExposedSince = j.s.RegSince
-		if j.s.Reg != WordAbsent {
-			v.ExposedSince = j.s.MktSince
-		}
+	case p == Released:
+		v.ExposedSince = j.s.MktSince
 	}
 	return v
 }
 
-// lapseAt is when the current lapse was first observed: now, if this visit is the one.
-func (j judge) lapseAt() Instant {
-	if j.s.LapseAt != 0 {
-		return j.s.LapseAt
+// lapseAt is when the current lapse was first observed: now, if this visit is the one; for a change of hands the
+// interim, if the lapse before it was taken for a renewal.
+func (j judge) lapseAt(p Phase) Instant {
+	switch {
+	case j.s.LapseAt != 0:
+		return min(j.s.LapseAt, j.now)
+	case p == ChangedHands && j.s.Interim != 0:
+		return min(j.s.Interim, j.now)
+	default:
+		return j.now
 	}
-	return j.now
 }
 
 // settle writes the verdict's consequences into the state: phase, milestones, and what counts as home.
 func (j judge) settle(v Verdict) State {
 	s := j.s
+	if v.Phase == ReRegistered && s.Phase.lapsing() && j.registry() == WordNone {
+		s.Registered = 0 // the date we had is the old registration's
+	}
 	if v.Phase != s.Phase {
 		s.Phase, s.Since = v.Phase, j.now
 	}
-	if v.Phase.lapsing() {
-		if s.LapseAt == 0 {
-			s.LapseAt = j.now
-		}
-		if s.Worst == "" || v.Phase.Risk() > s.Worst.Risk() {
-			s.Worst = v.Phase
-		}
+	if v.Phase.lapsing() || v.Action == Hold && s.LapseAt == 0 {
+		s.LapseAt = j.lapseAt(v.Phase) // a hold dates its request too: approved days later it must not have moved
+	}
+	deleted := s.Worst == Redemption || s.Worst == PendingDelete // a release after a deletion stays one
+	if v.Phase.lapsing() && v.Phase.Risk() > s.Worst.Risk() && !(deleted && v.Phase == Released) {
+		s.Worst = v.Phase
 	}
 	if v.Phase.Risk() >= Redemption.Risk() && v.Phase.lapsing() {
 		s.Interim, s.GraceAt = 0, 0 // what follows a deletion is a restore or a new registration, no hand-over
 	}
-	if v.Phase == Grace {
+	if v.Phase == Grace && v.Confidence != NoConfidence {
 		if s.GraceAt == 0 {
 			s.GraceAt = j.now
 		}
 		s.Interim = j.now
 	}
-	if v.Phase == Active && v.Confidence != NoConfidence {
-		s = renewed(s, v)
+	if v.Phase == Active && (v.Action == None || v.Action == Watch) {
+		s = j.renewed(s)
 	}
 	return s
 }
 
-// renewed ends a lapse: the registry, or the zone, says that the same holder has the name.
-func renewed(s State, v Verdict) State {
-	if v.Reason == ReasonDelegatedOnly && s.Worst != "" {
-		return s
-	}
-	s.LapseAt, s.Worst, s.GraceAt, s.Moved = 0, "", 0, 0
+// renewed ends a lapse: the registry, or the zone, says that the same holder has the name. Name servers that
+// moved become home once the registry, where there is one, spoke since: it may know of another registrar.
+func (j judge) renewed(s State) State {
+	s = s.afresh()
 	if s.Deleg == DelegationHome {
 		s.Interim = 0
 	}
-	if s.Deleg == DelegationMoved && s.Interim == 0 {
+	heard := j.f.Authority != AuthorityIANA && j.f.Authority != AuthoritySupplemental || s.RegAt >= s.DelegSince
+	if s.Deleg == DelegationMoved && s.Interim == 0 && heard {
 		s.Home, s.Deleg = s.NS, DelegationHome
 	}
+	return s
+}
+
+// afresh is the state without the milestones of a lapse. The interim stays until the delegation is home.
+func (s State) afresh() State {
+	s.LapseAt, s.Worst, s.GraceAt, s.Moved = 0, "", 0, 0
 	return s
 }
 
