@@ -67,7 +67,7 @@ coverage: need-go ## coverage of the packages that decide (shown, not enforced)
 	  printf '    %-18s %s of statements\n' "$$p" "$$(go tool cover -func=$(TOOLS)/cover.out | awk 'END { print $$NF }')"; done
 
 vulncheck: need-go $(BIN)/govulncheck ## known vulnerabilities: make vulncheck VULNDB=file:///...
-	@infra/tools/vulncheck.sh $(BIN)/govulncheck "$(VULNDB)"
+	@infra/tools/vulncheck.sh $(BIN)/govulncheck "$(VULNDB)" $(PKG)
 
 bench: need-go ## benchmarks for benchstat: make bench COUNT=10 BENCH=Decode PKG=./shared/source/rdap > new.txt
 	@go test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) $(PKG)
