@@ -69,6 +69,11 @@ func (d Domain) Unheld() bool {
 	return d.Action == lifecycle.Hold && d.Held != d.holdID()
 }
 
+// Recovered tells whether a mail host that was held for its lapse is fine again: who depends on it is to be told.
+func (d Domain) Recovered() bool {
+	return d.MailHost && d.Held != "" && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold
+}
+
 func (d Domain) holdID() string { return d.Decision() + "/" + string(d.Reason) }
 
 // MarkHeld notes that the hold for the present verdict is recorded.
@@ -88,7 +93,7 @@ func (d Domain) due() time.Time {
 		return time.Time{}
 	case d.Pending():
 		return d.State.Since.Time()
-	case d.Unheld():
+	case d.Unheld(), d.Recovered():
 		return d.State.Since.Time()
 	case d.NextLook != 0:
 		return d.NextLook.Time()

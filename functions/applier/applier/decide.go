@@ -114,8 +114,9 @@ func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run st
 	if err != nil {
 		return it, req, false, err
 	}
-	ledger, ok = safety.Reserve(ledger, class(d), h.Now())
-	if !ok {
+	if d.Approved == d.Decision() { // one by one, by a person: counted apart from the limits
+		ledger = ledger.ActedApproved(h.Now(), class(d), 1)
+	} else if ledger, ok = safety.Reserve(ledger, h.Limits, run.Watched, class(d), h.Now()); !ok {
 		return it, req, false, nil
 	}
 	it.Expires = h.Now().Add(store.HistoryTTL)

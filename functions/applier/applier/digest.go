@@ -23,6 +23,11 @@ type line struct {
 	Changed int    `json:"changed"`
 }
 
+// digestText is a day's digest as stored. PKDigest, SK the day.
+type digestText struct {
+	Text string `json:"text"`
+}
+
 func (h *Handler) digestLine(d store.Domain, what string, a registry.Answer) store.Write {
 	now := h.Now().UTC()
 	l := line{What: what, Domain: d.Name, Phase: string(d.State.Phase), Changed: a.Changed}
@@ -32,8 +37,8 @@ func (h *Handler) digestLine(d store.Domain, what string, a registry.Answer) sto
 // digest writes yesterday's digest in words, once.
 func (h *Handler) digest(ctx context.Context) error {
 	yesterday := h.Now().UTC().AddDate(0, 0, -1).Format(day)
-	var text string
-	it, err := store.Load(ctx, h.Store, store.PKDigest, yesterday, &text)
+	var d digestText
+	it, err := store.Load(ctx, h.Store, store.PKDigest, yesterday, &d)
 	if err == nil || !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -50,14 +55,14 @@ func (h *Handler) digest(ctx context.Context) error {
 			return err // the guard's first day: nothing to tell of the day before
 		}
 	}
-	if text, err = h.words(ctx, yesterday, run); err != nil {
+	if d.Text, err = h.words(ctx, yesterday, run); err != nil {
 		return err
 	}
 	it.Expires = h.Now().Add(store.HistoryTTL)
-	if err := h.Store.Write(ctx, store.Save(it, text)); err != nil {
+	if err := h.Store.Write(ctx, store.Save(it, d)); err != nil {
 		return fmt.Errorf("write the digest of %s: %w", yesterday, err)
 	}
-	h.Log.InfoContext(ctx, "digest", "day", yesterday, "text", text)
+	h.Log.InfoContext(ctx, "digest", "day", yesterday, "text", d.Text)
 	return nil
 }
 

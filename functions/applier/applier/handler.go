@@ -33,6 +33,11 @@ type Event struct {
 	Domain   string `json:"domain,omitempty"`   // approve, release, restore, recheck
 	Decision string `json:"decision,omitempty"` // restore: which one; empty: the domain's last
 	By       string `json:"by,omitempty"`       // the stated name of the operator
+	// approve of a whole class in place of a domain: the class as its holds name it, how many domains the
+	// reviewed list has, and how many of them may be acted on a day.
+	Class  string `json:"class,omitempty"`
+	Count  int    `json:"count,omitempty"`
+	PerDay int    `json:"per_day,omitempty"`
 }
 
 // Result answers an invocation in words.

@@ -222,13 +222,34 @@ func TestBreakerHoldsTheWholeClassAndTheRestGoesOn(t *testing.T) {
 		t.Errorf("tripped %v, metrics %s", res.Tripped, w.stats)
 	}
 	h, ok := w.held("example-00.com")
-	if !ok || !strings.Contains(h.Why, "limit is 10") {
+	if !ok || !strings.Contains(h.Why, "10 allowed for one class") {
 		t.Errorf("hold %+v: it must say why and what to decide", h)
 	}
 	w.at = w.at.Add(25 * time.Hour)
 	w.tick()
 	if len(w.reg.requests) != 1 {
 		t.Error("a hold expired in silence")
+	}
+}
+
+func TestABacklogIsApprovedAsOneListAndAppliedAtADailyRate(t *testing.T) {
+	w := newWorld(t)
+	for i := range 30 {
+		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
+	}
+	w.tick()
+	res, err := w.Handle(t.Context(), Event{Action: "approve", Class: "rdap.example.net/redemption", By: "on-call", PerDay: 12, Count: 30})
+	if err != nil || !strings.Contains(res.Text, "12 a day") {
+		t.Fatalf("%+v %v", res, err)
+	}
+	if res := w.tick(); res.Acted != 12 {
+		t.Errorf("acted on %d the first day, want 12", res.Acted)
+	}
+	if res := w.tick(); res.Acted != 0 {
+		t.Errorf("acted on %d more the same day", res.Acted)
+	}
+	if _, err := w.Handle(t.Context(), Event{Action: "approve", Class: "x/y", PerDay: 12, Count: 3}); err == nil {
+		t.Error("an approval without a name was taken")
 	}
 }
 
@@ -304,13 +325,7 @@ func TestAFailingRegistryLeavesTheDecisionPending(t *testing.T) {
 	if _, err := store.Load(t.Context(), w.Store, store.PKGuard, "breaker", &l); err != nil {
 		t.Fatal(err)
 	}
-	spent := 0
-	for _, classes := range l.Hours {
-		for _, n := range classes {
-			spent += n
-		}
-	}
-	if spent != 1 {
+	if spent, _ := l.Counted(w.at); spent != 1 {
 		t.Errorf("%d units of the budget spent on one decision", spent)
 	}
 }
@@ -446,10 +461,11 @@ func TestDigestTellsTheDayInWords(t *testing.T) {
 	w.tick()
 	w.at = w.at.AddDate(0, 0, 1)
 	w.tick()
-	var text string
-	if _, err := store.Load(t.Context(), w.Store, store.PKDigest, "2026-03-02", &text); err != nil {
+	var digest digestText
+	if _, err := store.Load(t.Context(), w.Store, store.PKDigest, "2026-03-02", &digest); err != nil {
 		t.Fatal(err)
 	}
+	text := digest.Text
 	if want := "Unverified (3 addresses), domains: 1: example-one.com (redemption)"; !strings.Contains(text, want) {
 		t.Errorf("digest %q lacks %q", text, want)
 	}
@@ -485,7 +501,7 @@ func TestConfigListsEverythingWrong(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"LAPSEGUARD_TABLE_DOMAINS", "LAPSEGUARD_REGISTRY_URL", "LAPSEGUARD_CONTACT", `"maybe"`, "breaker count 0", "breaker share 90"} {
+	for _, want := range []string{"LAPSEGUARD_TABLE_DOMAINS", "LAPSEGUARD_REGISTRY_URL", "LAPSEGUARD_CONTACT", `"maybe"`, "count is 0", "share is 0.9"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}

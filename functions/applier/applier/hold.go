@@ -28,7 +28,7 @@ func (h *Handler) holdAll(ctx context.Context, found findings, res *Result) erro
 			if err := h.tellDependents(ctx, d, d.Name); err != nil {
 				return err
 			}
-		case mailHostRecovered(d):
+		case d.Recovered():
 			if err := h.tellDependents(ctx, d, ""); err != nil {
 				return err
 			}
@@ -40,11 +40,6 @@ func (h *Handler) holdAll(ctx context.Context, found findings, res *Result) erro
 		}
 		return h.hold(ctx, d, string(d.Reason), res)
 	})
-}
-
-// mailHostRecovered: a mail host was held for its lapse and is fine again.
-func mailHostRecovered(d store.Domain) bool {
-	return d.MailHost && d.Held != "" && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold
 }
 
 func (h *Handler) put(ctx context.Context, d store.Domain) error {

@@ -89,7 +89,7 @@ func (h *Handler) survey(ctx context.Context) (findings, error) {
 		switch {
 		case d.Pending() && !h.stale(d):
 			f.pending[class(d)]++
-		case d.Unheld(), mailHostRecovered(d):
+		case d.Unheld(), d.Recovered():
 			f.holds++
 		}
 		if d.NextLook != 0 && d.NextLook <= now || d.Pending() && h.stale(d) && d.LookSent.Add(lifecycle.RetryLook) <= now {

@@ -8,11 +8,15 @@ import (
 	"strings"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // operator carries out what a person decided. Each is an entry in the domain's history with the stated name.
 func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
+	if e.Action == "approve" && e.Class != "" {
+		return h.approveClass(ctx, e)
+	}
 	d, err := store.GetDomain(ctx, h.Store, strings.ToLower(strings.TrimSuffix(e.Domain, ".")))
 	if errors.Is(err, store.ErrNotFound) {
 		return Result{}, fmt.Errorf("%s %q: no such domain in the table; give the registrable domain, such as example.org", e.Action, e.Domain)
@@ -46,6 +50,25 @@ func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
 	}
 	h.Log.InfoContext(ctx, "operator", "action", e.Action, "domain", d.Name, "by", e.By)
 	return Result{Text: text}, nil
+}
+
+// approveClass takes a person's word for a whole class: a first day's backlog, reviewed as one list and applied
+// at a daily rate.
+func (h *Handler) approveClass(ctx context.Context, e Event) (Result, error) {
+	ledger, it, err := h.ledger(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	now := h.Now()
+	ledger, err = ledger.Approve(e.Class, safety.Approval{By: e.By, At: now, Until: now.Add(safety.MaxApproval), PerDay: e.PerDay, Left: e.Count})
+	if err != nil {
+		return Result{}, err
+	}
+	if err := h.Store.Write(ctx, store.Save(it, ledger)); err != nil {
+		return Result{}, fmt.Errorf("approve %s: %w", e.Class, err)
+	}
+	h.Log.InfoContext(ctx, "operator", "action", e.Action, "class", e.Class, "count", e.Count, "per_day", e.PerDay, "by", e.By)
+	return Result{Text: fmt.Sprintf("approved: %d domains of %s, %d a day", e.Count, e.Class, e.PerDay)}, nil
 }
 
 // restore takes a decision back: the registry verifies again those addresses that this decision changed and that

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,11 +71,14 @@ func (l *list) set(host string, n int, oldest time.Time) {
 
 // outbox collects what was sent.
 type outbox struct {
+	mu       sync.Mutex
 	messages []queue.Message
 	failNext int
 }
 
 func (o *outbox) Send(_ context.Context, m []queue.Message) ([]queue.Message, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.failNext > 0 {
 		o.failNext--
 		return m, errDown
