@@ -23,6 +23,8 @@ const (
 	maxShrink = 0.05
 	// wholeEvery is the distance of whole lists; in between only changes are asked for.
 	wholeEvery = 7*24*time.Hour - 4*time.Hour
+	// applyAtOnce bounds the domains in one round of writes: what a store holds for it must not follow the page.
+	applyAtOnce = 1000
 	// tries bounds the repetitions of a write that met another writer.
 	tries = 5
 )
@@ -158,7 +160,12 @@ func (h *Handler) apply(ctx context.Context, changes []change) error {
 	if err := errors.Join(h.Store.WriteEach(ctx, loose)...); err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("store hosts without a domain: %w", err)
 	}
-	return h.applyDomains(ctx, order, byDomain)
+	for names := range slices.Chunk(order, applyAtOnce) {
+		if err := h.applyDomains(ctx, names, byDomain); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[string][]change) error {
