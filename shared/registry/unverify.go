@@ -110,7 +110,7 @@ func (c *Client) Restore(ctx context.Context, key string) (Restored, error) {
 }
 
 func (c *Client) restore(ctx context.Context, key string) (Restored, error) {
-	if !validKey(key) {
+	if !ValidKey(key) {
 		return Restored{}, invalidRequest("the key does not fit the contract")
 	}
 	out, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/unverifications/" + url.PathEscape(key) + "/restore", limit: maxBody})
@@ -163,7 +163,7 @@ func (r Request) Check() error {
 		return invalidRequest("the run's id is missing or too long")
 	case r.DryRun && r.Key != "":
 		return invalidRequest("a dry run with a key")
-	case !r.DryRun && !validKey(r.Key):
+	case !r.DryRun && !ValidKey(r.Key):
 		return invalidRequest("the key does not fit the contract")
 	case !advicePattern.MatchString(r.Advice.Code) || r.Advice.Text == "" || len(r.Advice.Text) > maxAdvice:
 		return invalidRequest("the advice's code or text does not fit the contract")
@@ -179,4 +179,6 @@ func Reasons() []Reason {
 }
 
 func validDomain(s string) bool { return len(s) <= maxDomain && domainPattern.MatchString(s) }
-func validKey(s string) bool    { return len(s) <= maxKey && keyPattern.MatchString(s) }
+
+// ValidKey tells whether a key fits the contract.
+func ValidKey(s string) bool { return len(s) <= maxKey && keyPattern.MatchString(s) }
