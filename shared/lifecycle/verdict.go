@@ -151,6 +151,7 @@ func (j judge) deleted(p Phase) Verdict {
 
 // absent: the authoritative server says that there is no such object.
 func (j judge) absent() Verdict {
+	deleted := j.s.Worst == Redemption || j.s.Worst == PendingDelete
 	switch d := j.delegation(); {
 	case d == DelegationUnknown:
 		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
@@ -158,9 +159,9 @@ func (j judge) absent() Verdict {
 		return j.hold(j.s.Phase, Contradiction, ReasonFreeButThere)
 	case d != DelegationGone:
 		return j.confirm(j.s.Phase, Contradiction, ReasonFreeButThere, RetryLook)
-	case !j.f.TLD.Described, !j.f.TLD.FreeWhenAbsent && (j.s.Worst == "" || j.s.Worst == Released):
+	case !j.f.TLD.Described, !j.f.TLD.FreeWhenAbsent && !deleted:
 		return j.hold(Released, Medium, ReasonUndescribed)
-	case j.s.Worst == Redemption || j.s.Worst == PendingDelete:
+	case deleted:
 		return j.unverify(Released, High, ReasonReleased)
 	case j.s.RegAt.Since(j.s.RegSince) >= j.f.secondLook():
 		return j.unverify(Released, Medium, ReasonReleased)

@@ -1,0 +1,119 @@
+package lifecycle
+
+import (
+	"testing"
+	"time"
+)
+
+// Times of the tests are hours after t0; the domain is known and quiet since the day before.
+var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const day = 24.0
+
+func hour(h float64) time.Time  { return t0.Add(time.Duration(h * float64(time.Hour))) }
+func instant(h float64) Instant { return At(hour(h)) }
+
+var (
+	homeNS   = []string{"ns1.example-host.net", "ns2.example-host.net"}
+	movedNS  = []string{"ns1.buyer.example", "ns2.buyer.example"}
+	parkedNS = []string{"ns1.sedoparking.com", "ns2.sedoparking.com"}
+
+	verified   = time.Date(2020, 5, 5, 0, 0, 0, 0, time.UTC)
+	registered = time.Date(2015, 3, 3, 0, 0, 0, 0, time.UTC)
+	expires    = hour(200 * day)
+)
+
+// com are the facts of a described gTLD with an authoritative RDAP server and a known verification time.
+var com = Facts{TLD: gtld, Authority: AuthorityIANA, Oldest: At(verified)}
+
+func with(f Facts, change func(*Facts)) Facts { change(&f); return f }
+
+// The answers, without their time: see step.
+func gone() Observation { return Observation{Source: SourceDelegation, Server: "com", Outcome: Absent} }
+
+func ns(hosts []string) Observation {
+	return Observation{Source: SourceDelegation, Server: "com", Outcome: Observed, Delegation: &Delegation{NS: hosts, Form: FormReferral}}
+}
+func home() Observation   { return ns(homeNS) }
+func moved() Observation  { return ns(movedNS) }
+func parked() Observation { return ns(parkedNS) }
+
+func free() Observation {
+	return Observation{Source: SourceRDAP, Server: "https://rdap.verisign.com/com/v1/", Outcome: Absent}
+}
+
+// rdap is the registry's answer about a domain registered in 2015 and paid well ahead.
+func rdap(statuses ...string) Observation {
+	return Observation{Source: SourceRDAP, Server: "https://rdap.verisign.com/com/v1/", Outcome: Observed, Registration: &Registration{
+		Authoritative: true, Statuses: statuses, Registered: registered, Expires: expires, Registrar: "146", NameServers: homeNS,
+	}}
+}
+
+func but(o Observation, change func(*Registration)) Observation {
+	r := *o.Registration
+	change(&r)
+	o.Registration = &r
+	return o
+}
+
+func dated(o Observation, at time.Time) Observation {
+	return but(o, func(r *Registration) { r.Registered = at })
+}
+
+func status(tokens ...string) Observation {
+	return Observation{Source: SourceStatus, Server: "fastly", Outcome: Observed, Market: &Market{Tokens: tokens, Precise: true}}
+}
+
+func estimate(tokens ...string) Observation {
+	o := status(tokens...)
+	o.Market.Precise = false
+	return o
+}
+
+func unknown(s Source, c Cause) Observation {
+	return Observation{Source: s, Server: "somewhere", Outcome: Unknown, Cause: c}
+}
+
+func allUnknown() []Observation {
+	return []Observation{unknown(SourceDelegation, CauseTimeout), unknown(SourceRDAP, CauseRateLimited), unknown(SourceStatus, CauseServerError)}
+}
+
+// step is one visit.
+type step struct {
+	at  float64 // hours after t0
+	obs []Observation
+}
+
+func visit(at float64, obs ...Observation) step { return step{at, obs} }
+
+func at(t time.Time, obs []Observation) []Observation {
+	out := make([]Observation, len(obs))
+	for i, o := range obs {
+		o.At = t
+		out[i] = o
+	}
+	return out
+}
+
+// known is the state of a domain that was looked at a day before t0 and was in order.
+func known(t testing.TB, f Facts) State {
+	t.Helper()
+	first := []Observation{home(), rdap("client transfer prohibited")}
+	if f.Authority == AuthorityNone {
+		first = []Observation{home(), status("active")}
+	}
+	s, v := Visit(NewState(instant(-day)), at(hour(-day), first), f, instant(-day))
+	if s.Phase != Active || v.Action != None {
+		t.Fatalf("known domain: %s, %s", s.Phase, v.Action)
+	}
+	return s
+}
+
+// walk makes the visits one after the other and gives the last verdict.
+func walk(s State, f Facts, steps ...step) (State, Verdict) {
+	var v Verdict
+	for _, st := range steps {
+		s, v = Visit(s, at(hour(st.at), st.obs), f, instant(st.at))
+	}
+	return s, v
+}
