@@ -44,7 +44,6 @@ type local struct {
 	offset atomic.Int64
 }
 
-
 var begin = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 func (l *local) now() time.Time { return begin.Add(time.Duration(l.offset.Load())) }
