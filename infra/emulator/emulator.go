@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,6 +74,10 @@ func Main(m *testing.M, services ...Service) int {
 			return 1
 		}
 		fmt.Fprintf(os.Stderr, "emulator: NOT RUN, for %s=1: the tests in %s that need %s\n", EnvNone, filepath.Base(os.Args[0]), names(services))
+		running.skip = true
+		return m.Run()
+	}
+	if slices.Contains(os.Args, "-test.fuzzworker") { // a process of `go test -fuzz`; it runs that one target
 		running.skip = true
 		return m.Run()
 	}
