@@ -76,6 +76,14 @@ func (s *Server) list(ctx context.Context, r *http.Request) (reply, error) {
 	if wrong != "" {
 		return malformed(wrong), nil
 	}
+	page, err := s.page(ctx, in)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK, body: page}, nil
+}
+
+func (s *Server) page(ctx context.Context, in listQuery) (pageBody, error) {
 	page := pageBody{Hosts: []hostCount{}}
 	err := s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		// The clock is read inside: with one connection every change is either in this page or later than it.
@@ -99,13 +107,13 @@ func (s *Server) list(ctx context.Context, r *http.Request) (reply, error) {
 		return rows.Err()
 	})
 	if err != nil {
-		return reply{}, err
+		return page, err
 	}
 	if page.Complete = len(page.Hosts) <= in.limit; !page.Complete {
 		page.Hosts = page.Hosts[:in.limit]
 		page.Next = &page.Hosts[in.limit-1].Host
 	}
-	return reply{status: http.StatusOK, body: page}, nil
+	return page, nil
 }
 
 func scanHost(rows *sql.Rows) (hostCount, error) {
