@@ -95,10 +95,11 @@ func seeRegistration(s State, o Observation) State {
 	if changed(s.Registrar, r.Registrar) || s.Transferred != 0 && At(r.Transferred) > s.Transferred {
 		s.ControlAt = at
 	}
-	if s.Phase != PendingDelete && s.Phase != Released {
-		reg = cmp.Or(reg, s.Registered) // after those, an answer without a date is about a registration we do not know
+	over := s.Phase == PendingDelete || s.Phase == Released
+	if out := s.Reg == WordRestore || s.Reg == WordRedemption || s.Reg == WordPendingDelete; !over || out {
+		reg = cmp.Or(reg, s.Registered)
 	}
-	s.Registered = reg
+	s.Registered = reg // registered after its end, and no date: a registration that we do not know
 	s.Expires = cmp.Or(At(r.Expires), s.Expires)
 	s.RegistrarExpires = cmp.Or(At(r.RegistrarExpires), s.RegistrarExpires)
 	s.Transferred = cmp.Or(At(r.Transferred), s.Transferred)

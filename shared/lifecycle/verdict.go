@@ -253,15 +253,15 @@ func (j judge) withoutRegistry() Verdict {
 	d, m := j.delegation(), j.market()
 	lapsing := map[Word]Phase{WordRedemption: Redemption, WordPendingDelete: PendingDelete, WordAbsent: Released}
 	there := d == DelegationHome || d == DelegationMoved || d == DelegationParked
-	quiet := j.s.Phase == Active || j.s.Phase == PhaseUnknown
+	quiet := j.s.Phase == Active || j.s.Phase == PhaseUnknown || j.s.Phase == ChangedHands && j.s.Interim == 0
 	switch p, bad := lapsing[m]; {
 	case bad && d == DelegationGone && j.f.noRDAP():
 		return j.deletedByStatus(p)
 	case m == WordRegistered && (d == DelegationGone || d == DelegationParked) && j.f.noRDAP() && quiet:
-		return Verdict{Phase: Active, Action: Watch, Confidence: Low, Reason: ReasonOutOfService}
+		return j.unlessMail(Watch, Low, ReasonOutOfService)
 	case m == WordRegistered && there && j.f.noRDAP() && j.s.Phase.lapsing() && j.s.Phase != Grace:
 		return j.backByStatus(d)
-	case bad, d == DelegationGone, d == DelegationParked, j.s.Phase.lapsing(), j.s.Interim != 0 && d == DelegationMoved && quiet:
+	case bad, d == DelegationGone, d == DelegationParked && j.s.Phase != ReRegistered, j.s.Phase.lapsing(), j.s.Interim != 0 && d == DelegationMoved && quiet:
 		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
 	case j.s.MailLapsed != "" && quiet:
 		return j.hold(Active, Low, ReasonMailHost)
@@ -290,10 +290,22 @@ func (j judge) deletedByStatus(p Phase) Verdict {
 // backByStatus: no registry can be asked; after a deletion the status API and the zone both say that somebody
 // has the name. A return home from redemption is a restore; else it may be anybody's new registration.
 func (j judge) backByStatus(d Delegated) Verdict {
-	if j.s.Phase == Redemption && d == DelegationHome || j.f.Oldest > j.s.LapseAt {
-		return Verdict{Phase: Active, Action: None, Confidence: Medium, Reason: ReasonRegistered}
+	switch restored := j.s.Phase == Redemption && d == DelegationHome; {
+	case !restored && j.f.Oldest <= j.s.LapseAt:
+		return j.hold(ReRegistered, Medium, ReasonReviewNew)
+	case d == DelegationParked:
+		return j.unlessMail(Watch, Low, ReasonOutOfService)
+	default:
+		return j.unlessMail(None, Medium, ReasonRegistered)
 	}
-	return j.hold(ReRegistered, Medium, ReasonReviewNew)
+}
+
+// unlessMail is the verdict on a domain whose holder has it, unless its mail host lapsed.
+func (j judge) unlessMail(a Action, c Confidence, r Reason) Verdict {
+	if j.s.MailLapsed != "" {
+		return j.hold(Active, Low, ReasonMailHost)
+	}
+	return Verdict{Phase: Active, Action: a, Confidence: c, Reason: r}
 }
 
 // keep is the verdict of a quiet look between two looks at the registry.
@@ -314,9 +326,9 @@ func (j judge) keep() Verdict {
 	case Active, Grace, Redemption, PendingDelete, Released, PhaseUnknown:
 	}
 	if j.s.Reg == WordNone || j.s.Deleg == DelegationMoved {
-		return Verdict{Phase: Active, Action: None, Confidence: Low, Reason: ReasonDelegatedOnly}
+		return j.unlessMail(None, Low, ReasonDelegatedOnly)
 	}
-	return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonDelegated}
+	return j.unlessMail(None, High, ReasonDelegated)
 }
 
 func (j judge) hold(p Phase, c Confidence, r Reason) Verdict {
