@@ -269,6 +269,8 @@ func TestRowNoRDAP(t *testing.T) {
 			want: verdict(ReRegistered, Hold, Medium, ReasonReviewNew).before(lapsed(0))},
 		{name: "the same, next day's quiet look", facts: de, steps: append(twice("deleting"), visit(5*day, home(), status("active")), visit(7*day, home())),
 			want: verdict(ReRegistered, Hold, Medium, ReasonReviewNew).before(lapsed(0))},
+		{name: "parked after release, every address verified since", facts: with(de, func(f *Facts) { f.Oldest = instant(4 * day) }),
+			steps: append(twice("inactive"), visit(5*day, parked(), status("active", "parked"))), want: verdict(Active, Watch, Low, ReasonOutOfService)},
 		{name: "back after release, every address verified since", facts: with(de, func(f *Facts) { f.Oldest = instant(4 * day) }),
 			steps: append(twice("inactive"), visit(5*day, moved(), status("active"))), want: verdict(Active, None, Medium, ReasonRegistered)},
 	})
@@ -380,6 +382,7 @@ func TestRowMailHost(t *testing.T) {
 		{name: "quiet look", mail: host, steps: []step{visit(0, home())}, want: held},
 		{name: "registry not fresh", mail: host, steps: []step{visit(0, home()), visit(9*day, home())}, want: held},
 		{name: "no RDAP", facts: de, mail: host, steps: []step{visit(0, home(), status("active"))}, want: held},
+		{name: "no RDAP, out of service", facts: de, mail: host, steps: []step{visit(0, gone(), status("active"))}, want: held},
 		{name: "the date does not move", mail: host, steps: []step{visit(0, home(), rdap()), visit(4*day, home(), rdap())}, want: held},
 		{name: "auto-renewed", mail: host, steps: []step{visit(0, home(), rdap("auto renew period"))}, want: held},
 		{name: "on hold", mail: host, steps: []step{visit(0, home(), rdap("client hold"))}, want: held},

@@ -379,7 +379,7 @@ func (j judge) settle(v Verdict) State {
 	if v.Phase.lapsing() && v.Phase.Risk() > s.Worst.Risk() && !(deleted && v.Phase == Released) {
 		s.Worst = v.Phase
 	}
-	if v.Phase.Risk() >= Redemption.Risk() && v.Phase.lapsing() {
+	if v.Phase == ReRegistered || v.Phase.Risk() >= Redemption.Risk() && v.Phase.lapsing() {
 		s.Interim, s.GraceAt = 0, 0 // what follows a deletion is a restore or a new registration, no hand-over
 	}
 	if v.Phase == Grace && v.Confidence != NoConfidence {

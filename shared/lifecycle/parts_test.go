@@ -1,0 +1,413 @@
+package lifecycle
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBaselineAtSpreads(t *testing.T) {
+	const names, days = 20_000, 5
+	first := instant(0)
+	perDay := make([]int, days)
+	for i := range names {
+		at := BaselineAt(fmt.Sprintf("name-%d.example", i), first, days)
+		if at < first || at >= first.Add(days*24*time.Hour) {
+			t.Fatalf("name %d at %s", i, at)
+		}
+		perDay[at.Since(first)/(24*time.Hour)]++
+	}
+	for d, n := range perDay {
+		if n < names/days*9/10 || n > names/days*11/10 {
+			t.Errorf("day %d has %d of %d names", d, n, names)
+		}
+	}
+	if BaselineAt("a.example", first, days) != BaselineAt("a.example", first, days) {
+		t.Error("not the same twice")
+	}
+	for _, none := range []int{0, -3} {
+		if at := BaselineAt("a.example", first, none); at != first {
+			t.Errorf("%d days: %s", none, at)
+		}
+	}
+}
+
+func TestNearExpiry(t *testing.T) {
+	const year = 365 * day
+	for _, c := range []struct {
+		name    string
+		expires Instant
+		want    bool
+	}{
+		{"unknown", 0, false},
+		{"today", instant(0), true},
+		{"in 50 days", instant(50 * day), true},
+		{"in 51 days", instant(51 * day), false},
+		{"50 days ago", instant(-50 * day), true},
+		{"51 days ago", instant(-51 * day), false},
+		{"two years ago", instant(-2 * year), false},
+		{"in a year: renewed today", instant(year), true},
+		{"in a year less 50 days: the grace period is over", instant(year - 50*day), true},
+		{"in a year less 51 days", instant(year - 51*day), false},
+		{"in half a year", instant(year / 2), false},
+		{"in nine years and 20 days", instant(9*year + 20*day), true},
+		{"in nine years and 100 days", instant(9*year + 100*day), false},
+		{"in the year 294247", Instant(math.MaxInt64), true}, // beyond what a Duration holds: any answer, but an answer
+	} {
+		if got := nearExpiry(c.expires, instant(0)); got != c.want && c.expires != math.MaxInt64 {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+}
+
+func TestNextRDAP(t *testing.T) {
+	far := State{Phase: Active, Reg: WordRegistered, Deleg: DelegationHome, Expires: instant(200 * day)}
+	change := func(f func(*State)) State { s := far; f(&s); return s }
+	for _, c := range []struct {
+		name string
+		s    State
+		want time.Duration
+	}{
+		{"quiet", far, Rarely},
+		{"expiry unknown", change(func(s *State) { s.Expires = 0 }), Rarely},
+		{"near expiry", change(func(s *State) { s.Expires = instant(9 * day) }), Weekly},
+		{"near its anniversary", change(func(s *State) { s.Expires = instant(365 * day) }), Weekly},
+		{"near the registrar's expiry", change(func(s *State) { s.RegistrarExpires = instant(-9 * day) }), Weekly},
+		{"in grace", change(func(s *State) { s.Phase = Grace }), Daily},
+		{"near expiry and gone", change(func(s *State) { s.Expires, s.Deleg = instant(9*day), DelegationGone }), Daily},
+	} {
+		if got := nextRDAP(c.s, instant(0)).Since(instant(0)); got != c.want {
+			t.Errorf("%s: in %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestNextRDAPAfterVisit(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		f    Facts
+		obs  Observation
+		want bool
+	}{
+		{"registry's answer", com, rdap(), true},
+		{"registry's 404", com, free(), true},
+		{"a 404 without authority", io, free(), false},
+		{"registry unknown", com, unknown(SourceRDAP, CauseTimeout), false},
+		{"delegation", com, home(), false},
+		{"status where there is a registry", com, status("active"), false},
+		{"status where there is none", de, status("active"), true},
+		{"status unknown", de, unknown(SourceStatus, CauseServerError), false},
+	} {
+		s := NewState(instant(-day))
+		s, _ = walk(s, c.f, visit(0, home(), c.obs))
+		if got := s.NextRDAP > instant(0); got != c.want {
+			t.Errorf("%s: next RDAP %s", c.name, s.NextRDAP)
+		}
+	}
+}
+
+func TestTrouble(t *testing.T) {
+	quiet := State{Phase: Active, Reg: WordRegistered, Deleg: DelegationHome, NS: "a", Home: "a"}
+	if quiet.Trouble() {
+		t.Error("a quiet domain")
+	}
+	for name, f := range map[string]func(*State){
+		"grace": func(s *State) { s.Phase = Grace }, "redemption": func(s *State) { s.Phase = Redemption },
+		"pending delete": func(s *State) { s.Phase = PendingDelete }, "released": func(s *State) { s.Phase = Released },
+		"retry": func(s *State) { s.RetryAt = 1 }, "on hold": func(s *State) { s.Reg = WordOnHold }, "inactive": func(s *State) { s.Reg = WordInactive },
+		"restore": func(s *State) { s.Reg = WordRestore }, "word redemption": func(s *State) { s.Reg = WordRedemption },
+		"word pending delete": func(s *State) { s.Reg = WordPendingDelete }, "word absent": func(s *State) { s.Reg = WordAbsent },
+		"gone": func(s *State) { s.Deleg = DelegationGone }, "parked": func(s *State) { s.Deleg, s.NS = DelegationParked, "p" },
+	} {
+		s := quiet
+		if f(&s); !s.Trouble() {
+			t.Errorf("%s is no trouble", name)
+		}
+	}
+	for name, f := range map[string]func(*State){
+		"auto renew": func(s *State) { s.Reg = WordAutoRenew }, "never asked": func(s *State) { s.Reg = WordNone },
+		"moved": func(s *State) { s.Deleg, s.NS = DelegationMoved, "m" }, "always parked": func(s *State) { s.Deleg = DelegationParked },
+		"changed hands": func(s *State) { s.Phase = ChangedHands }, "re-registered": func(s *State) { s.Phase = ReRegistered },
+	} {
+		s := quiet
+		if f(&s); s.Trouble() {
+			t.Errorf("%s is trouble", name)
+		}
+	}
+}
+
+func TestQuestions(t *testing.T) {
+	now := instant(0)
+	quiet := State{Phase: Active, Deleg: DelegationHome, NS: "a", Home: "a", Reg: WordRegistered, RegAt: instant(-day), NextRDAP: instant(day)}
+	set := func(f func(*State)) State { s := quiet; f(&s); return s }
+	alone := verdict(Redemption, Confirm, Medium, ReasonDeletedAlone)
+	for _, c := range []struct {
+		name          string
+		before, after State
+		f             Facts
+		v             Verdict
+		asked         Source
+		look          bool
+		want          []Source
+	}{
+		{name: "quiet", after: quiet, f: com, asked: SourceDelegation},
+		{name: "a second look asks all", after: quiet, f: com, asked: SourceDelegation, look: true, want: []Source{SourceRDAP}},
+		{name: "RDAP due", after: set(func(s *State) { s.NextRDAP = now }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
+		{name: "RDAP due in a second", after: set(func(s *State) { s.NextRDAP = now + 1 }), f: com, asked: SourceDelegation},
+		{name: "tripped: gone", after: set(func(s *State) { s.Deleg, s.NS = DelegationGone, "" }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
+		{name: "tripped: other name servers", after: set(func(s *State) { s.NS, s.Home = "b", "b" }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
+		{name: "tripped: other word, same name servers", before: set(func(s *State) { s.Deleg = DelegationMoved }), after: quiet, f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
+		{name: "first answer is no trip", before: set(func(s *State) { s.Deleg, s.NS = DelegationUnknown, "" }), after: quiet, f: com, asked: SourceDelegation},
+		{name: "trouble, asked a day ago", before: set(func(s *State) { s.Phase = Grace }), after: set(func(s *State) { s.Phase = Grace }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
+		{name: "trouble, asked an hour ago", after: set(func(s *State) { s.Phase, s.RegAt = Grace, instant(-1) }), f: com, asked: SourceDelegation},
+		{name: "trouble, never asked", after: set(func(s *State) { s.Phase, s.RegAt = Grace, 0 }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
+		{name: "due, no RDAP", after: quiet, f: de, asked: SourceDelegation, look: true, want: []Source{SourceStatus}},
+		{name: "due, supplemental", after: quiet, f: io, asked: SourceDelegation, look: true, want: []Source{SourceRDAP}},
+		{name: "after RDAP: quiet", after: quiet, f: com, asked: SourceRDAP, look: true},
+		{name: "after RDAP: deleted by its word alone", after: quiet, f: com, v: alone, asked: SourceRDAP, want: []Source{SourceStatus}},
+		{name: "after a supplemental server: home", after: quiet, f: io, asked: SourceRDAP},
+		{name: "after a supplemental server: gone", after: set(func(s *State) { s.Deleg = DelegationGone }), f: io, asked: SourceRDAP, want: []Source{SourceStatus}},
+		{name: "after IANA's server: gone", after: set(func(s *State) { s.Deleg = DelegationGone }), f: com, asked: SourceRDAP},
+		{name: "after status", after: quiet, f: com, v: alone, asked: SourceStatus, look: true},
+		{name: "after mail", after: quiet, f: com, asked: SourceMail, look: true},
+	} {
+		if c.before == (State{}) {
+			c.before = quiet
+		}
+		if got := Questions(c.before, c.after, c.f, c.v, now, c.asked, c.look); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestParking(t *testing.T) {
+	for _, c := range []struct {
+		ns   []string
+		want bool
+	}{
+		{nil, false},
+		{[]string{"ns1.sedoparking.com"}, true},
+		{[]string{"sedoparking.com"}, true},
+		{[]string{"ns1.sedoparking.com", "ns2.parkingcrew.net"}, true},
+		{[]string{"ns1.sedoparking.com", "ns1.example.net"}, false},
+		{[]string{"ns1.notsedoparking.com"}, false},
+		{[]string{"ns1.expired.uniregistry-dns.com"}, true},
+		{[]string{"ns1.uniregistry-dns.com"}, false},
+		{[]string{""}, false},
+	} {
+		if got := Parking(c.ns); got != c.want {
+			t.Errorf("%v: %t", c.ns, got)
+		}
+	}
+	for _, d := range parkingDomains() {
+		if d != strings.ToLower(d) || strings.ContainsAny(d, " \t#") || !strings.Contains(d, ".") {
+			t.Errorf("parking.txt: %q is no canonical domain", d)
+		}
+	}
+	if len(parkingDomains()) < 10 {
+		t.Errorf("parking.txt holds %d domains", len(parkingDomains()))
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	set := []string{"ns2.example", "ns1.example"}
+	fp := Fingerprint(set)
+	if len(fp) != 16 {
+		t.Errorf("%q is not 8 bytes", fp)
+	}
+	if set[0] != "ns2.example" {
+		t.Error("the argument was sorted")
+	}
+	if Fingerprint([]string{"ns1.example", "ns2.example", "ns1.example"}) != fp {
+		t.Error("order or repetition matters")
+	}
+	if Fingerprint([]string{"ns1.example"}) == fp || Fingerprint(nil) == fp {
+		t.Error("other sets have the same fingerprint")
+	}
+	if Fingerprint(nil) == "" || Fingerprint(nil) != Fingerprint([]string{}) {
+		t.Error("the empty set has no fingerprint of its own")
+	}
+}
+
+func TestSentence(t *testing.T) {
+	reg := State{Reg: WordRedemption, RegAt: instant(0), RegServer: "rdap.example"}
+	set := func(f func(*State)) State { s := State{DelegAt: instant(1), DelegSince: instant(0)}; f(&s); return s }
+	for _, c := range []struct {
+		name string
+		s    State
+		v    Verdict
+		want string
+	}{
+		{"nothing", State{}, Verdict{}, "No source gave an answer yet."},
+		{"registry", reg, Verdict{}, "The registry (rdap.example) said `redemption period` on 2026-03-01 12:00 UTC."},
+		{"gone", set(func(s *State) { s.Deleg = DelegationGone }), Verdict{},
+			"The delegation was gone on 2026-03-01 13:00 UTC (first seen gone 2026-03-01 12:00 UTC)."},
+		{"parked", set(func(s *State) { s.Deleg = DelegationParked }), Verdict{},
+			"The delegation led to parking name servers on 2026-03-01 13:00 UTC (first seen 2026-03-01 12:00 UTC)."},
+		{"moved", set(func(s *State) { s.Deleg = DelegationMoved }), Verdict{},
+			"The delegation led to new name servers on 2026-03-01 13:00 UTC (first seen 2026-03-01 12:00 UTC)."},
+		{"home", set(func(s *State) { s.Deleg = DelegationHome }), Verdict{}, "It was delegated as known on 2026-03-01 13:00 UTC."},
+		{"status", State{Mkt: WordPendingDelete, MktAt: instant(2)}, Verdict{}, "The status API said `pending delete` on 2026-03-01 14:00 UTC."},
+		{"re-registered", State{Registered: instant(0)}, Verdict{Phase: ReRegistered}, "The registration dates from 2026-03-01 12:00 UTC."},
+		{"re-registered, nobody says when", State{}, Verdict{Phase: ReRegistered}, "No source gave an answer yet."},
+		{"mail host", State{MailLapsed: "mail.example"}, Verdict{Reason: ReasonMailHost}, "Its mail depends on mail.example, which lapsed."},
+		{"mail host beside the point", State{MailLapsed: "mail.example"}, Verdict{Reason: ReasonDeleted}, "No source gave an answer yet."},
+		{"two", State{Reg: WordAbsent, RegServer: "r.example", Deleg: DelegationGone}, Verdict{},
+			"The registry (r.example) said `not found` on unknown; the delegation was gone on unknown (first seen gone unknown)."},
+	} {
+		if got := Sentence(c.s, c.v); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTLDOf(t *testing.T) {
+	for tld, want := range map[string]TLD{
+		"com": gtld, "museum": gtld, "io": gtld, "de": quarantine, "uk": quarantine, "no": {}, "ee": {}, "xn--p1ai": {}, "xn--vermgensberatung-pwb": {}, "x": gtld,
+	} {
+		if got := TLDOf(tld); got != want {
+			t.Errorf("%s: %+v", tld, got)
+		}
+	}
+	for tld, rules := range countries {
+		if len(tld) != 2 || tld != strings.ToLower(tld) || !rules.Described {
+			t.Errorf("%q: %+v", tld, rules)
+		}
+	}
+}
+
+func TestChangedAndNews(t *testing.T) {
+	quiet := known(t, com)
+	moment := func(f func(*State)) State { s := quiet; f(&s); return s }
+	next, _ := walk(quiet, com, visit(day, home()))
+	if Changed(quiet, next) || News(quiet, next) {
+		t.Error("a quiet look is a change")
+	}
+	trouble := moment(func(s *State) { s.Deleg = DelegationGone })
+	later := trouble
+	later.DelegAt++
+	if !Changed(trouble, later) {
+		t.Error("in trouble, the time of the newest answer is evidence")
+	}
+	if News(trouble, later) {
+		t.Error("the same answer again is news")
+	}
+	for name, f := range map[string]func(*State){
+		"phase": func(s *State) { s.Phase = Grace }, "delegation": func(s *State) { s.Deleg = DelegationMoved }, "name servers": func(s *State) { s.NS = "x" },
+		"registry": func(s *State) { s.Reg = WordOnHold }, "status": func(s *State) { s.Mkt = WordAbsent }, "registered": func(s *State) { s.Registered++ },
+		"expires": func(s *State) { s.Expires++ }, "registrar": func(s *State) { s.Registrar = "1" },
+	} {
+		if s := moment(f); !News(quiet, s) || !Changed(quiet, s) {
+			t.Errorf("%s: news %t, changed %t", name, News(quiet, s), Changed(quiet, s))
+		}
+	}
+	if s := moment(func(s *State) { s.RegAt++ }); News(quiet, s) || !Changed(quiet, s) {
+		t.Error("another answer of the registry is stored, and no news")
+	}
+}
+
+func TestOrders(t *testing.T) {
+	for i, p := range Phases() {
+		if p.Risk() != i {
+			t.Errorf("%s has risk %d", p, p.Risk())
+		}
+	}
+	if Phase("").Risk() != 0 || Phase("rubbish").Risk() != 0 {
+		t.Error("an unknown phase has a risk")
+	}
+	for i, a := range []Action{None, Watch, Confirm, Hold, Unverify} {
+		if a.Weight() != i {
+			t.Errorf("%s weighs %d", a, a.Weight())
+		}
+	}
+	if Action("rubbish").Weight() != 0 {
+		t.Error("an unknown action weighs something")
+	}
+}
+
+func TestInstant(t *testing.T) {
+	if At(time.Time{}) != 0 || !Instant(0).Time().IsZero() || Instant(0).Add(time.Hour) != 0 || Instant(0).String() != "unknown" {
+		t.Error("the unknown instant")
+	}
+	i := At(t0.Add(999 * time.Millisecond).In(time.FixedZone("", 7200)))
+	if !i.Time().Equal(t0) || i.Time().Location() != time.UTC || i.String() != "2026-03-01 12:00 UTC" {
+		t.Errorf("%s", i)
+	}
+	if i.Add(90*time.Minute).Since(i) != 90*time.Minute || i.Since(i+3600) != -time.Hour {
+		t.Error("distance")
+	}
+	if i.Since(0) != 0 || Instant(0).Since(i) != 0 {
+		t.Error("distance from unknown")
+	}
+	const first, last = math.MinInt64, math.MaxInt64
+	for _, c := range []struct {
+		i, j Instant
+		want time.Duration
+	}{{last, 1, last}, {last, first, last}, {1, last, first}, {first, last, first}, {first, 1, first}, {last, last, 0}, {1, first, last}} {
+		if got := c.i.Since(c.j); got != c.want {
+			t.Errorf("%d since %d: %d", int64(c.i), int64(c.j), got)
+		}
+	}
+}
+
+func TestRegistryWord(t *testing.T) {
+	for _, c := range []struct {
+		statuses string
+		want     Word
+	}{
+		{"", WordRegistered}, {"active", WordRegistered}, {"something new", WordRegistered},
+		{"pending restore,redemption period,pending delete", WordRestore},
+		{"pending delete,redemption period,client hold", WordRedemption},
+		{"pending delete,client hold,auto renew period", WordPendingDelete},
+		{"auto renew period,client hold,inactive", WordAutoRenew},
+		{"client hold,inactive", WordOnHold}, {"server hold", WordOnHold}, {"inactive", WordInactive},
+		{"renew period", WordRegistered}, {"pending transfer", WordRegistered},
+	} {
+		if got := registryWord(strings.Split(c.statuses, ",")); got != c.want {
+			t.Errorf("%s: %s", c.statuses, got)
+		}
+	}
+}
+
+func TestMarketWord(t *testing.T) {
+	for _, c := range []struct {
+		tokens string
+		want   Word
+	}{
+		{"", WordUndecided}, {"active", WordRegistered}, {"active zone tld", WordRegistered}, {"inactive active", WordRegistered},
+		{"undelegated active", WordRegistered}, {"undelegated inactive", WordAbsent}, {"inactive", WordAbsent}, {"undelegated", WordUndecided},
+		{"unknown", WordUndecided}, {"active expiring", WordRedemption}, {"active deleting", WordPendingDelete}, {"active parked", WordRegistered},
+		{"marketed", WordRegistered}, {"priced", WordRegistered}, {"transferable", WordRegistered}, {"inactive premium", WordUndecided},
+		{"active surprise", WordUndecided}, {"inactive reserved", WordUndecided}, {"suffix zone tld", WordUndecided},
+	} {
+		if got := marketWord(strings.Fields(c.tokens)); got != c.want {
+			t.Errorf("%s: %q", c.tokens, got)
+		}
+	}
+}
+
+func TestServerHost(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://rdap.verisign.com/com/v1/": "rdap.verisign.com", "https://r.example:8443/": "r.example", "fastly": "fastly", "": "", "http://[::1": "http://[::1",
+	} {
+		if got := serverHost(in); got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+}
+
+// Answers that carry nothing are no witnesses.
+func TestEmptyAnswersSayNothing(t *testing.T) {
+	for name, o := range map[string]Observation{
+		"delegation": {Source: SourceDelegation, Outcome: Observed}, "rdap": {Source: SourceRDAP, Outcome: Observed}, "status": {Source: SourceStatus, Outcome: Observed},
+		"mail":          {Source: SourceMail, Outcome: Observed, Mail: &Mail{}},
+		"absent status": {Source: SourceStatus, Outcome: Absent}, "absent mail": {Source: SourceMail, Outcome: Absent},
+	} {
+		if _, v := walk(known(t, com), com, visit(0, o)); v.Action != Confirm || v.Confidence != NoConfidence {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
