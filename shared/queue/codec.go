@@ -232,8 +232,20 @@ func envelope(m Message) int {
 	return len(b)
 }
 
-// entrySize is the encoded size of an entry and a comma.
+// entrySize is at least the encoded size of an entry and a comma, and no more where all is as usual.
 func entrySize(e Entry) int {
+	usual := !bytes.Contains(e.Item, []byte{0xef}) // no character that marshal escapes
+	for i := range len(e.Name) {
+		c := e.Name[i]
+		usual = usual && c >= ' ' && c <= '~' && c != '"' && c != '\\'
+	}
+	if usual {
+		size := len(`{"d":"","n":},`) + len(e.Name) + len(strconv.FormatInt(e.Version, 10))
+		if len(e.Item) > 0 {
+			size += len(`,"i":`) + len(e.Item)
+		}
+		return size
+	}
 	b, err := marshal(e)
 	if err != nil {
 		return len(e.Name) + len(e.Item) // Encode will say what is wrong

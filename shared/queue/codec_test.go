@@ -225,7 +225,11 @@ func TestPackModel(t *testing.T) {
 		var in []queue.Entry
 		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 500), rapid.IntRange(0, 9000)), 0, 100).Draw(r, "sizes")
 		for i, size := range sizes {
-			in = append(in, queue.Entry{Name: fmt.Sprintf("d%d.example", i), Item: json.RawMessage(
+			name := fmt.Sprintf("d%d.example", i)
+			if size%10 == 0 {
+				name += rapid.StringN(0, 20, 60).Draw(r, "odd")
+			}
+			in = append(in, queue.Entry{Name: strings.ToValidUTF8(name, ""), Version: int64(size), Item: json.RawMessage(
 				`{"x":"` + strings.Repeat("<", size) + `"}`)})
 		}
 		packed := queue.Pack(m, in)

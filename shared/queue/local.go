@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -62,9 +63,9 @@ type localGroup struct {
 	until time.Time // messages that failed are invisible until then, and block those behind them
 }
 
-// letter is a stored message.
+// letter is a stored message: one line of JSON, and the body as it was sent.
 type letter struct {
-	Body     []byte    `json:"body"`
+	Body     []byte    `json:"-"`
 	Group    string    `json:"group"`
 	Dedup    string    `json:"dedup"`
 	Sent     time.Time `json:"sent"`
@@ -113,20 +114,25 @@ func NewLocal(db *bbolt.DB, cfg LocalConfig) (*Local, error) {
 
 func readLetter(v []byte) (letter, error) {
 	var m letter
-	if err := json.Unmarshal(v, &m); err != nil {
+	head, body, ok := bytes.Cut(v, []byte("\n"))
+	if err := json.Unmarshal(head, &m); err != nil {
 		return m, fmt.Errorf("stored message is damaged: %w", err)
 	}
+	if !ok {
+		return m, errors.New("stored message is damaged: no body")
+	}
+	m.Body = bytes.Clone(body) // v is only valid within the transaction
 	return m, nil
 }
 
 func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
 func writeLetter(b *bbolt.Bucket, seq uint64, m letter) error {
-	v, err := json.Marshal(m)
+	head, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	return b.Put(seqKey(seq), v)
+	return b.Put(seqKey(seq), append(append(head, '\n'), m.Body...))
 }
 
 // add puts a message at the end of its group. The caller holds mu, or is alone.
