@@ -212,6 +212,10 @@ func TestSequenceReviewEnds(t *testing.T) {
 	if v.Phase != Active || v.Action != None || s.Worst != "" {
 		t.Errorf("%+v, %+v", v, s)
 	}
+	s, _ = walk(known(t, com), com, visit(0, gone(), free()), visit(day, moved(), dated(rdap(), hour(12))))
+	if _, v = walk(s, later, visit(4*day, parked())); v.Confidence != NoConfidence || v.Phase != ReRegistered {
+		t.Errorf("parked meanwhile: the registry is asked first: %+v", v)
+	}
 }
 
 // By status after a supplemental server's date: the old registration's date must not speak for the new one.

@@ -318,7 +318,7 @@ func (j judge) keep() Verdict {
 		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
 	case ReRegistered:
 		switch v, still := j.reRegistered(); {
-		case still && v.Action == Unverify: // not on a registry's word of days ago
+		case still && v.Action == Unverify, !still && j.s.Deleg == DelegationParked: // not on a registry's word of days ago
 			return j.confirm(ReRegistered, NoConfidence, ReasonOneWitness, RetryLook)
 		case still:
 			return v
