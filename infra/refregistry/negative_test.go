@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lapseguard/lapseguard/infra/refregistry/contract"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
@@ -231,7 +230,7 @@ func FuzzCheckAgreesWithTheDocument(f *testing.F) {
 	f.Add("lapsed.example", "k", "redemption", "domain_lapsed", "run", "add_other_address", "Do.", 5, false)
 	f.Add("a_b.xn--p1ai", "a.b:lapse:1", "pending delete", "canary", "r", "c", "t", 1, true)
 	f.Add("lapsed.example\n", "k\n", "grace\n", "domain_in_grace", "run", "c\n", "t", 1, false)
-	spec, err := contract.Load(f.Context())
+	spec, err := loadSpec()
 	if err != nil {
 		f.Fatal(err)
 	}

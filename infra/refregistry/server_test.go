@@ -31,6 +31,9 @@ func (c *clock) now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.t }
 
 func (c *clock) add(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.t = c.t.Add(d) }
 
+// loadSpec reads the document once for all tests.
+var loadSpec = sync.OnceValues(func() (*contract.Spec, error) { return contract.Load(context.Background()) })
+
 // rig is a registry, its HTTP server, and the real client, with every exchange held against the contract.
 type rig struct {
 	*Server
@@ -58,7 +61,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	})
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(web.Close)
-	spec, err := contract.Load(t.Context())
+	spec, err := loadSpec()
 	if err != nil {
 		t.Fatal(err)
 	}

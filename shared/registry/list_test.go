@@ -1,0 +1,136 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func host(name string, n int) string {
+	return fmt.Sprintf(`{"host":%q,"addresses":%d,"oldest":"2026-01-01T00:00:00Z","newest":"2026-01-02T00:00:00+01:00"}`, name, n)
+}
+
+func page(rest string, hosts ...string) string {
+	return `{"as_of":"2026-02-01T00:00:00Z","hosts":[` + strings.Join(hosts, ",") + `]` + rest + `}`
+}
+
+func TestPage(t *testing.T) {
+	p, err := parsePage([]byte(page(`,"next":"b.example","more":true`, `{"host":"B.example","addresses":1,"oldest":null,"newest":null}`, host("b.example", 2))), "A.example", 2, false)
+	if err != nil || len(p.Hosts) != 2 || p.Next != "b.example" || p.Complete || !p.AsOf.Equal(time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)) {
+		t.Fatalf("%+v %v", p, err)
+	}
+	want := HostCount{"b.example", 2, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 1, 23, 0, 0, 0, time.UTC)}
+	if p.Hosts[1] != want || p.Hosts[0] != (HostCount{Host: "B.example", Addresses: 1}) {
+		t.Fatalf("%+v", p.Hosts)
+	}
+	for _, last := range []string{page(`,"complete":true`), page(`,"complete":true,"next":null`, host("b.example", 1)), page(`,"complete":false`)} {
+		if p, err := parsePage([]byte(last), "", 2, false); err != nil || p.Next != "" || p.Complete != strings.Contains(last, "true") {
+			t.Errorf("%s: %+v %v", last, p, err)
+		}
+	}
+	if p, err := parsePage([]byte(page(`,"complete":true`, host("b.example", 0))), "", 2, true); err != nil || p.Hosts[0].Addresses != 0 {
+		t.Errorf("%+v %v", p, err)
+	}
+}
+
+func TestPageThatDoesNotFitIsRefusedWhole(t *testing.T) {
+	for name, body := range map[string]string{
+		"empty":               ``,
+		"no page":             `[]`,
+		"no hosts":            `{"as_of":"2026-02-01T00:00:00Z","complete":true}`,
+		"null hosts":          `{"as_of":"2026-02-01T00:00:00Z","complete":true,"hosts":null}`,
+		"no as_of":            `{"complete":true,"hosts":[]}`,
+		"as_of no time":       `{"as_of":"today","complete":true,"hosts":[]}`,
+		"too many":            page(``, host("b.example", 1), host("c.example", 1), host("d.example", 1)),
+		"descending":          page(``, host("c.example", 1), host("b.example", 1)),
+		"twice":               page(``, host("b.example", 1), host("b.example", 1)),
+		"the cursor":          page(``, host("a.example", 1)),
+		"before the cursor":   page(``, host("Z.example", 1)),
+		"negative":            page(``, host("b.example", -1)),
+		"none":                page(``, host("b.example", 0)),
+		"no count":            page(``, `{"host":"b.example","oldest":null,"newest":null}`),
+		"fraction":            page(``, `{"host":"b.example","addresses":1.5}`),
+		"an address":          page(``, host("alice@b.example", 1)),
+		"a space":             page(``, host("b example", 1)),
+		"control":             page(``, `{"host":"b\u0000.example","addresses":1}`),
+		"long":                page(``, host(strings.Repeat("b", 256), 1)),
+		"no host":             page(``, `{"addresses":1}`),
+		"oldest after newest": page(``, `{"host":"b.example","addresses":1,"oldest":"2026-01-02T00:00:00Z","newest":"2026-01-01T00:00:00Z"}`),
+		"next of nothing":     page(`,"next":"b.example"`),
+		"next else":           page(`,"next":"c.example"`, host("b.example", 1)),
+		"next and complete":   page(`,"next":"b.example","complete":true`, host("b.example", 1)),
+		"twice the member":    page(`,"complete":false,"complete":true`),
+		"trailing":            page(`,"complete":true`) + `{}`,
+		"cut":                 page(`,"complete":true`, host("b.example", 1))[:60],
+	} {
+		p, err := parsePage([]byte(body), "a.example", 2, false)
+		if err == nil || Kind(err) != KindRetryable || p.Hosts != nil || strings.Contains(err.Error(), "alice") {
+			t.Errorf("%s: %+v %v", name, p, err)
+		}
+	}
+}
+
+func TestListBoundsThePage(t *testing.T) {
+	c := serve(t, says(200, "application/json", page(`,"complete":true,"pad":"`+strings.Repeat("x", maxPageBody)+`"`)), nil)
+	if _, err := c.List(t.Context(), "", MaxPage, time.Time{}); Kind(err) != KindRetryable || err == nil || !strings.Contains(err.Error(), "longer") {
+		t.Fatal(err)
+	}
+}
+
+// Whatever is taken fits the contract, and no error quotes what was sent.
+func FuzzParsePage(f *testing.F) {
+	f.Add([]byte(page(`,"complete":true`, host("b.example", 1), host("c.example", 2))), "a.example", 10, false)
+	f.Add([]byte(page(`,"next":"b.example"`, host("b.example", 0))), "", 1, true)
+	f.Add([]byte(page(``, host("alice@b.example", 1))), "", 1, true)
+	f.Fuzz(func(t *testing.T, data []byte, after string, limit int, changes bool) {
+		p, err := parsePage(data, after, limit, changes)
+		if err != nil {
+			if strings.Contains(err.Error(), "@") {
+				t.Fatal("an @ got out")
+			}
+			return
+		}
+		before := after
+		for _, h := range p.Hosts {
+			if h.Host <= before || strings.Contains(h.Host, "@") || h.Addresses < 0 || h.Addresses == 0 && !changes {
+				t.Fatalf("%+v after %q", h, before)
+			}
+			before = h.Host
+		}
+		if len(p.Hosts) > limit || p.AsOf.IsZero() || p.Next != "" && (p.Complete || p.Next != before) {
+			t.Fatalf("%+v", p)
+		}
+	})
+}
+
+func FuzzCleanLeavesNoAddress(f *testing.F) {
+	for _, s := range []string{"alice@mail.example said", `"al ice"@mail.example`, "a%40b", "\uff20", strings.Repeat("\u00e9", 300), "\xff\xfe", "a\n@"} {
+		f.Add(s, 100)
+	}
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		limit = min(max(limit, 0), 1000)
+		got := clean(s, limit)
+		if hasAt(got) || len(got) > limit+len("[masked]") || strings.ContainsAny(got, "\n\r\x00\x1b") || strings.ToValidUTF8(got, "") != got {
+			t.Fatalf("%q", got)
+		}
+		if clean(got, limit) != got {
+			t.Fatalf("%q becomes %q", got, clean(got, limit))
+		}
+	})
+}
+
+func BenchmarkParsePage(b *testing.B) {
+	hosts := make([]string, MaxPage)
+	for i := range hosts {
+		hosts[i] = host(fmt.Sprintf("h%06d.example", i), 3)
+	}
+	data := []byte(page(`,"complete":true`, hosts...))
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := parsePage(data, "", MaxPage, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
