@@ -1,0 +1,273 @@
+// Package sim is a small internet on loopback: the servers of all zones (DNS), registries (RDAP, RFC 9082 and
+// 9083) and their bootstrap file (RFC 9224), and the status APIs of Fastly and Domainr. What they answer follows
+// from a World and a clock, well-formed or ugly, and everything that was asked is on record.
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	mdns "github.com/miekg/dns"
+)
+
+// Defaults of Config.
+const (
+	// DefaultSilence bounds how long Silence keeps a connection open.
+	DefaultSilence = 10 * time.Second
+	// DefaultMaxAsked is how many questions are kept; later ones are only counted.
+	DefaultMaxAsked = 200_000
+)
+
+// Config of an Internet.
+type Config struct {
+	Now      func() time.Time // the world's clock; required
+	Log      *slog.Logger     // nil discards
+	Silence  time.Duration    // 0: DefaultSilence
+	MaxAsked int              // 0: DefaultMaxAsked
+}
+
+// Internet is the servers. It is safe for concurrent use.
+type Internet struct {
+	world   World
+	cfg     Config
+	domains map[string][]stage
+	hosts   map[string]bool // name servers and mail hosts that the world names
+	ended   chan struct{}   // closed by Close: silent handlers end
+
+	dnsAddr string
+	webAddr string
+	udp     *mdns.Server
+	tcp     *mdns.Server
+	web     *http.Server
+	served  sync.WaitGroup
+	closing sync.Once
+
+	mu    sync.Mutex
+	asked []Ask
+	count map[string]int
+}
+
+// Ask is one question that was put to a simulated upstream.
+type Ask struct {
+	At     time.Time // by the world's clock, UTC
+	Source string    // "dns:com", "rdap:org", "status:fastly", "status:domainr-v2", "resolver", "bootstrap"
+	Name   string    // the name asked about, lower case, without trailing dot
+	Answer string    // a DNSAnswer, RDAPAnswer or StatusAnswer; "no such name", "unauthorized", "bad request"
+}
+
+// New checks the world. It opens nothing.
+func New(world World, cfg Config) (*Internet, error) {
+	if cfg.Now == nil {
+		return nil, errors.New("sim: Config.Now is required")
+	}
+	if err := world.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Silence <= 0 {
+		cfg.Silence = DefaultSilence
+	}
+	if cfg.MaxAsked <= 0 {
+		cfg.MaxAsked = DefaultMaxAsked
+	}
+	n := &Internet{
+		world: world, cfg: cfg, domains: map[string][]stage{}, hosts: map[string]bool{},
+		ended: make(chan struct{}), count: map[string]int{},
+	}
+	for _, d := range world.Domains {
+		if err := n.add(d); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *Internet) add(d Domain) error {
+	if !nameForm.MatchString(d.Name) {
+		return fmt.Errorf("sim: %q is no canonical domain name", d.Name)
+	}
+	if _, known := n.world.TLDs[lastLabel(d.Name)]; !known {
+		return fmt.Errorf("sim: %s: there is no top-level domain .%s", d.Name, lastLabel(d.Name))
+	}
+	if n.domains[d.Name] != nil {
+		return fmt.Errorf("sim: %s is there twice", d.Name)
+	}
+	stages, err := d.stages()
+	if err != nil {
+		return err
+	}
+	n.domains[d.Name] = stages
+	for _, g := range stages {
+		for _, host := range slices.Concat(g.ns, g.reg.NS, g.mx) {
+			n.hosts[host] = true
+		}
+	}
+	return nil
+}
+
+// Start opens the servers on ports of their own. They run until Close, or until ctx ends.
+func (n *Internet) Start(ctx context.Context) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("sim: open the web server: %w", err)
+	}
+	packets, stream, err := listenDNS(ctx)
+	if err != nil {
+		_ = listener.Close()
+		return fmt.Errorf("sim: open the DNS server: %w", err)
+	}
+	n.webAddr, n.dnsAddr = listener.Addr().String(), stream.Addr().String()
+	n.web = &http.Server{Handler: n.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(n.cfg.Log.Handler(), slog.LevelDebug)}
+	n.udp = &mdns.Server{PacketConn: packets, Handler: mdns.HandlerFunc(n.answerUDP)}
+	n.tcp = &mdns.Server{Listener: stream, Handler: mdns.HandlerFunc(n.answerTCP)}
+	n.serve("web", func() error { return n.web.Serve(listener) })
+	n.serve("dns over udp", n.udp.ActivateAndServe)
+	n.serve("dns over tcp", n.tcp.ActivateAndServe)
+	context.AfterFunc(ctx, n.Close)
+	return nil
+}
+
+func (n *Internet) serve(what string, run func() error) {
+	n.served.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			n.cfg.Log.Error("sim: server ended", "server", what, "error", err)
+		}
+	})
+}
+
+// listenDNS opens UDP and TCP on the same port, which takes a few tries where others open ports too.
+func listenDNS(ctx context.Context) (net.PacketConn, net.Listener, error) {
+	var lc net.ListenConfig
+	var last error
+	for range 20 {
+		stream, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		packets, err := lc.ListenPacket(ctx, "udp", stream.Addr().String())
+		if err == nil {
+			return packets, stream, nil
+		}
+		_ = stream.Close()
+		last = err
+	}
+	return nil, nil, last
+}
+
+// Close ends the servers and waits for them. It may be called again, and without Start.
+func (n *Internet) Close() {
+	n.closing.Do(func() {
+		close(n.ended)
+		if n.web == nil {
+			return
+		}
+		_ = n.web.Close() // loopback: nobody waits for the rest of an answer
+		// A server that has not begun to serve refuses to stop: then its socket does.
+		if n.udp.Shutdown() != nil {
+			_ = n.udp.PacketConn.Close()
+		}
+		if n.tcp.Shutdown() != nil {
+			_ = n.tcp.Listener.Close()
+		}
+	})
+	n.served.Wait()
+}
+
+// DNSAddr is host:port of the server that answers for every zone, and as a resolver. Set by Start.
+func (n *Internet) DNSAddr() string { return n.dnsAddr }
+
+// BootstrapURL is where BootstrapJSON is served.
+func (n *Internet) BootstrapURL() string { return "http://" + n.webAddr + "/bootstrap/dns.json" }
+
+// RDAPURL is the base URL of a TLD's RDAP server, with its slash.
+func (n *Internet) RDAPURL(tld string) string { return "http://" + n.webAddr + "/rdap/" + tld + "/" }
+
+// The status APIs that StatusURL knows.
+const (
+	Fastly  = "fastly"
+	Domainr = "domainr-v2"
+)
+
+// StatusURL is the status resource of an API, Fastly or Domainr.
+func (n *Internet) StatusURL(api string) string {
+	if api == Domainr {
+		return "http://" + n.webAddr + domainrPath
+	}
+	return "http://" + n.webAddr + fastlyPath
+}
+
+// now is the world's time, and how long the world exists.
+func (n *Internet) now() (time.Time, time.Duration) {
+	at := n.cfg.Now().UTC()
+	return at, at.Sub(n.world.Start)
+}
+
+// find gives the registered name at or above name, and its stage; ok is false when there is none.
+func (n *Internet) find(name string, age time.Duration) (registered string, g stage, ok bool) {
+	for registered = name; registered != ""; registered = parent(registered) {
+		if stages := n.domains[registered]; stages != nil {
+			g = stages[0] // before the first step it is as in the first
+			for _, s := range stages[1:] {
+				if s.from <= age {
+					g = s
+				}
+			}
+			return registered, g, true
+		}
+	}
+	return "", stage{}, false
+}
+
+// outage gives the answer of an upstream that is out of order; about may lie below what the outage names.
+func (n *Internet) outage(kind, about string, age time.Duration) (string, bool) {
+	for _, o := range n.world.Outages {
+		k, a, _ := strings.Cut(o.Upstream, ":")
+		if k == kind && (a == "" || a == about || strings.HasSuffix(about, "."+a)) && o.From <= age && age < o.To {
+			return o.Answer, true
+		}
+	}
+	return "", false
+}
+
+// note writes a question down.
+func (n *Internet) note(at time.Time, source, name, answer string) {
+	n.mu.Lock()
+	n.count[source]++
+	if len(n.asked) < n.cfg.MaxAsked {
+		n.asked = append(n.asked, Ask{At: at, Source: source, Name: name, Answer: answer})
+	}
+	n.mu.Unlock()
+	n.cfg.Log.Debug("sim: asked", "source", source, "name", name, "answer", answer)
+}
+
+// Asked is everything that was asked so far, in order, up to Config.MaxAsked.
+func (n *Internet) Asked() []Ask {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.asked)
+}
+
+// AskedAbout is what one source was asked about one name; an empty source or name stands for all.
+func (n *Internet) AskedAbout(source, name string) []Ask {
+	return slices.DeleteFunc(n.Asked(), func(a Ask) bool {
+		return source != "" && a.Source != source || name != "" && a.Name != name
+	})
+}
+
+// Counts is how many questions each source got, by Ask.Source.
+func (n *Internet) Counts() map[string]int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.count)
+}
