@@ -189,7 +189,7 @@ func hasAt(s string) bool {
 func clean(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "\ufffd")
 	if hasAt(s) && strings.ContainsAny(s, `"'<`) {
-		return "[masked]"
+		s = "[masked]"
 	}
 	words := strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 })
 	for i, w := range words {
@@ -202,5 +202,5 @@ func clean(s string, limit int) string {
 		_, size := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-size]
 	}
-	return s
+	return strings.TrimRight(s, " ")
 }
