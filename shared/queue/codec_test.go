@@ -310,3 +310,22 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+func TestEncodeLimit(t *testing.T) {
+	t.Parallel()
+	m := queue.Pack(base(queue.KindRDAP), entries(1, 0))[0]
+	b, err := queue.Encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for over, want := range []error{nil, queue.ErrTooLarge} {
+		m.Domains = entries(1, queue.MaxMessage-len(b)+over)
+		if body, err := queue.Encode(m); !errors.Is(err, want) || err == nil && len(body) != queue.MaxMessage {
+			t.Errorf("%d over: %d bytes, %v, want %v", over, len(body), err, want)
+		}
+	}
+	m.Domains = entries(queue.MaxSlow+1, 0)
+	if _, err := queue.Encode(m); !errors.Is(err, queue.ErrTooLarge) {
+		t.Errorf("%d domains: %v", len(m.Domains), err)
+	}
+}

@@ -80,10 +80,7 @@ type drain struct {
 // work handles batches until none is visible and none is under way that could make one visible.
 func (d *drain) work(ctx context.Context) error {
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		batch, wake, err := d.receive()
+		batch, wake, err := d.receive(ctx)
 		if err != nil {
 			return err
 		}
@@ -106,16 +103,16 @@ func (d *drain) work(ctx context.Context) error {
 }
 
 // receive takes a batch, or tells what to wait for; neither when the drain is over.
-func (d *drain) receive() ([]delivery, <-chan struct{}, error) {
+func (d *drain) receive(ctx context.Context) ([]delivery, <-chan struct{}, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.l
 	l.mu.Lock()
 	wake := l.wake
 	l.mu.Unlock()
-	batch, dead, err := l.receive()
+	batch, dead, err := l.receive(ctx)
 	for d.stats.DeadLettered += dead; len(batch) == 0 && dead > 0 && err == nil; d.stats.DeadLettered += dead {
-		batch, dead, err = l.receive() // what stood behind the dead letters
+		batch, dead, err = l.receive(ctx) // what stood behind the dead letters
 	}
 	switch {
 	case err != nil:
@@ -226,9 +223,12 @@ func failures(batch []delivery, r events.SQSEventResponse, err error) []delivery
 
 // receive takes up to BatchSize visible messages, in order within each group, whose groups are then busy. It
 // counts the receive in the file, and moves what was received too often to the dead letters.
-func (l *Local) receive() (batch []delivery, dead int, err error) {
+func (l *Local) receive(ctx context.Context) (batch []delivery, dead int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := ctx.Err(); err != nil { // under the lock: who waited for it must not begin a batch after the end
+		return nil, 0, err
+	}
 	now := l.cfg.Now().UTC()
 	var visible, taken []*localGroup
 	for _, g := range l.ready {
