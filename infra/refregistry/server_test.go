@@ -155,6 +155,7 @@ func TestUnverifyTakesTheDomainAndWhatIsBelowItAndNothingElse(t *testing.T) {
 		"i@lapsed.examplex":          1,
 		"j@lapsed-example.example":   1,
 		"k@lapsed.example-x.example": 1,
+		"l@lapsed/x.example":         1,
 	})
 	a, err := r.client.Unverify(t.Context(), request("lapsed.example", "k1"))
 	wantAnswer(t, a, err, 4, 0, 1)
@@ -332,28 +333,30 @@ func TestSlowWork(t *testing.T) {
 
 func TestHoldersAreToldElsewhere(t *testing.T) {
 	r := newRig(t, nil)
-	two, err := r.AddAccount(t.Context(), "has another address")
-	if err != nil {
-		t.Fatal(err)
-	}
-	one, err := r.AddAccount(t.Context(), "has only addresses at the domain")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, account := range []int64{two, two, one, one} {
-		address := []string{"a@lapsed.example", "a@good.example", "b@lapsed.example", "b2@lapsed.example"}[i]
-		if err := r.AddAddressTo(t.Context(), account, address, ptr(day([]int{1, 1, 1, 16}[i]))); err != nil {
+	account := func(rows ...Row) int64 {
+		id, err := r.AddAccount(t.Context(), "")
+		if err != nil {
 			t.Fatal(err)
 		}
+		for i := range rows {
+			rows[i].Account = id
+		}
+		if err := r.Load(t.Context(), slices.Values(rows)); err != nil {
+			t.Fatal(err)
+		}
+		return id
 	}
+	two := account(Row{Address: "a@lapsed.example", VerifiedAt: day(1)}, Row{Address: "a@good.example", VerifiedAt: day(1)})
+	one := account(Row{Address: "b@lapsed.example", VerifiedAt: day(1)}, Row{Address: "b2@lapsed.example", VerifiedAt: day(16)})
+	unproven := account(Row{Address: "c@lapsed.example", VerifiedAt: day(1)}, Row{Address: "c@good.example", Unverified: true})
 	a, err := r.client.Unverify(t.Context(), request("lapsed.example", "k"))
-	wantAnswer(t, a, err, 2, 0, 1)
+	wantAnswer(t, a, err, 3, 0, 1)
 	mails, err := r.Mails(t.Context())
 	if err != nil || len(mails) != 1 || mails[0].Account != two || mails[0].Address != "a@good.example" || mails[0].Kind != "notice" {
 		t.Fatalf("%d mails, %v", len(mails), err)
 	}
 	notices, err := r.Notices(t.Context())
-	if err != nil || len(notices) != 1 || notices[0].Account != one || notices[0].Code != "add_other_address" {
+	if err != nil || len(notices) != 2 || notices[0].Account != one || notices[1].Account != unproven || notices[0].Code != "add_other_address" {
 		t.Fatalf("%+v %v", notices, err)
 	}
 }

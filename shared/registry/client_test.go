@@ -212,11 +212,15 @@ func TestKinds(t *testing.T) {
 		{200, "application/json", ``, KindRetryable},
 	} {
 		var log bytes.Buffer
-		client := serve(t, says(c.status, c.kind, c.body), func(cfg *Config) { cfg.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
+		asked := 0
+		client := serve(t, func(w http.ResponseWriter, r *http.Request) { asked++; says(c.status, c.kind, c.body)(w, r) }, func(cfg *Config) { cfg.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
 		_, err := client.Unverify(t.Context(), sound())
 		if Kind(err) != c.want || err == nil {
 			t.Errorf("%d %s: %v is %q, want %q", c.status, c.body, err, Kind(err), c.want)
 			continue
+		}
+		if want := map[bool]int{true: 2, false: 1}[c.status == 401]; asked != want {
+			t.Errorf("%d: asked %d times", c.status, asked)
 		}
 		if text := err.Error() + log.String(); strings.Contains(text, "alice") || strings.Contains(text, "secret-token") {
 			t.Errorf("%d: an address or the token got out: %s", c.status, text)
