@@ -13,12 +13,17 @@ import (
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
+// slowRounds is how many random histories a store behind a network is put through.
+const slowRounds = 30
+
 // model compares the store with a map under random operations. Every run of the machine has keys of its own,
 // so that one store serves all runs.
 func model(f fixture) {
 	round := 0
 	rapid.Check(f.T, func(r *rapid.T) {
-		round++
+		if round++; round > slowRounds && f.slow() {
+			return
+		}
 		m := &machine{f: f, r: r, items: map[store.Key]store.Item{}, prefix: fmt.Sprintf("m%d", round)}
 		r.Repeat(map[string]func(*rapid.T){
 			"write": func(r *rapid.T) { m.r = r; m.write() },
