@@ -61,6 +61,7 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	switch next {
+	case passes, notSent, faults:
 	case answerLost:
 		return nil, errors.New("connection reset")
 	case answerCut:

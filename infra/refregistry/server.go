@@ -64,7 +64,7 @@ func Open(cfg Config) (*Server, error) {
 	cfg.SlowFor = cmp.Or(cfg.SlowFor, defaultSlow)
 	switch {
 	case cfg.Path == "":
-		return nil, errors.New("refregistry: no path: name a file, or :memory:")
+		return nil, errors.New("refregistry: no path: set a file's, or :memory: to keep nothing")
 	case cfg.Token == "" || cfg.Token == cfg.ReadToken:
 		return nil, errors.New("refregistry: set a token, another one than the read token")
 	case cfg.Now == nil:
