@@ -38,7 +38,9 @@ type Message struct {
 	// Share is this group's part of the upstream's rate budget (1 when it has one group).
 	Share float64 `json:"share,omitempty"`
 	// Look asks every question anew, due or not: a second look.
-	Look    bool      `json:"look,omitempty"`
+	Look bool `json:"look,omitempty"`
+	// Tries counts how often the message was parked: the upstream is left alone for longer each time.
+	Tries   int       `json:"tries,omitempty"`
 	Sent    time.Time `json:"sent"`
 	Domains []Entry   `json:"domains"`
 }

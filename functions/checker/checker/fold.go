@@ -114,7 +114,9 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	if d.NextLook = verdict.Next; verdict.Next != 0 && v.before.NextLook > now {
 		d.NextLook = min(verdict.Next, v.before.NextLook)
 	}
-	decided := v.before.Action == lifecycle.Unverify || v.before.Action == lifecycle.Hold
+	fresh := v.before.State.RegAt != 0 && now.Since(v.before.State.RegAt) <= lifecycle.Freshness
+	decided := v.before.Action == lifecycle.Unverify || v.before.Action == lifecycle.Hold ||
+		fresh && (v.before.Confidence == lifecycle.Medium || v.before.Confidence == lifecycle.High)
 	if verdict.Confidence == lifecycle.NoConfidence && decided {
 		return
 	}

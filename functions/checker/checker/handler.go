@@ -51,8 +51,12 @@ type Handler struct {
 	Margin time.Duration
 }
 
-// parkFor is how long the rest of a message waits when its upstream did not say.
-const parkFor = 30 * time.Minute
+const (
+	// parkFor is how long the rest of a message waits when its upstream did not say; it doubles each time.
+	parkFor = 30 * time.Minute
+	// maxDoublings bounds that to four hours: within a day's run an upstream is tried a few times more.
+	maxDoublings = 3
+)
 
 // Handle answers a batch. Messages of one group are answered in order; after a failure the rest of that group
 // goes back to the queue. The list in the response is never nil.
@@ -127,7 +131,10 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("asking %s/%s was cut off: %w", m.Kind, m.Upstream, err) // an answer that was not waited for is no answer
 	}
-	answered, rest, wait := split(m, obs)
+	answered, rest, wait := split(m, obs, h.urgent)
+	if m.Look {
+		report.unasked, rest.Domains = len(rest.Domains), nil // a second look is sent anew, by its own time
+	}
 	if len(rest.Domains) > 0 {
 		report.parked = len(rest.Domains)
 		if err := h.park(ctx, rest, wait); err != nil {
@@ -175,9 +182,10 @@ func upstreamFault(c lifecycle.Cause) bool {
 }
 
 // split parts a message into what was answered and the rest to be parked. Domains that their upstream could not
-// answer for are parked when the upstream failed for most of the message, or was not asked for lack of time;
-// a lone failure is the domain's own unknown.
-func split(m queue.Message, obs []lifecycle.Observation) (answered []answer, rest queue.Message, wait time.Duration) {
+// answer for are parked when the upstream failed for most of the message, or was not asked for lack of time; a
+// lone failure is the domain's own unknown. An urgent domain is not parked for its zone's failure: the registry
+// is to be asked all the same.
+func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Message, queue.Entry) bool) (answered []answer, rest queue.Message, wait time.Duration) {
 	faults := 0
 	for _, o := range obs {
 		if o.Outcome == lifecycle.Unknown && upstreamFault(o.Cause) {
@@ -190,7 +198,7 @@ func split(m queue.Message, obs []lifecycle.Observation) (answered []answer, res
 	rest.Domains = nil
 	for i, o := range obs {
 		unanswered := o.Outcome == lifecycle.Unknown && (upstreamFault(o.Cause) && failing || o.Cause == lifecycle.CauseNotAsked || o.Cause == lifecycle.CauseRateLimited)
-		if unanswered {
+		if unanswered && !urgent(m, m.Domains[i]) {
 			rest.Domains = append(rest.Domains, m.Domains[i])
 			continue
 		}
@@ -199,10 +207,21 @@ func split(m queue.Message, obs []lifecycle.Observation) (answered []answer, res
 	return answered, rest, wait
 }
 
+// urgent tells whether the registry is due to be asked about a domain, whatever its zone's servers said. What
+// cannot be read here is found out when it is judged.
+func (h *Handler) urgent(m queue.Message, e queue.Entry) bool {
+	if m.Kind != queue.KindDelegation || m.Look {
+		return m.Kind == queue.KindDelegation
+	}
+	d, err := store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
+	return err == nil && (d.State.NextRDAP <= lifecycle.At(h.Now()) || d.State.Trouble())
+}
+
 // park keeps the rest of a message, to be sent again as a new one when its time has come.
 func (h *Handler) park(ctx context.Context, rest queue.Message, wait time.Duration) error {
 	now := h.Now()
-	wait = max(wait, cmp.Or(h.Park, parkFor))
+	wait = max(wait, cmp.Or(h.Park, parkFor)<<min(rest.Tries, maxDoublings))
+	rest.Tries++
 	rest.ID = queue.ContentID(rest)
 	w := store.Record(store.PKParked, now.Add(wait).UTC().Format(time.RFC3339)+"/"+rest.ID, rest, now.Add(store.RunTTL))
 	if err := h.Store.Write(ctx, w); err != nil {
@@ -237,7 +256,7 @@ type report struct {
 	kind                                               queue.Kind
 	upstream, run                                      string
 	domains, checked, unknown, changed, parked, raised int
-	dropped, broken                                    int
+	dropped, broken, unasked                           int
 	causes                                             map[lifecycle.Cause]int
 }
 
@@ -249,5 +268,5 @@ func (h *Handler) log(ctx context.Context, r report, err error) {
 	causes, _ := json.Marshal(r.causes) // a map of strings to ints cannot fail
 	h.Log.Log(ctx, level, "message_answered", "kind", r.kind, "upstream", r.upstream, "run", r.run, "domains", r.domains,
 		"checked", r.checked, "unknown", r.unknown, "changed", r.changed, "parked", r.parked, "raised", r.raised,
-		"dropped", r.dropped, "broken", r.broken, "causes", json.RawMessage(causes), "error", err)
+		"dropped", r.dropped, "unasked", r.unasked, "broken", r.broken, "causes", json.RawMessage(causes), "error", err)
 }

@@ -18,6 +18,9 @@ import (
 // Off as a status URL switches the status API off.
 const Off = "off"
 
+// Fastly is the status API by default.
+const Fastly = status.Fastly
+
 // Sources configures the upstreams; empty fields are the real ones.
 type Sources struct {
 	Contact     string

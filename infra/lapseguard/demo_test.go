@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// demonstrate runs a command on a demonstration's folder in this process.
+func demonstrate(t *testing.T, args ...string) (out, stderr string, code int) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(t.Context(), args, streams{&o, &e})
+	return o.String(), e.String(), code
+}
+
+// tableOf is the part of the output that must be the same each time.
+func tableOf(out string) string {
+	table, _, _ := strings.Cut(out, "addresses at ")
+	return regexp.MustCompile(`(?m)^\d+ $`).ReplaceAllString(table, "")
+}
+
+func TestDemoTwiceAndRestore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	first, stderr, code := demonstrate(t, "demo", "--dir", dir)
+	if code != 0 {
+		t.Fatalf("exit %d\n%s\n%s", code, first, stderr)
+	}
+	again, stderr, code := demonstrate(t, "demo", "--dir", dir)
+	if code != 0 {
+		t.Fatalf("second run: exit %d\n%s\n%s", code, again, stderr)
+	}
+	if tableOf(first) != tableOf(again) {
+		t.Errorf("the second run's table differs:\n%s\n%s", tableOf(first), tableOf(again))
+	}
+	if !strings.Contains(again, "of which 0 changed addresses") {
+		t.Errorf("the second run unverified again:\n%s", again[strings.Index(again, "addresses at "):])
+	}
+	if strings.Contains(first+again+stderr, "@") {
+		t.Error("an address got into the output")
+	}
+	out, stderr, code := demonstrate(t, "restore", "--dir", dir, "deleted-two.org", "--by", "test")
+	if code != 0 || !strings.Contains(out, "restored 2 addresses at deleted-two.org") {
+		t.Errorf("restore: exit %d %s %s", code, out, stderr)
+	}
+	if out, stderr, code := demonstrate(t, "restore", "--dir", dir, "on-hold.com"); code == 0 {
+		t.Errorf("restored what was never unverified: %s %s", out, stderr)
+	}
+	if out, _, code := demonstrate(t, "status", "--dir", dir); code != 0 || !strings.Contains(out, "holds wait") {
+		t.Errorf("status: %d %s", code, out)
+	}
+}
+
+// TestKilledAtAnyMoment kills the process ten times at random moments: the next run goes on, and in the end every
+// address is as the scenario says and nothing was done twice.
+func TestKilledAtAnyMoment(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "lapseguard")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	dir := filepath.Join(t.TempDir(), "demo")
+	seed := uint64(time.Now().UnixNano()) //nolint:forbidigo // a new series each time; it is logged
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1)) // #nosec G404 -- moments, not secrets
+	for n := range 10 {
+		cmd := exec.CommandContext(t.Context(), bin, "demo", "--dir", dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case err := <-done:
+			t.Logf("run %d ended before it was killed: %v", n, err)
+		case <-time.After(time.Duration(300+random.IntN(1500)) * time.Millisecond):
+			if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+			<-done
+		}
+	}
+	out, stderr, code := demonstrate(t, "demo", "--dir", dir)
+	if code != 0 {
+		t.Fatalf("after ten kills: exit %d\n%s\n%s", code, out, stderr)
+	}
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/lapseguard/lapseguard/functions/applier/applier"
+	"github.com/lapseguard/lapseguard/infra/scenario"
+	"github.com/lapseguard/lapseguard/infra/refregistry"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+// report prints the table and compares the registry with the scenario. earlier is the number of calls that the
+// registry had logged before this run.
+func (st *stage) report(ctx context.Context, s streams, earlier int) error {
+	addresses, err := st.registry.Addresses(ctx)
+	if err != nil {
+		return err
+	}
+	calls, err := st.registry.Calls(ctx)
+	if err != nil {
+		return err
+	}
+	wrong := st.wrongAddresses(addresses)
+	lost := map[string]int{}
+	for i, a := range addresses {
+		if !a.Verified && a.Key != "" {
+			lost[st.accounts[i].Domain]++
+		}
+	}
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Format.Header = text.FormatDefault
+	t.AppendHeader(table.Row{"domain", "phase", "evidence", "addresses", "action", "held, and why"})
+	t.SetColumnConfigs([]table.ColumnConfig{{Name: "evidence", WidthMax: 56}, {Name: "held, and why", WidthMax: 44}})
+	domains := slices.Clone(st.scenario.Domains)
+	slices.SortFunc(domains, func(a, b scenario.Domain) int {
+		return cmp.Or(-cmp.Compare(lifecycle.Action(a.Expect.Action).Weight(), lifecycle.Action(b.Expect.Action).Weight()), cmp.Compare(a.Name, b.Name))
+	})
+	for _, d := range domains {
+		row, bad, err := st.line(ctx, d, lost[d.Name])
+		if err != nil {
+			return err
+		}
+		wrong = append(wrong, bad...)
+		t.AppendRow(row)
+	}
+	fmt.Fprintln(s.out, t.Render())
+	changing := 0
+	for _, c := range calls[earlier:] {
+		if c.Changed > 0 {
+			changing++
+		}
+	}
+	wrong = append(wrong, twice(calls)...)
+	fmt.Fprintf(s.out, "%d addresses at %d domains; %d unverified. The registry's log has %d calls, %d new in this run, of which %d changed addresses.\n",
+		len(addresses), len(domains), sum(lost), len(calls), len(calls)-earlier, changing)
+	if len(wrong) > 0 {
+		for _, w := range wrong {
+			fmt.Fprintln(s.out, "NOT AS THE SCENARIO SAYS:", w)
+		}
+		return fmt.Errorf("%d things are not as the scenario says", len(wrong))
+	}
+	fmt.Fprintln(s.out, "Every address is as the scenario says.")
+	return nil
+}
+
+func sum(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// wrongAddresses compares each address with what the scenario says of it. Addresses are named by their number.
+func (st *stage) wrongAddresses(addresses []refregistry.AddressState) (wrong []string) {
+	if len(addresses) != len(st.accounts) {
+		return []string{fmt.Sprintf("the registry has %d addresses, the scenario %d", len(addresses), len(st.accounts))}
+	}
+	for i, a := range addresses {
+		if want := !st.accounts[i].Lost; a.Verified != want {
+			wrong = append(wrong, fmt.Sprintf("address %d, at %s: verified %t, want %t", i+1, a.Domain, a.Verified, want))
+		}
+	}
+	return wrong
+}
+
+// twice finds keys by which the registry's addresses were changed more than once.
+func twice(calls []refregistry.Call) (wrong []string) {
+	n := map[string]int{}
+	for _, c := range calls {
+		if c.Op == "unverify" && c.Changed > 0 {
+			if n[c.Key]++; n[c.Key] == 2 {
+				wrong = append(wrong, "addresses were unverified twice by key "+c.Key)
+			}
+		}
+	}
+	return wrong
+}
+
+// line is a domain's row, and what of it is not as the scenario says.
+func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.Row, []string, error) {
+	r, err := rowOf(ctx, st.host.Store, d.Name)
+	if errors.Is(err, store.ErrNotFound) {
+		return table.Row{d.Name, "not watched"}, []string{d.Name + " is not watched"}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	item, err := store.GetDomain(ctx, st.host.Store, d.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	var hold safety.Hold
+	held := ""
+	_, err = store.Load(ctx, st.host.Store, store.PKHolds, d.Name, &hold)
+	switch {
+	case err == nil && item.Action.Weight() >= lifecycle.Hold.Weight() && item.Done != item.Decision():
+		held = hold.Why
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return nil, nil, err
+	}
+	action := string(r.Action)
+	if item.Done != "" && lost > 0 {
+		action = "unverified"
+	}
+	var wrong []string
+	if string(r.Phase) != d.Expect.Phase || string(r.Action) != d.Expect.Action {
+		wrong = append(wrong, fmt.Sprintf("%s: %s, %s (%s); want %s, %s", d.Name, r.Phase, r.Action, r.Reason, d.Expect.Phase, d.Expect.Action))
+	}
+	if d.Expect.Action == string(lifecycle.Hold) && held == "" {
+		wrong = append(wrong, d.Name+": no hold is recorded")
+	}
+	return table.Row{d.Name, r.Phase, brief(r), fmt.Sprintf("%d of %d", lost, len(d.Addresses)), action, held}, wrong, nil
+}
+
+// brief is the evidence in a few words.
+func brief(r row) string {
+	out := ""
+	for i, e := range r.Evidence {
+		if i > 0 {
+			out += "\n"
+		}
+		out += e.Source + ": " + text.Trim(e.Said, 100)
+	}
+	return out
+}
+
+type restoreCommand struct {
+	place
+	Domain string `arg:"" help:"Registrable domain."`
+	By     string `default:"operator" help:"Your name, for the history."`
+}
+
+// Run takes a decision back.
+func (c *restoreCommand) Run(ctx context.Context, s streams) error {
+	return c.send(ctx, s, applier.Event{Action: "restore", Domain: c.Domain, By: c.By})
+}
+
+type statusCommand struct{ place }
+
+// Run says where the guard stands.
+func (c *statusCommand) Run(ctx context.Context, s streams) error {
+	return c.send(ctx, s, applier.Event{Action: "status"})
+}
+
+func (p place) send(ctx context.Context, s streams, e applier.Event) (err error) {
+	st, err := p.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	res, err := st.host.Applier.Handle(ctx, e)
+	if err != nil {
+		return err
+	}
+	if res.Text == "" {
+		b, err := json.Marshal(res)
+		if err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+		res.Text = string(b)
+	}
+	fmt.Fprintln(s.out, res.Text)
+	return nil
+}
