@@ -36,7 +36,7 @@ func startSmall(t *testing.T) *small {
 		t.Fatal(err)
 	}
 	srv := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(s.serveDNS)}
-	go srv.ActivateAndServe() //nolint:errcheck // ends with Shutdown
+	go srv.ActivateAndServe()
 	t.Cleanup(func() { _ = srv.Shutdown() })
 	s.dns = conn.LocalAddr().String()
 	web := httptest.NewServer(http.HandlerFunc(s.serveRDAP))
@@ -105,7 +105,7 @@ func writeEmails(t *testing.T, text string) string {
 	return path
 }
 
-func audit(t *testing.T, ctx context.Context, args ...string) (rows []row, stderr string, code int) { //nolint:revive // t first, as tests have it
+func audit(t *testing.T, ctx context.Context, args ...string) (rows []row, stderr string, code int) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(ctx, append([]string{"audit", "--format", "json"}, args...), streams{&out, &errs})
@@ -187,7 +187,7 @@ func closedPort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // only its number is wanted
+	defer c.Close()
 	return c.LocalAddr().String()
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/infra/scenario"
 	"github.com/lapseguard/lapseguard/infra/refregistry"
+	"github.com/lapseguard/lapseguard/infra/scenario"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"

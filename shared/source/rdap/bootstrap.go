@@ -141,7 +141,7 @@ func (c *Client) named(where string, data []byte) (*table, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator's own setting
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
