@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/lapseguard/lapseguard/functions/applier/applier"
@@ -46,13 +47,13 @@ const (
 // clock is the demonstration's time, kept in a file so that a killed run goes on where it was.
 type clock struct {
 	path string
-	at   time.Time
+	unix atomic.Int64 // seconds: the simulated internet reads it while it answers
 }
 
-func (c *clock) now() time.Time { return c.at }
+func (c *clock) now() time.Time { return time.Unix(c.unix.Load(), 0).UTC() }
 
 func (c *clock) set(at time.Time) error {
-	c.at = at
+	c.unix.Store(at.Unix())
 	temp := c.path + ".new"
 	if err := os.WriteFile(temp, []byte(at.Format(time.RFC3339)), 0o600); err != nil {
 		return fmt.Errorf("keep the clock: %w", err)
@@ -123,13 +124,16 @@ func (p place) open(ctx context.Context, s streams) (st *stage, err error) {
 }
 
 func (st *stage) readClock(path string) error {
-	st.clock = &clock{path: path, at: st.scenario.Start}
+	st.clock = &clock{path: path}
+	st.clock.unix.Store(st.scenario.Start.Unix())
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		st.clock.at, err = time.Parse(time.RFC3339, strings.TrimSpace(string(b)))
+		var at time.Time
+		at, err = time.Parse(time.RFC3339, strings.TrimSpace(string(b)))
+		st.clock.unix.Store(at.Unix())
 	}
 	if err != nil {
 		return fmt.Errorf("the demonstration's clock cannot be read, begin anew with --fresh: %w", err)
@@ -222,7 +226,7 @@ func (st *stage) end() time.Time {
 }
 
 func (st *stage) play(ctx context.Context, progress io.Writer) error {
-	if !st.clock.at.Before(st.end()) {
+	if !st.clock.now().Before(st.end()) {
 		fmt.Fprintln(progress, "played already: the last day once more")
 		if err := st.host.Day(ctx); err != nil {
 			return err
@@ -231,10 +235,10 @@ func (st *stage) play(ctx context.Context, progress io.Writer) error {
 		return err
 	}
 	if st.resumed {
-		fmt.Fprintf(progress, "going on at %s\n", st.clock.at.Format("2006-01-02 15:04"))
+		fmt.Fprintf(progress, "going on at %s\n", st.clock.now().Format("2006-01-02 15:04"))
 	}
 	acted, held := 0, 0
-	for at := st.clock.at; !at.After(st.end()); at = at.Add(tickEvery) {
+	for at := st.clock.now(); !at.After(st.end()); at = at.Add(tickEvery) {
 		if err := st.clock.set(at); err != nil {
 			return err
 		}

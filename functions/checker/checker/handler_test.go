@@ -144,6 +144,18 @@ func (w *world) add(name string) queue.Entry {
 	return w.entry(name)
 }
 
+// quiet is add for a domain whose registry is not due to be asked.
+func (w *world) quiet(name string) queue.Entry {
+	w.t.Helper()
+	w.add(name)
+	d := w.get(name)
+	d.State.NextRDAP = lifecycle.At(w.at.Add(lifecycle.Weekly))
+	if err := w.Store.Write(w.t.Context(), d.Put()); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.entry(name)
+}
+
 func (w *world) entry(name string) queue.Entry {
 	w.t.Helper()
 	d := w.get(name)
@@ -259,7 +271,7 @@ func TestUnknownAnswersChangeNoPhase(t *testing.T) {
 
 func TestAFailingUpstreamParksTheRest(t *testing.T) {
 	w := newWorld(t)
-	entries := []queue.Entry{w.add("a-one.com"), w.add("b-two.com"), w.add("c-three.com")}
+	entries := []queue.Entry{w.quiet("a-one.com"), w.quiet("b-two.com"), w.quiet("c-three.com")}
 	w.dns.by["a-one.com"] = delegated("ns1.host.example")
 	m := queue.Pack(queue.Message{Kind: queue.KindDelegation, Upstream: "com", Run: "20260302T030000Z", Share: 1, Sent: w.at}, entries)
 	if res := w.handle(m...); len(res.BatchItemFailures) != 0 || res.BatchItemFailures == nil {
@@ -284,6 +296,18 @@ func TestAFailingUpstreamParksTheRest(t *testing.T) {
 	w.handle(w.out.messages...)
 	if d := w.get("c-three.com"); d.State.Phase != lifecycle.Active {
 		t.Errorf("asked again: %+v", d)
+	}
+}
+
+func TestAnUrgentDomainIsNotParkedForItsZone(t *testing.T) {
+	w := newWorld(t)
+	w.rdap.by["a-one.com"] = registered("redemption period")
+	w.ask(queue.Message{}, w.add("a-one.com"), w.quiet("b-two.com")) // no zone's server answers
+	if d := w.get("a-one.com"); d.State.Phase != lifecycle.Redemption || d.Action != lifecycle.Confirm {
+		t.Errorf("the registry was not asked: %+v", d)
+	}
+	if d := w.get("b-two.com"); d.Action != "" {
+		t.Errorf("b-two.com: %+v, want it parked", d)
 	}
 }
 
