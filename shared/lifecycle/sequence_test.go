@@ -229,3 +229,51 @@ func TestSequenceStatusForgetsTheOldDate(t *testing.T) {
 		t.Errorf("looked at again: %+v", v)
 	}
 }
+
+// A mail host that lapses while new control is watched is held all the same.
+func TestSequenceMailHostOfNewControl(t *testing.T) {
+	other := but(rdap(), func(r *Registration) { r.Registrar = "1479" })
+	s, v := walk(known(t, com), com, visit(0, moved(), other))
+	if v.Reason != ReasonNewControl {
+		t.Fatalf("%+v", v)
+	}
+	s.MailLapsed = "mail-host.example"
+	if _, v = walk(s, com, visit(3*day, moved())); v != verdict(Active, Hold, Low, ReasonMailHost).before(lapsed(3*day)) {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A new registration ends the interim of the old one: what moves after the review is settled is nobody's sale.
+func TestSequenceNewRegistrationEndsTheInterim(t *testing.T) {
+	anew := dated(rdap(), hour(9*day))
+	s, v := walk(known(t, com), com, visit(0, parked(), expired(rdap())), visit(10*day, moved(), anew))
+	if v.Phase != ReRegistered || s.Interim != 0 || s.GraceAt != 0 {
+		t.Fatalf("%+v, %+v", v, s)
+	}
+	later := with(com, func(f *Facts) { f.Oldest = instant(11 * day) })
+	if _, v = walk(s, later, visit(12*day, moved(), anew)); v.Phase != Active || v.Action != None {
+		t.Errorf("%+v", v)
+	}
+}
+
+// What cannot be believed moves no milestone of the grace period.
+func TestSequenceInterimIsSeenNotGuessed(t *testing.T) {
+	s, _ := walk(known(t, com), com, visit(0, parked(), expired(rdap())))
+	next, v := walk(s, com, visit(3*day, moved()))
+	if v.Phase != Grace || v.Confidence != NoConfidence || next.Interim != s.Interim || next.GraceAt != s.GraceAt {
+		t.Errorf("%+v: interim %s became %s", v, s.Interim, next.Interim)
+	}
+}
+
+// A clock that was set back: no request reaches beyond the present.
+func TestSequenceClockSetBack(t *testing.T) {
+	s, _ := walk(known(t, com), com, visit(5, gone(), rdap("redemption period")))
+	if _, v := walk(s, com, visit(3, gone(), rdap("redemption period"))); v.VerifiedBefore != lapsed(3) {
+		t.Errorf("%+v", v)
+	}
+	s, _ = walk(known(t, com), com, visit(0, parked(), expired(rdap())), visit(day, parked(), rdap()))
+	s.Interim = instant(9 * day)
+	if _, v := walk(s, com, visit(2*day, moved(), rdap())); v.VerifiedBefore != lapsed(2*day) {
+		t.Errorf("after an interim ahead of us: %+v", v)
+	}
+}

@@ -402,7 +402,7 @@ func (j judge) renewed(s State) State {
 		s.Interim = 0
 	}
 	heard := j.f.Authority != AuthorityIANA && j.f.Authority != AuthoritySupplemental || s.RegAt >= s.DelegSince
-	if s.Deleg == DelegationMoved && s.Interim == 0 && heard {
+	if s.Deleg == DelegationMoved && heard {
 		s.Home, s.Deleg = s.NS, DelegationHome
 	}
 	return s

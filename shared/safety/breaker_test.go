@@ -100,6 +100,11 @@ func TestJudge(t *testing.T) {
 				c.watched = 1000
 			}
 			got := Judge(c.l, c.limits, c.watched, c.pending, t0)
+			for range 20 { // a map is met in another order each time
+				if diff := cmp.Diff(got, Judge(c.l, c.limits, c.watched, c.pending, t0)); diff != "" {
+					t.Fatalf("not the same twice:\n%s", diff)
+				}
+			}
 			for class, r := range got {
 				if asked := r.Held || r.Allow < c.pending[class]; (r.Why != "") != asked {
 					t.Errorf("%s: allowed %d of %d, held %t, says %q", class, r.Allow, c.pending[class], r.Held, r.Why)
