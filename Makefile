@@ -32,9 +32,9 @@ build: need-go ## the command line tool, bin/lapseguard
 	@CGO_ENABLED=0 go build -trimpath -o bin/lapseguard $(CLI)
 
 audit: ## look once at the domains of a list: make audit EMAILS=FILE
-	@[ -n "$(EMAILS)" ] || { echo 'make audit EMAILS=FILE: FILE has an address or a domain on each line' >&2; exit 2; }
+	@[ -n "$(EMAILS)" ] || { echo 'make audit EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
 	@$(MAKE) build
-	@bin/lapseguard audit "$(EMAILS)"
+	@bin/lapseguard audit --emails "$(EMAILS)"
 
 # ----------------------------------------------------------------- check it
 
@@ -47,6 +47,7 @@ test: ## everything: tools, vet, lint, template, tests with the race detector, c
 	printf '\nmake test: all steps passed (%s), %d s\n' "$(STEPS)" $$((SECONDS - all))
 
 test-go: need-go need-cc ## the Go tests that need nothing but Go (no emulators)
+	@echo 'NOT RUN: the tests against DynamoDB Local, ministack and ElasticMQ; make test runs them'
 	@LAPSEGUARD_NO_EMULATORS=1 go test -race -shuffle=on $(PKG)
 
 test-race: need-go need-cc $(BIN)/gotestsum ## the Go tests, with emulators and race detector

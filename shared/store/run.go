@@ -72,49 +72,66 @@ type Marker struct {
 // RunTTL is how long a run's parts are kept.
 const RunTTL = 14 * 24 * time.Hour
 
-// Balance compares what a run sent with what was answered: missing counts messages by upstream.
-func Balance(ctx context.Context, s Store, run string) (answered, checked int, missing map[string]int, err error) {
+// Tally is what became of a run's messages.
+type Tally struct {
+	Answered int            // messages
+	Checked  int            // domains looked at
+	Missing  map[string]int // messages without an answer, by kind/upstream
+	Good     map[string]int // answers that could be believed, by kind/upstream
+}
+
+// Balance compares what a run sent with what was answered.
+func Balance(ctx context.Context, s Store, run string) (Tally, error) {
+	t := Tally{Missing: map[string]int{}, Good: map[string]int{}}
 	sent := map[string]string{}
-	seen := map[string]bool{}
-	missing = map[string]int{}
-	after := ""
-	for {
-		items, more, err := s.Query(ctx, Query{PK: RunPK(run), After: after, Limit: 1000})
+	markers := map[string]Marker{}
+	for after, more := "", true; more; {
+		var items []Item
+		var err error
+		items, more, err = s.Query(ctx, Query{PK: RunPK(run), After: after, Limit: 1000})
 		if err != nil {
-			return 0, 0, nil, fmt.Errorf("balance of run %s: %w", run, err)
+			return t, fmt.Errorf("balance of run %s: %w", run, err)
 		}
 		for _, it := range items {
 			after = it.SK
+			var ids []SentID
 			switch it.SK[0] {
 			case 's':
 				var v Sent
 				err = json.Unmarshal(it.Data, &v)
-				for _, id := range v.IDs {
-					sent[id.ID] = id.Upstream
-				}
+				ids = v.IDs
 			case 'm':
 				var v Marker
 				err = json.Unmarshal(it.Data, &v)
-				checked += v.Checked
-				seen[it.SK[2:]] = true
-				for _, id := range v.Raised {
-					sent[id.ID] = id.Upstream
-				}
+				markers[it.SK[2:]], ids = v, v.Raised
 			}
 			if err != nil {
-				return 0, 0, nil, fmt.Errorf("balance of run %s, %s: %w", run, it.SK, err)
+				return t, fmt.Errorf("balance of run %s, %s: %w", run, it.SK, err)
 			}
-		}
-		if !more {
-			break
+			for _, id := range ids {
+				sent[id.ID] = id.Upstream
+			}
 		}
 	}
 	for id, upstream := range sent {
-		if !seen[id] {
-			missing[upstream]++
+		m, ok := markers[id]
+		if !ok {
+			t.Missing[upstream]++
+			continue
 		}
+		t.Answered++
+		t.Checked += m.Checked
+		t.Good[upstream] += m.Checked - m.Unknown
 	}
-	return len(seen), checked, missing, nil
+	return t, nil
+}
+
+// PKUpstreams is the PK of what is known of upstreams; SK is kind/upstream.
+const PKUpstreams = "upstreams"
+
+// Upstream says when an upstream last gave an answer that could be believed.
+type Upstream struct {
+	LastGood lifecycle.Instant `json:"last_good"`
 }
 
 // Lease keeps two invocations of one job apart: one conditional item, PKGuard, "lease/JOB".

@@ -264,6 +264,10 @@ func TestBreakerWaitsForTheRunToBeWhole(t *testing.T) {
 	if res := w.tick(); res.Acted != 1 || !strings.Contains(w.stats.String(), `"RunCompleted":1`) {
 		t.Errorf("complete run: %+v, metrics %s", res, w.stats)
 	}
+	var u store.Upstream
+	if _, err := store.Load(t.Context(), w.Store, store.PKUpstreams, "delegation/com", &u); err != nil || u.LastGood == 0 {
+		t.Errorf("the time of the upstream's last good answer is not known: %+v %v", u, err)
+	}
 }
 
 func TestAnIncompleteRunHoldsNothingBackForever(t *testing.T) {

@@ -132,6 +132,10 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 		return fmt.Errorf("asking %s/%s was cut off: %w", m.Kind, m.Upstream, err) // an answer that was not waited for is no answer
 	}
 	answered, rest, wait := split(m, obs, h.urgent)
+	if lost := h.lostEverything(m, obs); lost > 0 {
+		h.Log.ErrorContext(ctx, "upstream_not_believed", "kind", m.Kind, "upstream", m.Upstream, "gone_at_once", lost)
+		answered, rest = nil, m
+	}
 	if m.Look {
 		report.unasked, rest.Domains = len(rest.Domains), nil // a second look is sent anew, by its own time
 	}
@@ -205,6 +209,35 @@ func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Messa
 		answered = append(answered, answer{m.Domains[i], o})
 	}
 	return answered, rest, wait
+}
+
+// canaries is how many names that a zone delegated before must all be gone at once for the zone's servers, and not
+// the names, to be in doubt.
+const canaries = 5
+
+// lostEverything counts the names that the zone delegated when it was last asked and now says it never heard of,
+// when not one is left: names known to be registered are the canaries without which bad news is not believed.
+func (h *Handler) lostEverything(m queue.Message, obs []lifecycle.Observation) int {
+	if m.Kind != queue.KindDelegation {
+		return 0
+	}
+	lost := 0
+	for i, o := range obs {
+		d, err := store.ParseDomain(store.Item{Key: store.DomainKey(m.Domains[i].Name), Data: m.Domains[i].Item})
+		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone {
+			continue
+		}
+		if o.Outcome == lifecycle.Observed {
+			return 0
+		}
+		if o.Outcome == lifecycle.Absent {
+			lost++
+		}
+	}
+	if lost < canaries {
+		return 0
+	}
+	return lost
 }
 
 // urgent tells whether the registry is due to be asked about a domain, whatever its zone's servers said. What

@@ -285,9 +285,9 @@ func TestAFailingUpstreamParksTheRest(t *testing.T) {
 	if err := json.Unmarshal(items[0].Data, &parked); err != nil || len(parked.Domains) != 2 {
 		t.Fatalf("parked %+v %v", parked, err)
 	}
-	_, _, missing, err := store.Balance(t.Context(), w.Store, "20260302T030000Z")
-	if err != nil || missing["delegation/com"] != 1 {
-		t.Errorf("missing %v %v: a run with parked domains is not complete", missing, err)
+	tally, err := store.Balance(t.Context(), w.Store, "20260302T030000Z")
+	if err != nil || tally.Missing["delegation/com"] != 1 {
+		t.Errorf("%+v %v: a run with parked domains is not complete", tally, err)
 	}
 	for _, name := range []string{"b-two.com", "c-three.com"} {
 		w.dns.by[name] = delegated("ns1.host.example")
@@ -308,6 +308,34 @@ func TestAnUrgentDomainIsNotParkedForItsZone(t *testing.T) {
 	}
 	if d := w.get("b-two.com"); d.Action != "" {
 		t.Errorf("b-two.com: %+v, want it parked", d)
+	}
+}
+
+func TestAnUpstreamThatLostEverythingIsNotBelieved(t *testing.T) {
+	w := newWorld(t)
+	var entries []queue.Entry
+	names := []string{"a-one.com", "b-two.com", "c-three.com", "d-four.com", "e-five.com", "f-six.com"}
+	for _, name := range names {
+		w.dns.by[name] = delegated("ns1.host.example")
+		w.rdap.by[name] = registered("active")
+		entries = append(entries, w.add(name))
+	}
+	w.ask(queue.Message{}, entries...)
+	w.at = w.at.Add(24 * time.Hour)
+	entries = nil
+	for _, name := range names {
+		w.dns.by[name] = gone()
+		entries = append(entries, w.entry(name))
+	}
+	w.rdap.asked = nil
+	w.ask(queue.Message{Run: "20260303T030000Z"}, entries...)
+	if d := w.get("a-one.com"); d.State.Deleg != lifecycle.DelegationHome || len(w.rdap.asked) != 0 {
+		t.Errorf("believed a zone that lost all its names at once: %+v", d)
+	}
+	w.dns.by["f-six.com"] = delegated("ns1.host.example") // one of them still there: the zone is sound
+	w.ask(queue.Message{Run: "20260303T030000Z"}, entries...)
+	if d := w.get("a-one.com"); d.State.Deleg != lifecycle.DelegationGone {
+		t.Errorf("not believed although the zone still has others: %+v", d)
 	}
 }
 

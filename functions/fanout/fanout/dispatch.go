@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 	"time"
@@ -25,8 +24,8 @@ const (
 )
 
 // zoneGroups gives large zones several message groups, which share the zone's budget. One group is worked on
-// by one invocation at a time.
-var zoneGroups = map[string]int{"com": 4, "net": 2, "org": 2}
+// by one invocation at a time, and a request takes one message of a group: ten groups fill a request.
+var zoneGroups = map[string]int{"com": queue.BatchSize, "net": 4, "org": 4}
 
 // dispatch sends the tripwire's question about every watched domain.
 func (h *Handler) dispatch(ctx context.Context, run *store.Run) error {
@@ -73,6 +72,7 @@ func (h *Handler) segment(ctx context.Context, run *store.Run, n int) (int, erro
 func (h *Handler) stretch(ctx context.Context, run *store.Run, n int, seg *store.Segment, it *store.Item) error {
 	zones := map[string][]queue.Entry{}
 	var ids store.Sent
+	var ready []queue.Message
 	for buffered := 0; buffered < maxBuffered && !seg.Done; {
 		items, next, err := h.Store.Scan(ctx, n, run.Segments, seg.Cursor, scanPage)
 		if err != nil {
@@ -86,20 +86,23 @@ func (h *Handler) stretch(ctx context.Context, run *store.Run, n int, seg *store
 			seg.Watched++
 			zones[zone] = append(zones[zone], e)
 			if buffered++; len(zones[zone]) == queue.MaxDelegation {
+				ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
 				buffered -= len(zones[zone])
-				if err := h.send(ctx, run, zone, zones[zone], &ids); err != nil {
+				delete(zones, zone)
+			}
+			if len(ready) >= queue.BatchSize {
+				if err := h.sendAll(ctx, ready, &ids); err != nil {
 					return err
 				}
-				delete(zones, zone)
+				ready = nil
 			}
 		}
 		seg.Cursor, seg.Done = next, next == ""
 	}
-	var rest []queue.Message
 	for _, zone := range sortedKeys(zones) {
-		rest = append(rest, h.pack(run, zone, zones[zone])...)
+		ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
 	}
-	if err := h.sendAll(ctx, rest, &ids); err != nil {
+	if err := h.sendAll(ctx, ready, &ids); err != nil {
 		return err
 	}
 	seg.Part++
@@ -125,17 +128,12 @@ func (h *Handler) entry(ctx context.Context, it store.Item) (e queue.Entry, zone
 	return queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, name.Suffix, true
 }
 
-func (h *Handler) send(ctx context.Context, run *store.Run, zone string, entries []queue.Entry, ids *store.Sent) error {
-	return h.sendAll(ctx, h.pack(run, zone, entries), ids)
-}
-
-func (h *Handler) pack(run *store.Run, zone string, entries []queue.Entry) []queue.Message {
+// pack makes messages to a zone; turn spreads them over the zone's groups.
+func (h *Handler) pack(run *store.Run, zone string, entries []queue.Entry, turn int) []queue.Message {
 	groups := max(zoneGroups[zone], 1)
-	group := "delegation/" + zone
+	group := queue.Group(queue.KindDelegation, zone)
 	if groups > 1 {
-		f := fnv.New32a()
-		_, _ = f.Write([]byte(entries[0].Name)) // never fails
-		group += "/" + strconv.Itoa(int(f.Sum32())%groups)
+		group = queue.Group(queue.KindDelegation, zone, strconv.Itoa(turn%groups))
 	}
 	return queue.Pack(queue.Message{
 		Kind: queue.KindDelegation, Upstream: zone, Group: group, Run: run.ID, Share: 1 / float64(groups), Sent: run.Started.Time(),
