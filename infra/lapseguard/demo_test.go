@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lapseguard/lapseguard/infra/template"
 )
 
 // demonstrate runs a command on a demonstration's folder in this process.
@@ -90,5 +93,24 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	out, stderr, code := demonstrate(t, "demo", "--dir", dir)
 	if code != 0 {
 		t.Fatalf("after ten kills: exit %d\n%s\n%s", code, out, stderr)
+	}
+}
+
+// TestSchedulesAreTheTemplates: the demonstration ticks as the deployed schedules do.
+func TestSchedulesAreTheTemplates(t *testing.T) {
+	tpl, err := template.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, s := range tpl.Schedules() {
+		found[s.Function+"/"+s.Event] = s.Expression
+	}
+	if want := fmt.Sprintf("rate(%d minutes)", int(tickEvery.Minutes())); found["ApplierFunction/Tick"] != want || found["FanoutFunction/Resume"] != want {
+		t.Errorf("schedules %v, want %s for tick and resume", found, want)
+	}
+	// The minute may differ: a deployment stays away from the full hour, when everybody asks.
+	if want := regexp.MustCompile(fmt.Sprintf(`^cron\(\d+ %d \* \* \? \*\)$`, dailyAt)); !want.MatchString(found["FanoutFunction/Daily"]) {
+		t.Errorf("daily schedule %q, want %s", found["FanoutFunction/Daily"], want)
 	}
 }

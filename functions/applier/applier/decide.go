@@ -211,6 +211,10 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registry.Answer) error {
 	h.Log.InfoContext(ctx, act.Word(), "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "confidence", d.Confidence,
 		"changed", a.Changed, "already", a.AlreadyUnset, "kept", a.KeptLater, "recovery", a.Recovery, "decision", d.Decision())
+	if d.State.Phase == lifecycle.ReRegistered && a.KeptLater > 0 {
+		h.Log.WarnContext(ctx, "verified_after_change_of_owner", "domain", d.Name, "addresses", a.KeptLater,
+			"meaning", "verified under the new registration; an account older than that may have been taken over: review it")
+	}
 	values := map[string]float64{telemetry.WouldUnverify: 1}
 	if act.Spends() {
 		values = map[string]float64{telemetry.Unverified: 1}

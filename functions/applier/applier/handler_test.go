@@ -420,6 +420,18 @@ func TestHoldsAreRecordedOnceAndApproved(t *testing.T) {
 	}
 }
 
+func TestAddressesVerifiedByTheNewOwnerAreAWarning(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", func(d *store.Domain) {
+		d.State.Phase, d.State.Registered, d.Reason = lifecycle.ReRegistered, lifecycle.At(w.at.Add(-48*time.Hour)), lifecycle.ReasonReRegistered
+	})
+	w.reg.answer.KeptLater = 1
+	w.tick()
+	if w.reg.requests[0].Reason != registry.ReasonReRegistered || !strings.Contains(w.log.String(), "verified_after_change_of_owner") {
+		t.Errorf("request %+v, log %s", w.reg.requests[0], w.log)
+	}
+}
+
 func TestRestoreByKey(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", nil)

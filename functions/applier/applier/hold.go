@@ -118,6 +118,9 @@ func (h *Handler) tellDependent(ctx context.Context, name, mailHost, host string
 		switch {
 		case host != "" && d.Action.Weight() < lifecycle.Hold.Weight():
 			d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Low, lifecycle.ReasonMailHost
+			if d.State.LapseAt == 0 {
+				d.State.LapseAt = lifecycle.At(h.Now()) // as the next judgement would, so that it is the same hold
+			}
 		case host == "" && d.Reason == lifecycle.ReasonMailHost:
 			d.Action, d.Confidence, d.Reason = lifecycle.None, lifecycle.Low, lifecycle.ReasonDelegated
 		}
