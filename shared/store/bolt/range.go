@@ -112,14 +112,15 @@ func (s *Store) Scan(ctx context.Context, segment, segments int, cursor string, 
 	return items, next, nil
 }
 
-// hashes is the number of values of hash16.
+// hashes is the number of values that hash16 could have. It has 256 of them: names come in ascending order from
+// the registry's list, and then find their place on few pages, however large the table is.
 const hashes = 1 << 16
 
 func hash16(name string) uint16 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name)) // never fails
 	sum := h.Sum32()
-	return uint16(sum>>16) ^ uint16(sum)
+	return (uint16(sum>>16) ^ uint16(sum)) &^ 0xff
 }
 
 // Due implements store.Store. Here the index never lags.
