@@ -41,7 +41,7 @@ func (st *stage) report(ctx context.Context, s streams, earlier int) error {
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	t.AppendHeader(table.Row{"domain", "phase", "evidence", "addresses", "action", "held, and why"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Name: "evidence", WidthMax: 56}, {Name: "held, and why", WidthMax: 44}})
+	t.SetColumnConfigs([]table.ColumnConfig{{Name: "held, and why", WidthMax: 44, WidthMaxEnforcer: text.WrapSoft}})
 	domains := slices.Clone(st.scenario.Domains)
 	slices.SortFunc(domains, func(a, b scenario.Domain) int {
 		return cmp.Or(-cmp.Compare(lifecycle.Action(a.Expect.Action).Weight(), lifecycle.Action(b.Expect.Action).Weight()), cmp.Compare(a.Name, b.Name))
@@ -145,14 +145,11 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 
 // brief is the evidence in a few words.
 func brief(r row) string {
-	out := ""
+	lines := make([]string, len(r.Evidence))
 	for i, e := range r.Evidence {
-		if i > 0 {
-			out += "\n"
-		}
-		out += e.Source + ": " + text.Trim(e.Said, 100)
+		lines[i] = e.Source + ": " + text.Trim(e.Said, 100)
 	}
-	return out
+	return wrapLines(lines, 56)
 }
 
 type restoreCommand struct {

@@ -135,12 +135,21 @@ func writeTable(w io.Writer, rows []row) error {
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	t.AppendHeader(table.Row{"domain", "phase", "action", "why", "evidence", "addresses"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 34}, {Name: "evidence", WidthMax: 60}, {Name: "addresses", Align: text.AlignRight}})
+	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 34, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
 	for _, r := range rows {
-		t.AppendRow(table.Row{r.Domain, r.Phase, r.Action, r.Reason, strings.ReplaceAll(evidenceWords(r), " | ", "\n"), r.Addresses})
+		t.AppendRow(table.Row{r.Domain, r.Phase, r.Action, r.Reason, wrapLines(strings.Split(evidenceWords(r), " | "), 60), r.Addresses})
 	}
 	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
+}
+
+// wrapLines wraps each line at words; lines stay apart.
+func wrapLines(lines []string, width int) string {
+	wrapped := make([]string, len(lines))
+	for i, l := range lines {
+		wrapped[i] = text.WrapSoft(l, width)
+	}
+	return strings.Join(wrapped, "\n")
 }

@@ -1,5 +1,5 @@
-// Package scenario is the bundled scenario: a small registry's accounts and what happens to their domains within two
-// weeks, with what the guard must have done in the end.
+// Package scenario is the bundled scenario: a small registry's accounts and what happens to their domains within twelve
+// days, with what the guard must have done in the end.
 package scenario
 
 import (
