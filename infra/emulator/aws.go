@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -98,14 +99,21 @@ func (c plainBody) Do(r *http.Request) (*http.Response, error) {
 // on the emulator's clock) and returns their names and the index's.
 func Tables(t testing.TB, cfg aws.Config) (domains, records, index string) {
 	t.Helper()
+	n := running.account.Add(1)
+	domains, records = fmt.Sprintf("DomainsTable-%d", n), fmt.Sprintf("RecordsTable-%d", n)
+	return domains, records, NamedTables(t, cfg, domains, records)
+}
+
+// NamedTables is Tables under given names, for a fresh account.
+func NamedTables(t testing.TB, cfg aws.Config, domains, records string) (index string) {
+	t.Helper()
 	tmpl, err := template.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := dynamodb.NewFromConfig(cfg)
-	for logical, name := range map[string]*string{"DomainsTable": &domains, "RecordsTable": &records} {
-		*name = fmt.Sprintf("%s-%d", logical, running.account.Add(1))
-		in := tableInput(t, tmpl, logical, *name)
+	for logical, name := range map[string]string{"DomainsTable": domains, "RecordsTable": records} {
+		in := tableInput(t, tmpl, logical, name)
 		if _, err := client.CreateTable(t.Context(), in); err != nil {
 			t.Fatalf("create %s: %v", logical, err)
 		}
@@ -113,7 +121,7 @@ func Tables(t testing.TB, cfg aws.Config) (domains, records, index string) {
 			index = *g.IndexName
 		}
 	}
-	return domains, records, index
+	return index
 }
 
 func tableInput(t testing.TB, tmpl *template.Template, logical, name string) *dynamodb.CreateTableInput {
@@ -169,6 +177,8 @@ func str(t testing.TB, v any) string {
 type Queue struct {
 	VisibilitySeconds int // time-out; tests wait it out in real time
 	MaxReceive        int // receives before the dead-letter queue; 0: as template.yaml says
+	// Name of the queue, for a fresh account; empty: a name of its own.
+	Name string
 }
 
 // NewQueue makes the queue of checks and its dead-letter queue as template.yaml defines them (but for retention
@@ -198,7 +208,7 @@ func NewQueue(t testing.TB, cfg aws.Config, q Queue) (url, dead string) {
 	for _, name := range []string{"ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"} {
 		attributes[name] = fmt.Sprint(tmpl.Property(logical, name))
 	}
-	url = createQueue(t, client, fmt.Sprintf("checks-%d.fifo", n), attributes)
+	url = createQueue(t, client, cmp.Or(q.Name, fmt.Sprintf("checks-%d.fifo", n)), attributes)
 	return url, dead
 }
 

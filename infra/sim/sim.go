@@ -4,6 +4,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type Config struct {
 	Log      *slog.Logger     // nil discards
 	Silence  time.Duration    // 0: DefaultSilence
 	MaxAsked int              // 0: DefaultMaxAsked
+	Host     string           // IP address to listen on, which its URLs name too; empty: loopback
 }
 
 // Internet is the servers. It is safe for concurrent use.
@@ -118,11 +120,12 @@ func (n *Internet) add(d Domain) error {
 
 // Start opens the servers on ports of their own. They run until Close, or until ctx ends.
 func (n *Internet) Start(ctx context.Context) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	anyPort := net.JoinHostPort(cmp.Or(n.cfg.Host, "127.0.0.1"), "0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", anyPort)
 	if err != nil {
 		return fmt.Errorf("sim: open the web server: %w", err)
 	}
-	packets, stream, err := listenDNS(ctx)
+	packets, stream, err := listenDNS(ctx, anyPort)
 	if err != nil {
 		_ = listener.Close()
 		return fmt.Errorf("sim: open the DNS server: %w", err)
@@ -147,11 +150,11 @@ func (n *Internet) serve(what string, run func() error) {
 }
 
 // listenDNS opens UDP and TCP on the same port, which takes a few tries where others open ports too.
-func listenDNS(ctx context.Context) (net.PacketConn, net.Listener, error) {
+func listenDNS(ctx context.Context, anyPort string) (net.PacketConn, net.Listener, error) {
 	var lc net.ListenConfig
 	var last error
 	for range 20 {
-		stream, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+		stream, err := lc.Listen(ctx, "tcp", anyPort)
 		if err != nil {
 			return nil, nil, err
 		}
