@@ -40,7 +40,7 @@ func wire(ctx context.Context, log *slog.Logger) (*checker.Handler, error) {
 	}
 	token := cloud.NewParameter(ssm.NewFromConfig(aws), c.StatusToken)
 	h, err := checker.New(checker.Sources{
-		Contact: c.Contact, Bootstrap: c.RDAPBootstrap, RDAPRate: c.RDAPRate, DNSServers: c.DNSServers, Resolver: c.DNSResolver,
+		Contact: c.Contact, Canaries: c.Canaries, Bootstrap: c.RDAPBootstrap, RDAPRate: c.RDAPRate, DNSServers: c.DNSServers, Resolver: c.DNSResolver,
 		StatusURL: c.StatusURL, StatusAPI: c.StatusAPI, StatusToken: token.Value, Log: log, Now: time.Now,
 	})
 	if err != nil {

@@ -45,12 +45,13 @@ type upstreams struct {
 	StatusURL string   `env:"LAPSEGUARD_STATUS_URL" default:"off" help:"Status API; off switches it off."`
 	StatusAPI string   `env:"LAPSEGUARD_STATUS_API" enum:"fastly,domainr-v2" default:"fastly" help:"fastly or domainr-v2."`
 	Token     string   `env:"LAPSEGUARD_STATUS_TOKEN" help:"Key of the status API."`
+	Canaries  []string `env:"LAPSEGUARD_CANARIES" help:"Domains known to be registered, asked before an upstream's bad news counts."`
 	Contact   string   `env:"LAPSEGUARD_CONTACT" help:"Whom upstreams may write to; goes into the User-Agent."`
 }
 
 func (u upstreams) sources(log *slog.Logger, now func() time.Time) checker.Sources {
 	return checker.Sources{
-		Contact: u.Contact, Bootstrap: u.Bootstrap, RDAPRate: u.RDAPRate, DNSServers: u.DNS, Resolver: u.Resolver, StatusURL: cmp.Or(u.StatusURL, checker.Off),
+		Contact: u.Contact, Canaries: u.Canaries, Bootstrap: u.Bootstrap, RDAPRate: u.RDAPRate, DNSServers: u.DNS, Resolver: u.Resolver, StatusURL: cmp.Or(u.StatusURL, checker.Off),
 		StatusAPI: u.StatusAPI, StatusToken: func(context.Context, bool) (string, error) { return u.Token, nil }, Log: log, Now: now,
 	}
 }

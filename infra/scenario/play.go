@@ -32,6 +32,7 @@ type Scenario struct {
 	Unlisted []string  `yaml:"unlisted"` // TLDs without
 	Outages  []Outage  `yaml:"outages"`
 	Default  Step      `yaml:"default"`
+	Canaries []string  `yaml:"canaries"` // in nobody's address, always registered
 	Quiet    []string  `yaml:"quiet"`
 	Loose    []string  `yaml:"loose"`
 	Domains  []Domain  `yaml:"domains"`
@@ -99,6 +100,13 @@ func (s *Scenario) World() (sim.World, error) {
 	}
 	for _, o := range s.Outages {
 		w.Outages = append(w.Outages, sim.Outage{Upstream: o.Upstream, From: time.Duration(o.From), To: time.Duration(o.To), Answer: o.Answer})
+	}
+	for _, name := range s.Canaries {
+		always, err := s.Default.sim(s.Start)
+		if err != nil {
+			return w, fmt.Errorf("scenario: %s: %w", name, err)
+		}
+		w.Domains = append(w.Domains, sim.Domain{Name: name, Steps: []sim.Step{always}})
 	}
 	for _, d := range s.Domains {
 		steps := make([]sim.Step, 0, len(d.Steps)+1)

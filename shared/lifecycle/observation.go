@@ -53,6 +53,7 @@ const (
 	CauseNoServer     Cause = "no server"     // no server is known for this TLD
 	CauseDisabled     Cause = "disabled"      // the operator switched this source off
 	CauseNotAsked     Cause = "not asked"     // the deadline came first
+	CauseNotBelieved  Cause = "not believed"  // bad news from an upstream that is wrong about names whose answer is known
 	CauseInternal     Cause = "internal"      // the program failed on this domain; see the log
 )
 

@@ -196,7 +196,7 @@ func (j judge) registered() Verdict {
 		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
 	case j.s.MailLapsed != "":
 		return j.hold(Active, Low, ReasonMailHost)
-	case d == DelegationMoved && j.s.ControlAt != 0 && j.now.Since(j.s.ControlAt) < NewControl:
+	case d != DelegationUnknown && j.newControl():
 		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
 	case d == DelegationGone, j.registry() == WordOnHold, j.registry() == WordInactive:
 		return Verdict{Phase: Active, Action: Watch, Confidence: Low, Reason: ReasonOutOfService}
@@ -207,6 +207,11 @@ func (j judge) registered() Verdict {
 	default:
 		return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonDelegated}
 	}
+}
+
+// newControl: the name servers and the registration changed lately, both.
+func (j judge) newControl() bool {
+	return j.s.Deleg == DelegationMoved && j.s.ControlAt != 0 && j.now.Since(j.s.ControlAt) < NewControl
 }
 
 func (j judge) passed(expiry Instant) bool { return expiry != 0 && expiry <= j.now }
@@ -325,10 +330,14 @@ func (j judge) keep() Verdict {
 		}
 	case Active, Grace, Redemption, PendingDelete, Released, PhaseUnknown:
 	}
-	if j.s.Reg == WordNone || j.s.Deleg == DelegationMoved {
+	switch {
+	case j.s.MailLapsed == "" && j.newControl():
+		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
+	case j.s.Reg == WordNone || j.s.Deleg == DelegationMoved:
 		return j.unlessMail(None, Low, ReasonDelegatedOnly)
+	default:
+		return j.unlessMail(None, High, ReasonDelegated)
 	}
-	return j.unlessMail(None, High, ReasonDelegated)
 }
 
 func (j judge) hold(p Phase, c Confidence, r Reason) Verdict {

@@ -19,6 +19,7 @@ type Config struct {
 	RDAPRate      float64  `env:"LAPSEGUARD_RDAP_RATE" envDefault:"2"`
 	DNSServers    []string `env:"LAPSEGUARD_DNS_SERVERS"`
 	DNSResolver   string   `env:"LAPSEGUARD_DNS_RESOLVER"`
+	Canaries      []string `env:"LAPSEGUARD_CANARIES"`
 	StatusURL     string   `env:"LAPSEGUARD_STATUS_URL" envDefault:"off"`
 	StatusAPI     string   `env:"LAPSEGUARD_STATUS_API" envDefault:"fastly"`
 	StatusToken   string   `env:"LAPSEGUARD_STATUS_TOKEN_PARAMETER"`

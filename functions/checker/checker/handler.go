@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
+	"github.com/lapseguard/lapseguard/shared/canary"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -37,8 +38,11 @@ type Handler struct {
 	// Ask holds the askers by kind; a kind without one is not asked (the status API switched off).
 	Ask     map[queue.Kind]asker
 	Servers directory
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Known holds names whose answer is known, by kind; Trust which upstreams were right about them.
+	Known map[queue.Kind]*canary.Set
+	Trust Trust
+	Log   *slog.Logger
+	Now   func() time.Time
 	// StatusUpstream names the status API in messages; empty: switched off.
 	StatusUpstream string
 	// GraceUnverify, see lifecycle.Facts.
@@ -126,16 +130,12 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 		return fmt.Errorf("no source for questions of kind %q", m.Kind)
 	}
 	actx, cancel := h.askUntil(ctx)
-	obs := ask.Ask(actx, m)
+	obs := h.believe(actx, m, ask.Ask(actx, m))
 	cancel()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("asking %s/%s was cut off: %w", m.Kind, m.Upstream, err) // an answer that was not waited for is no answer
 	}
 	answered, rest, wait := split(m, obs, h.urgent)
-	if lost := h.lostEverything(m, obs); lost > 0 {
-		h.Log.ErrorContext(ctx, "upstream_not_believed", "kind", m.Kind, "upstream", m.Upstream, "gone_at_once", lost)
-		answered, rest = nil, m
-	}
 	if m.Look {
 		report.unasked, rest.Domains = len(rest.Domains), nil // a second look is sent anew, by its own time
 	}
@@ -178,7 +178,8 @@ type answer struct {
 func upstreamFault(c lifecycle.Cause) bool {
 	switch c {
 	case lifecycle.CauseTimeout, lifecycle.CauseUnreachable, lifecycle.CauseRateLimited, lifecycle.CauseForbidden,
-		lifecycle.CauseServerError, lifecycle.CauseServfail, lifecycle.CauseRefused, lifecycle.CauseNotAsked, lifecycle.CauseLame:
+		lifecycle.CauseServerError, lifecycle.CauseServfail, lifecycle.CauseRefused, lifecycle.CauseNotAsked, lifecycle.CauseLame,
+		lifecycle.CauseNotBelieved:
 		return true
 	default:
 		return false
@@ -201,7 +202,8 @@ func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Messa
 	rest = m
 	rest.Domains = nil
 	for i, o := range obs {
-		unanswered := o.Outcome == lifecycle.Unknown && (upstreamFault(o.Cause) && failing || o.Cause == lifecycle.CauseNotAsked || o.Cause == lifecycle.CauseRateLimited)
+		unanswered := o.Outcome == lifecycle.Unknown && (upstreamFault(o.Cause) && failing || o.Cause == lifecycle.CauseNotAsked ||
+			o.Cause == lifecycle.CauseRateLimited || o.Cause == lifecycle.CauseNotBelieved)
 		if unanswered && !urgent(m, m.Domains[i]) {
 			rest.Domains = append(rest.Domains, m.Domains[i])
 			continue
@@ -209,35 +211,6 @@ func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Messa
 		answered = append(answered, answer{m.Domains[i], o})
 	}
 	return answered, rest, wait
-}
-
-// canaries is how many names that a zone delegated before must all be gone at once for the zone's servers, and not
-// the names, to be in doubt.
-const canaries = 5
-
-// lostEverything counts the names that the zone delegated when it was last asked and now says it never heard of,
-// when not one is left: names known to be registered are the canaries without which bad news is not believed.
-func (h *Handler) lostEverything(m queue.Message, obs []lifecycle.Observation) int {
-	if m.Kind != queue.KindDelegation {
-		return 0
-	}
-	lost := 0
-	for i, o := range obs {
-		d, err := store.ParseDomain(store.Item{Key: store.DomainKey(m.Domains[i].Name), Data: m.Domains[i].Item})
-		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone {
-			continue
-		}
-		if o.Outcome == lifecycle.Observed {
-			return 0
-		}
-		if o.Outcome == lifecycle.Absent {
-			lost++
-		}
-	}
-	if lost < canaries {
-		return 0
-	}
-	return lost
 }
 
 // urgent tells whether the registry is due to be asked about a domain, whatever its zone's servers said. What

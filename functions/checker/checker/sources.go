@@ -1,12 +1,16 @@
 package checker
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/canary"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/source/dns"
@@ -33,6 +37,11 @@ type Sources struct {
 	StatusAPI   string
 	StatusToken func(ctx context.Context, fresh bool) (string, error)
 	RDAPTimeout time.Duration
+	// Canaries are further names known to be registered. Those that are known of the real internet are asked of
+	// real upstreams only: whoever configures another one knows what is registered there.
+	Canaries []string
+	// CanaryLabel makes names known to be free; empty: a random one, which nobody can have registered.
+	CanaryLabel string
 	Log         *slog.Logger
 	Now         func() time.Time
 }
@@ -43,12 +52,16 @@ func New(s Sources) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("DNS: %w", err)
 	}
+	known, err := s.known()
+	if err != nil {
+		return nil, err
+	}
 	agent := telemetry.UserAgent(s.Contact)
 	rdapClient, err := rdap.New(rdap.Config{Bootstrap: s.Bootstrap, Timeout: s.RDAPTimeout, UserAgent: agent, Now: s.Now, Log: s.Log})
 	if err != nil {
 		return nil, fmt.Errorf("RDAP: %w", err)
 	}
-	h := &Handler{Servers: rdapClient, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]asker{
+	h := &Handler{Servers: rdapClient, Known: known, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]asker{
 		queue.KindDelegation: Delegations{Client: dnsClient},
 		queue.KindRDAP:       &OneByOne{Source: lifecycle.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup},
 		queue.KindMail: &OneByOne{Source: lifecycle.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,
@@ -65,6 +78,29 @@ func New(s Sources) (*Handler, error) {
 	h.Ask[queue.KindStatus] = &OneByOne{Source: lifecycle.SourceStatus, Rate: max(s.RDAPRate, statusRate), AtOnce: 4, Patience: 4, Now: s.Now,
 		Lookup: func(ctx context.Context, name, _ string) lifecycle.Observation { return statusClient.Status(ctx, name) }}
 	return h, nil
+}
+
+// known gives the names whose answer is known, for each kind of upstream.
+func (s Sources) known() (map[queue.Kind]*canary.Set, error) {
+	label := cmp.Or(s.CanaryLabel, "lapseguard-"+strings.ToLower(rand.Text()))
+	real := map[queue.Kind]bool{
+		queue.KindDelegation: len(s.DNSServers) == 0,
+		queue.KindRDAP:       s.Bootstrap == "",
+		queue.KindStatus:     s.StatusURL == "" || strings.Contains(s.StatusURL, "://api.fastly.com/") || strings.Contains(s.StatusURL, "://api.domainr.com/"),
+	}
+	sets := map[queue.Kind]*canary.Set{}
+	for kind, builtin := range real {
+		names := s.Canaries
+		if builtin {
+			names = slices.Concat(names, canary.Builtin())
+		}
+		set, err := canary.New(names, label)
+		if err != nil {
+			return nil, fmt.Errorf("LAPSEGUARD_CANARIES: %w", err)
+		}
+		sets[kind] = set
+	}
+	return sets, nil
 }
 
 const (

@@ -1,0 +1,97 @@
+// Package canary holds names whose answer is known beforehand. An upstream that says of a name known to be
+// registered that it is not, or of a name that cannot be registered that it is, is out of order: its bad news
+// about other names is not believed. Pure.
+package canary
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+)
+
+//go:embed canaries.txt
+var builtin string
+
+// Builtin are the names that are known to be registered on the real internet.
+func Builtin() []string {
+	var names []string
+	for line := range strings.Lines(builtin) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			names = append(names, line)
+		}
+	}
+	return names
+}
+
+// Set is the names for one upstream, or for all that speak about the same internet.
+type Set struct {
+	names []domain.Name
+	label string
+}
+
+// New checks the names, which must be registrable domains. The label makes names that are known to be free, below
+// any public suffix: it should be long and not to be guessed, so that nobody registers one.
+func New(names []string, label string) (*Set, error) {
+	s := &Set{label: label}
+	for _, n := range names {
+		parsed, reason := domain.Parse(n)
+		if reason != "" || parsed.Registrable != parsed.Host {
+			return nil, fmt.Errorf("canary %q: give a registrable domain, such as example.com (%s)", n, reason)
+		}
+		s.names = append(s.names, parsed)
+	}
+	return s, nil
+}
+
+// Zone gives the registered names directly below a public suffix, in the order given to New.
+func (s *Set) Zone(suffix string) []string {
+	return s.registered(func(n domain.Name) bool { return n.Suffix == suffix })
+}
+
+// TLD gives the registered names of a top-level domain.
+func (s *Set) TLD(tld string) []string {
+	return s.registered(func(n domain.Name) bool { return n.Suffix[strings.LastIndexByte(n.Suffix, '.')+1:] == tld })
+}
+
+// All gives every registered name.
+func (s *Set) All() []string { return s.registered(func(domain.Name) bool { return true }) }
+
+func (s *Set) registered(match func(domain.Name) bool) []string {
+	var names []string
+	for _, n := range s.names {
+		if match(n) {
+			names = append(names, n.Registrable)
+		}
+	}
+	return names
+}
+
+// Free is a name below a public suffix that nobody registered.
+func (s *Set) Free(suffix string) string { return s.label + "." + suffix }
+
+// Bad tells whether an answer speaks for a lapse: no such domain, or a registry's word that it is being deleted.
+// An Unknown answer says nothing.
+func Bad(o lifecycle.Observation) bool {
+	switch {
+	case o.Outcome == lifecycle.Absent:
+		return true
+	case o.Outcome == lifecycle.Observed && o.Registration != nil:
+		return slices.ContainsFunc(o.Registration.Statuses, func(s string) bool {
+			return s == "redemption period" || s == "pending delete" || s == "pending restore"
+		})
+	case o.Outcome == lifecycle.Observed && o.Market != nil:
+		return slices.ContainsFunc(o.Market.Tokens, func(t string) bool {
+			return t == "deleting" || t == "expiring" || t == "inactive" || t == "undelegated"
+		})
+	default:
+		return false
+	}
+}
+
+// Good tells whether an answer says that a name is registered and in use.
+func Good(o lifecycle.Observation) bool { return o.Outcome == lifecycle.Observed && !Bad(o) }

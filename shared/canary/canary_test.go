@@ -1,0 +1,71 @@
+package canary
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+)
+
+func TestBuiltin(t *testing.T) {
+	names := Builtin()
+	set, err := New(names, "free")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < 40 || len(slices.Compact(slices.Sorted(slices.Values(names)))) != len(names) {
+		t.Errorf("%d names, some twice or too few", len(names))
+	}
+	for _, tld := range []string{"com", "net", "org", "io", "de", "uk", "jp", "ru", "cn"} {
+		if len(set.TLD(tld)) == 0 {
+			t.Errorf("no name is known in .%s", tld)
+		}
+	}
+	if got := set.Zone("co.uk"); !slices.Equal(got, []string{"google.co.uk", "bbc.co.uk"}) {
+		t.Errorf("known in co.uk: %v", got)
+	}
+	if got := set.Zone("uk"); len(got) != 0 {
+		t.Errorf("known directly in .uk: %v", got)
+	}
+	if got := set.Free("co.uk"); got != "free.co.uk" {
+		t.Errorf("free: %s", got)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, name := range []string{"", "com", "co.uk", "www.example.com", "no name", "127.0.0.1", strings.Repeat("x", 300) + ".com"} {
+		if _, err := New([]string{name}, "free"); err == nil {
+			t.Errorf("%q is taken as a canary", name)
+		}
+	}
+}
+
+func TestBad(t *testing.T) {
+	reg := func(s ...string) lifecycle.Observation {
+		return lifecycle.Observation{Outcome: lifecycle.Observed, Registration: &lifecycle.Registration{Statuses: s}}
+	}
+	market := func(s ...string) lifecycle.Observation {
+		return lifecycle.Observation{Outcome: lifecycle.Observed, Market: &lifecycle.Market{Tokens: s}}
+	}
+	for _, tt := range []struct {
+		o         lifecycle.Observation
+		bad, good bool
+	}{
+		{lifecycle.Observation{Outcome: lifecycle.Absent}, true, false},
+		{lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseTimeout}, false, false},
+		{lifecycle.Observation{Outcome: lifecycle.Observed, Delegation: &lifecycle.Delegation{Form: lifecycle.FormReferral}}, false, true},
+		{reg("active"), false, true},
+		{reg("client hold"), false, true},
+		{reg("active", "redemption period"), true, false},
+		{reg("pending delete"), true, false},
+		{reg("pending restore"), true, false},
+		{market("active"), false, true},
+		{market("inactive"), true, false},
+		{market("zone", "expiring"), true, false},
+	} {
+		if Bad(tt.o) != tt.bad || Good(tt.o) != tt.good {
+			t.Errorf("%+v: bad %t, good %t", tt.o, Bad(tt.o), Good(tt.o))
+		}
+	}
+}

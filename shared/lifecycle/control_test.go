@@ -1,0 +1,27 @@
+package lifecycle
+
+import "testing"
+
+// After a takeover whose addresses were dealt with, a look at the zone alone must not take the new holder for the
+// known one: the registry and the zone agree on that, or nobody does.
+func TestNewControlOutlastsALookWithoutTheRegistry(t *testing.T) {
+	other := func(o Observation) Observation {
+		r := *o.Registration
+		r.Registrar = "another"
+		o.Registration = &r
+		return o
+	}
+	s, v := walk(known(t, com), com, visit(0, gone(), rdap("pending delete")), visit(day, moved(), other(dated(rdap(), hour(0.5*day)))))
+	if v.Phase != ReRegistered || v.Action != Unverify {
+		t.Fatalf("taken over: %+v", v)
+	}
+	later := with(com, func(f *Facts) { f.Oldest = instant(2 * day) })
+	want := verdict(ChangedHands, Watch, Low, ReasonNewControl)
+	s, v = walk(s, later, visit(3.5*day, moved()))
+	if v != want || s.Home == s.NS {
+		t.Errorf("the zone alone: %+v, its name servers count as the holder's: %t", v, s.Home == s.NS)
+	}
+	if _, v = walk(s, later, visit(3.6*day, moved(), other(dated(rdap(), hour(0.5*day))))); v != want {
+		t.Errorf("the registry again: %+v", v)
+	}
+}
