@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -82,7 +83,8 @@ func (p *Parameter) Value(ctx context.Context, fresh bool) (string, error) {
 	return p.value, nil
 }
 
-// Parse fills a config struct (tags of caarlos0/env) from lookup and collects everything that is wrong.
+// Parse fills a config struct (tags of caarlos0/env) from an environment given as NAME=value, empty values being
+// unset, and collects everything that is wrong. What check returns may hold nils.
 func Parse(cfg any, environ []string, check func() []error) error {
 	vars := map[string]string{}
 	for _, kv := range environ {
@@ -100,6 +102,7 @@ func Parse(cfg any, environ []string, check func() []error) error {
 		}
 	}
 	errs = append(errs, check()...)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(errs) == 0 {
 		return nil
 	}

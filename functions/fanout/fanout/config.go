@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"errors"
 	"os"
 
 	"github.com/lapseguard/lapseguard/shared/cloud"
@@ -26,7 +25,7 @@ func ReadConfig() (Config, error) { return ParseConfig(os.Environ()) }
 func ParseConfig(environ []string) (Config, error) {
 	var c Config
 	err := cloud.Parse(&c, environ, func() []error {
-		return []error{errors.Join(cloud.Positive("LAPSEGUARD_SEGMENTS", c.Segments, 64), cloud.Positive("LAPSEGUARD_BASELINE_DAYS", c.BaselineDays, 90))}
+		return []error{cloud.Positive("LAPSEGUARD_SEGMENTS", c.Segments, 64), cloud.Positive("LAPSEGUARD_BASELINE_DAYS", c.BaselineDays, 90)}
 	})
 	return c, err
 }
