@@ -17,6 +17,7 @@ import (
 type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Play twelve days of a small registry and a simulated internet, and show what the guard did."`
 	Audit   auditCommand   `cmd:"" help:"Look once at the domains of your own addresses, with the real upstreams; changes nothing."`
+	Explain explainCommand `cmd:"" help:"Say in words what is known of a domain, what was done about it and why, and when it is looked at next."`
 	Restore restoreCommand `cmd:"" help:"Take an unverification of the demonstration back."`
 	Status  statusCommand  `cmd:"" help:"Say where the demonstration's guard stands."`
 }

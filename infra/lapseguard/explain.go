@@ -1,0 +1,496 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/lapseguard/lapseguard/shared/cloud"
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/store/dynamo"
+)
+
+type explainCommand struct {
+	Domain  string `arg:"" help:"Domain, or an e-mail host below one."`
+	State   string `default:".lapseguard/demo" help:"Folder or file of a local store: a demonstration's, or that of an audit with --keep."`
+	Domains string `name:"domains-table" and:"tables" help:"Read a deployed guard instead: the stack's output DomainsTableName."`
+	Records string `name:"records-table" and:"tables" help:"And its output RecordsTableName."`
+	Limit   int    `default:"100" help:"How much of the history to tell, in entries."`
+	Now     string `help:"Tell as of this time (RFC 3339) instead of the store's present."`
+}
+
+// explainTime bounds what is asked of a deployed table.
+const explainTime = time.Minute
+
+// Run tells what is known of a domain, from the stored state alone.
+func (c *explainCommand) Run(ctx context.Context, s streams) (err error) {
+	st, now, done, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	if now, err = given(c.Now, now); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	defer cancel()
+	name, reason := domain.Parse(strings.TrimSpace(c.Domain))
+	if reason != "" {
+		_, err = fmt.Fprint(s.out, paragraph(fmt.Sprintf("%s is not watched and cannot be: %s.", masked(c.Domain), unwatchable(reason))))
+		return err //nolint:wrapcheck // of the output itself
+	}
+	a, err := collect(ctx, st, name, max(c.Limit, 1))
+	if errors.Is(err, store.ErrNotFound) {
+		_, err = fmt.Fprint(s.out, paragraph(stranger(name)))
+		return err //nolint:wrapcheck // of the output itself
+	}
+	if err != nil {
+		return err
+	}
+	a.now = now
+	return a.tell(s.out)
+}
+
+func (c *explainCommand) open(ctx context.Context) (store.Store, time.Time, func() error, error) {
+	if c.Domains == "" {
+		st, now, err := openStore(c.State)
+		if err != nil {
+			return nil, now, nil, err
+		}
+		return st, now, st.Close, nil
+	}
+	now := time.Now().UTC()
+	aws, err := cloud.Load(ctx)
+	if err != nil {
+		return nil, now, nil, err
+	}
+	st := dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.Domains, RecordsTable: c.Records})
+	return st, now, func() error { return nil }, nil
+}
+
+// unwatchable says in a sentence why a host has no domain to watch.
+func unwatchable(r domain.Reason) string {
+	switch r {
+	case domain.ReasonNotCovered:
+		return "it lies below a name that somebody owns and lets (see README, What it cannot do); neither RDAP nor the zone above knows it"
+	case domain.ReasonSpecialUse:
+		return "the name is reserved, nobody can register it"
+	case domain.ReasonPublicSuffix:
+		return "it is a suffix under which domains are registered, not a registered domain"
+	case domain.ReasonIPLiteral:
+		return "it is an IP address"
+	case domain.ReasonUnknownTLD:
+		return "no such top-level domain is known"
+	default:
+		return "it is not a domain (" + string(r) + ")"
+	}
+}
+
+// stranger says of a domain without an item how it would get one.
+func stranger(n domain.Name) string {
+	s := n.Registrable + " is not known: nothing is stored about it."
+	if n.Host != n.Registrable {
+		s = fmt.Sprintf("%s lies below %s, which is not known: nothing is stored about it.", n.Host, n.Registrable)
+	}
+	return s + " It gets here with the first daily run after the registry's list names a verified address at " + n.Registrable +
+		" or at a host below it, or after a watched domain is seen to receive its mail through it."
+}
+
+// account is what the store holds about one domain, read to tell it.
+type account struct {
+	name       domain.Name
+	d          store.Domain
+	hold       *safety.Hold
+	sent       *sent
+	history    []store.Entry // newest first
+	more       bool
+	dependents []string
+	moreDeps   bool
+	now        time.Time
+}
+
+// sent is a request as the applier froze it, and the registry's answer (store.PKRequest).
+type sent struct {
+	Request registry.Request `json:"request"`
+	At      time.Time        `json:"at"`
+	Answer  *registry.Answer `json:"answer"`
+}
+
+// dependentsShown bounds the domains that a mail host's account names.
+const dependentsShown = 20
+
+func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (account, error) {
+	a := account{name: name}
+	var err error
+	if a.d, err = store.GetDomain(ctx, s, name.Registrable); err != nil {
+		return a, err
+	}
+	var hold safety.Hold
+	switch _, err = store.Load(ctx, s, store.PKHolds, a.d.Name, &hold); {
+	case err == nil:
+		a.hold = &hold
+	case !errors.Is(err, store.ErrNotFound):
+		return a, err
+	}
+	var req sent
+	switch _, err = store.Load(ctx, s, store.PKRequest, cmp.Or(a.d.Done, a.d.Decision()), &req); {
+	case err == nil:
+		a.sent = &req
+	case !errors.Is(err, store.ErrNotFound):
+		return a, err
+	}
+	if a.history, err = store.History(ctx, s, a.d.Name, limit+1); err != nil {
+		return a, err
+	}
+	if a.more = len(a.history) > limit; a.more {
+		a.history = a.history[:limit]
+	}
+	if !a.d.MailHost {
+		return a, nil
+	}
+	items, more, err := s.Query(ctx, store.Query{PK: store.DependentsPK(a.d.Name), Limit: dependentsShown})
+	if err != nil {
+		return a, fmt.Errorf("who depends on %s: %w", a.d.Name, err)
+	}
+	for _, it := range items {
+		a.dependents = append(a.dependents, it.SK)
+	}
+	a.moreDeps = more
+	return a, nil
+}
+
+// tell writes the account: what is, what was done, when the next look is due, and the history.
+func (a account) tell(w io.Writer) error {
+	var b strings.Builder
+	if a.name.Host != a.d.Name {
+		b.WriteString(paragraph(fmt.Sprintf("%s lies below %s: that is the domain somebody could register, so it is the one that is watched.", a.name.Host, a.d.Name)))
+		b.WriteByte('\n')
+	}
+	b.WriteString(paragraph(a.standing()))
+	for _, part := range []string{a.watching(), a.decision(), a.request(), a.next()} {
+		if part != "" {
+			b.WriteByte('\n')
+			b.WriteString(paragraph(part))
+		}
+	}
+	b.WriteString("\nHistory, newest first:\n")
+	if len(a.history) == 0 {
+		b.WriteString("  nothing yet\n")
+	}
+	for _, e := range a.history {
+		b.WriteString(item(tellEntry(e)))
+	}
+	if a.more {
+		b.WriteString(item("Older entries are left out; --limit shows more."))
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write the account of %s: %w", a.d.Name, err)
+	}
+	return nil
+}
+
+// Width of what is told, in columns of a terminal.
+const width = 100
+
+func paragraph(s string) string { return wrap(masked(s), width) + "\n" }
+
+func item(s string) string {
+	return "- " + strings.ReplaceAll(wrap(masked(s), width-2), "\n", "\n  ") + "\n"
+}
+
+// wrap breaks lines at spaces; a word longer than a line stays whole, to be copied.
+func wrap(s string, width int) string {
+	var lines []string
+	for line := range strings.SplitSeq(s, "\n") {
+		now := ""
+		for word := range strings.FieldsSeq(line) {
+			if now != "" && len(now)+1+len(word) > width {
+				lines, now = append(lines, now), ""
+			}
+			now = strings.TrimPrefix(now+" "+word, " ")
+		}
+		lines = append(lines, now)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// standing says where the domain stands and by whose word.
+func (a account) standing() string {
+	s := a.d.State
+	text := fmt.Sprintf("%s is %s", a.d.Name, phaseWords(s.Phase))
+	if s.Since != 0 {
+		text += fmt.Sprintf(" (first seen so on %s)", s.Since)
+	}
+	text += ". " + lifecycle.Sentence(s, lifecycle.Verdict{Phase: s.Phase, Reason: a.d.Reason})
+	if a.d.Reason != "" {
+		text += fmt.Sprintf(" The verdict: %s. It asks to %s; confidence %s.", a.d.Reason, actionWords(a.d.Action), a.d.Confidence)
+	}
+	if a.d.VerifiedBefore != 0 && a.d.Action.Weight() >= lifecycle.Hold.Weight() {
+		text += fmt.Sprintf(" It concerns addresses verified before %s; those verified later belong to whoever holds the domain now.", a.d.VerifiedBefore)
+	}
+	if a.d.ExposedSince != 0 {
+		text += fmt.Sprintf(" Somebody else may have been able to read its mail since %s.", a.d.ExposedSince)
+	}
+	return text
+}
+
+// phaseWords is a phase as one says it to an account holder.
+func phaseWords(p lifecycle.Phase) string {
+	switch p {
+	case lifecycle.Active:
+		return "registered"
+	case lifecycle.Grace:
+		return "in its grace period: it expired and was taken out of service or parked, and its holder can still renew it"
+	case lifecycle.Redemption:
+		return "in redemption: it was deleted, and only its former holder can restore it"
+	case lifecycle.PendingDelete:
+		return "about to be released (pending delete): nobody can restore it any more"
+	case lifecycle.Released:
+		return "released: anyone can register it"
+	case lifecycle.ReRegistered:
+		return "registered again, by somebody who need not be its former holder"
+	case lifecycle.ChangedHands:
+		return "under new control, without having been released"
+	default:
+		return "not judged yet: no source gave an answer that can be believed"
+	}
+}
+
+// actionWords is an action as the end of "it asks to".
+func actionWords(a lifecycle.Action) string {
+	switch a {
+	case lifecycle.Watch:
+		return "look at it daily"
+	case lifecycle.Confirm:
+		return "look again before anything is believed"
+	case lifecycle.Hold:
+		return "have a person decide"
+	case lifecycle.Unverify:
+		return "mark its addresses unverified"
+	default:
+		return "do nothing"
+	}
+}
+
+// watching says why the domain is watched.
+func (a account) watching() string {
+	var parts []string
+	switch {
+	case a.d.Listed:
+		p := fmt.Sprintf("It is watched for %s at %s", count(a.d.Addresses, "verified address", "verified addresses"), count(a.d.Hosts, "host", "hosts"))
+		if a.d.Oldest != 0 {
+			p += fmt.Sprintf(", the oldest verified %s", a.d.Oldest)
+		}
+		parts = append(parts, p+".")
+	case a.d.Watched() && !a.d.MailHost:
+		parts = append(parts, "The registry lists no verified address there any more; it is followed until its lapse has come to an end.")
+	case !a.d.MailHost:
+		parts = append(parts, "The registry lists no verified address there any more, so it is not looked at.")
+	}
+	if a.d.MailHost {
+		others := "others"
+		if len(a.dependents) > 0 {
+			others = strings.Join(a.dependents, ", ")
+		}
+		if a.moreDeps {
+			others += " and more"
+		}
+		parts = append(parts, fmt.Sprintf("It is watched as a mail host: whoever owns it can read the mail of %s.", others))
+	}
+	if host := a.d.State.MailLapsed; host != "" {
+		parts = append(parts, fmt.Sprintf("Its own mail, or its name servers, depend on %s, which lapsed: whoever registers that one can read its mail.", host))
+	}
+	return strings.Join(parts, " ")
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// decision says whether it is pending, held or approved.
+func (a account) decision() string {
+	var parts []string
+	d := a.d
+	switch {
+	case d.Done != "" && d.Done == d.Decision():
+		parts = append(parts, "The decision was put to the registry; nothing is pending.")
+	case d.Pending():
+		parts = append(parts, "A decision is pending: the registry has not been told to mark the addresses.")
+	}
+	if d.Would != "" && d.Would == d.Decision() && d.Done != d.Decision() {
+		parts = append(parts, "Observe mode has reported what it would do.")
+	}
+	if d.Approved != "" && d.Approved == d.Decision() && d.Done != d.Decision() {
+		parts = append(parts, "A person approved it; it is judged again on fresh evidence first.")
+	}
+	if a.hold != nil && d.Done != d.Decision() {
+		h := a.hold
+		p := fmt.Sprintf("It has been held for a person since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
+		if h.DecisionID != d.Decision() {
+			p = fmt.Sprintf("A hold of an earlier lapse is on record, since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
+		}
+		if h.Stale(a.now) {
+			p += " It has waited longer than three days."
+		}
+		if len(h.Affected) > 0 {
+			p += " It affects " + strings.Join(h.Affected, ", ") + "."
+		}
+		parts = append(parts, p)
+	}
+	return strings.Join(parts, " ")
+}
+
+// request says what was sent to the registry, what it answered, and whether it was taken back.
+func (a account) request() string {
+	if a.sent == nil {
+		if a.d.Done == "" {
+			return "Nothing about it was ever sent to the registry by decision of this guard."
+		}
+		return fmt.Sprintf("The registry was told to mark its addresses (decision %s).", a.d.Done)
+	}
+	r := a.sent.Request
+	text := fmt.Sprintf("On %s the registry was asked to mark addresses at %s and below that were verified before %s (%s, at most %d of them; decision %s)",
+		lifecycle.At(a.sent.At), a.d.Name, lifecycle.At(r.VerifiedBefore), r.Reason, r.MaxAddresses, r.Key)
+	if a.sent.Answer == nil {
+		return text + "; it has not answered yet."
+	}
+	text += ". " + answerWords(*a.sent.Answer)
+	for _, e := range a.history {
+		if e.What == "restored" && e.At.After(a.sent.At) {
+			return text + fmt.Sprintf(" It was taken back on %s by %s: %s.", lifecycle.At(e.At), cmp.Or(e.By, "an operator"), e.Sentence)
+		}
+	}
+	return text
+}
+
+// answerWords is the registry's answer in a sentence or two.
+func answerWords(a registry.Answer) string {
+	s := fmt.Sprintf("It marked %s", count(a.Changed, "address", "addresses"))
+	if a.CountsUnknown {
+		s = "How many addresses it concerns is unknown"
+	}
+	if a.AlreadyUnset > 0 {
+		s += fmt.Sprintf("; %d were unverified already", a.AlreadyUnset)
+	}
+	if a.KeptLater > 0 {
+		s += fmt.Sprintf("; %d verified later were left alone", a.KeptLater)
+	}
+	switch a.Recovery {
+	case registry.RecoveryClosed:
+		s += "; they cannot be used to recover an account any more"
+	case registry.RecoveryOpen:
+		s += "; but a reset mail still goes out to them: recovery is open"
+	case registry.RecoveryUnknown:
+		s += "; whether they can still be used to recover an account the registry did not say"
+	}
+	return s + "."
+}
+
+// next says when and why the domain is looked at next.
+func (a account) next() string {
+	if !a.d.Watched() {
+		return "It is not looked at any more."
+	}
+	s := "The zone above is asked about its delegation with every daily run."
+	if at := a.d.NextLook; at != 0 {
+		s += fmt.Sprintf(" Next look: %s, %s.", a.due(at), a.whyLook())
+	}
+	if at := a.d.State.NextRDAP; at != 0 && (a.d.NextLook == 0 || at < a.d.NextLook) {
+		s += fmt.Sprintf(" The registry is asked next: %s, %s.", a.due(at), a.whyRegistry())
+	}
+	return s
+}
+
+func (a account) due(at lifecycle.Instant) string {
+	if at <= lifecycle.At(a.now) {
+		return fmt.Sprintf("due since %s, so with the next run", at)
+	}
+	return "on " + at.String()
+}
+
+func (a account) whyLook() string {
+	switch {
+	case a.d.State.RetryAt != 0:
+		return "because an answer could not be believed"
+	case a.d.Confidence == "":
+		return "because it was not judged yet"
+	default:
+		return "because a second look has to agree before anything is done"
+	}
+}
+
+// whyRegistry follows lifecycle's cadence.
+func (a account) whyRegistry() string {
+	s := a.d.State
+	switch {
+	case s.RegAt == 0:
+		return "which will be the first time (first looks are spread over days)"
+	case s.Trouble():
+		return "daily while it is out of service, lapsing or in doubt"
+	case s.NextRDAP.Since(s.RegAt) <= lifecycle.Weekly:
+		return "weekly because its expiry, or the anniversary of it, is near"
+	default:
+		return "which is rare because nothing points to a lapse, and the delegation tells of changes in between"
+	}
+}
+
+// tellEntry is one entry of the history in words.
+func tellEntry(e store.Entry) string {
+	s := lifecycle.At(e.At).String() + ": "
+	switch e.What {
+	case "look":
+		s += lookWords(e)
+	case "unverified":
+		s += "the registry was told to mark the addresses unverified. " + e.Sentence
+	case "would unverify":
+		s += "observe mode: the addresses would have been marked unverified. " + e.Sentence
+	case "held":
+		s += "held for a person to decide: " + strings.TrimSuffix(e.Sentence, ".") + "."
+	default:
+		s += e.What
+		if e.Sentence != "" {
+			s += " (" + e.Sentence + ")"
+		}
+		if host, ok := strings.CutPrefix(e.What, "mail host "); ok {
+			s = lifecycle.At(e.At).String() + ": " + mailWords(host, e)
+		}
+	}
+	if e.Answer != nil {
+		s += " " + answerWords(*e.Answer)
+	}
+	if e.By != "" {
+		s += " Decided by " + e.By + "."
+	}
+	for _, w := range e.Evidence {
+		s += fmt.Sprintf("\n%s (%s) said: %s", w.Source, cmp.Or(w.Server, "its server"), cmp.Or(words(w), "nothing"))
+	}
+	return s
+}
+
+func lookWords(e store.Entry) string {
+	s := "still " + string(e.After)
+	if e.Before != e.After {
+		s = fmt.Sprintf("from %s to %s", cmp.Or(e.Before, lifecycle.PhaseUnknown), e.After)
+	}
+	return fmt.Sprintf("%s; %s: %s (confidence %s). %s", s, e.Reason, actionWords(e.Action), e.Confidence, e.Sentence)
+}
+
+func mailWords(host string, e store.Entry) string {
+	if e.Reason == lifecycle.ReasonMailHost {
+		return fmt.Sprintf("its mail or its name servers depend on %s, which lapsed; a person decides.", host)
+	}
+	return fmt.Sprintf("%s, which its mail or its name servers depend on, is in order again.", host)
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/store/bolt"
+)
+
+// guardFile is the file of table and queue in a demonstration's folder.
+const guardFile = "guard.db"
+
+// find gives the file of a local store: the path itself, or the one store in the folder.
+func find(path string) (string, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("there is no store at %s: run `lapseguard demo`, or an audit with --keep, or name another with --state", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("local store: %w", err)
+	}
+	if !info.IsDir() {
+		return path, nil
+	}
+	guard := filepath.Join(path, guardFile)
+	if _, err := os.Stat(guard); err == nil {
+		return guard, nil
+	}
+	files, err := filepath.Glob(filepath.Join(path, "*.db"))
+	if err != nil {
+		return "", fmt.Errorf("local store in %s: %w", path, err)
+	}
+	switch len(files) {
+	case 0:
+		return "", fmt.Errorf("the folder %s holds no store: run `lapseguard demo`, or an audit with --keep, or name another with --state", path)
+	case 1:
+		return files[0], nil
+	default:
+		return "", fmt.Errorf("the folder %s holds several stores: name one with --state: %s", path, strings.Join(files, ", "))
+	}
+}
+
+// openStore opens an existing local store as of its own clock: a demonstration's stands still between its runs.
+func openStore(path string) (s *bolt.Store, now time.Time, err error) {
+	file, err := find(path)
+	if err != nil {
+		return nil, now, err
+	}
+	now = time.Now().UTC()
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(file), "clock"))
+	switch {
+	case err == nil:
+		if now, err = time.Parse(time.RFC3339, strings.TrimSpace(string(b))); err != nil {
+			return nil, now, fmt.Errorf("clock of the local store: %w", err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, now, fmt.Errorf("clock of the local store: %w", err)
+	}
+	s, err = bolt.Open(file, bolt.Options{Now: func() time.Time { return now }})
+	return s, now, err
+}
+
+// registrable maps what a person writes, a domain or a host below one, to the domain that is watched.
+func registrable(host string) (domain.Name, error) {
+	name, reason := domain.Parse(strings.TrimSpace(host))
+	if reason != "" {
+		return name, fmt.Errorf("%q has no registrable domain that can be watched: %s", host, reason)
+	}
+	return name, nil
+}
+
+// address is what looks like an e-mail address, in the spellings of @ that Unicode has.
+var address = regexp.MustCompile(`\S*[@\x{ff20}\x{fe6b}]\S*`)
+
+// masked makes words of other parties fit to be shown: no e-mail address, and nothing that steers a terminal.
+func masked(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	return address.ReplaceAllString(s, "[masked]")
+}
+
+// given is the time a person named, or the other where none is named.
+func given(now string, other time.Time) (time.Time, error) {
+	if now == "" {
+		return other, nil
+	}
+	at, err := parseTime(now)
+	if err != nil || at.IsZero() {
+		return other, fmt.Errorf("--now %q is not a time: write 2026-03-01T12:00:00Z", now)
+	}
+	return at, nil
+}
