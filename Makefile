@@ -41,10 +41,14 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 STEPS := tools vet lint template-check test-race coverage vulncheck
 .PHONY: test test-go test-race vet lint template-check coverage vulncheck bench bench-diff fmt
 test: ## everything: tools, vet, lint, template, tests with the race detector, coverage, vulnerabilities
-	@all=$$SECONDS; for step in $(STEPS); do \
+	@all=$$SECONDS; steps='$(STEPS)'; \
+	if without=$$(infra/samlocal/engine.sh 2>&1); then steps="$$steps test-sam"; \
+	elif [ "$${LAPSEGUARD_STRICT:-}" = 1 ]; then printf '%s\nA strict run leaves nothing out.\n' "$$without" >&2; exit 1; fi; \
+	for step in $$steps; do \
 	  printf '\n==> %s\n' "$$step"; s=$$SECONDS; $(MAKE) "$$step"; \
 	  printf '    %s: ok, %d s\n' "$$step" $$((SECONDS - s)); done; \
-	printf '\nmake test: all steps passed (%s), %d s\n' "$(STEPS)" $$((SECONDS - all))
+	printf '\nmake test: all steps passed (%s), %d s\n' "$$steps" $$((SECONDS - all)); \
+	[ -z "$$without" ] || printf '\n%s\n' "$$without"
 
 test-go: need-go need-cc ## the Go tests that need nothing but Go (no emulators)
 	@echo 'NOT RUN: the tests against DynamoDB Local, ministack and ElasticMQ; make test runs them'
@@ -78,6 +82,17 @@ bench-diff: need-go $(BIN)/benchstat ## compare two of them: make bench-diff OLD
 
 fmt: need-go ## gofmt everything
 	@gofmt -l -w functions shared infra
+
+# ------------------------------------------------------- in real containers
+ROUNDS ?= 20
+
+.PHONY: test-sam cold-start need-docker
+test-sam: need-docker need-go need-python emulators ## sam local invoke: the three functions in containers (needs a Docker engine)
+	@infra/template/check.sh $(TOOLS) install
+	@LAPSEGUARD_SAM=1 go test -v -count=1 -timeout=20m -run='^TestSamLocalInvoke$$' ./infra/samlocal
+
+need-docker:
+	@infra/samlocal/engine.sh
 
 # --------------------------------------------------------------- deploy it
 

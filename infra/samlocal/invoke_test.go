@@ -30,15 +30,18 @@ func TestMain(m *testing.M) {
 	os.Exit(emulator.Main(m, emulator.DynamoDB, emulator.Ministack))
 }
 
-// lost is the domain in redemption; addressed are those that the registry lists.
-const lost = "example.com"
+// lost is the domain in redemption; addressed are those that the registry lists. canary is known to be registered.
+const (
+	lost   = "example.com"
+	canary = "canary.com" // LAPSEGUARD_CANARIES of env.local.json
+)
 
 var addressed = []string{"example.com", "example.net", "example.org", "iana.com"}
 
 // world: example.com is in redemption and out of its zone; nothing happens to the others.
 func world(now time.Time) sim.World {
 	w := sim.World{Start: now.Add(-time.Hour), TLDs: map[string]sim.TLD{"com": {RDAP: sim.Listed}, "net": {RDAP: sim.Listed}, "org": {RDAP: sim.Listed}}}
-	for _, name := range append([]string{"canary.com"}, addressed...) {
+	for _, name := range append([]string{canary}, addressed...) {
 		step := sim.Step{
 			Delegation: sim.Delegation{NS: []string{"ns1.hoster.net", "ns2.hoster.net"}},
 			RDAP: sim.RDAP{Registration: sim.Registration{
@@ -145,6 +148,9 @@ func (p *play) checker(t *testing.T) {
 			t.Fatalf("nobody asked %s about %s", zone, name)
 		}
 		t.Logf("%s was asked about %s and answered %s", zone, name, asked[0].Answer)
+	}
+	if len(p.net.AskedAbout("dns:com", canary)) == 0 {
+		t.Errorf("nobody asked dns:com about %s before its bad news was believed", canary)
 	}
 	if d := p.domain(t, lost); d.State.Deleg != lifecycle.DelegationGone || d.Action != lifecycle.Confirm && d.Action != lifecycle.Watch {
 		t.Errorf("table: %s is %q, action %q: DNS alone is no reason to act", lost, d.State.Deleg, d.Action)
