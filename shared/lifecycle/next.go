@@ -1,0 +1,67 @@
+package lifecycle
+
+import "fmt"
+
+// Next says when a domain is to be looked at next beyond the daily question to its zone, and why, in a sentence
+// for a person. It is a pure function: the same state, facts and time give the same answer. A time that is not
+// after now means that the look is due; 0 means that nothing is known to be due. What a verdict asked for in
+// Verdict.Next is found again from the state.
+func Next(s State, f Facts, now Instant) (Instant, string) {
+	at, why := nextLook(s, f)
+	switch {
+	case at == 0:
+		return 0, "The zone is asked daily; " + why + "."
+	case at <= now:
+		return at, fmt.Sprintf("Due since %s: %s.", at, why)
+	default:
+		return at, fmt.Sprintf("Due on %s: %s. The zone is asked daily besides.", at, why)
+	}
+}
+
+// nextLook takes the rules in the order of their urgency.
+func nextLook(s State, f Facts) (Instant, string) {
+	heard := max(s.DelegAt, s.RegAt, s.MktAt)
+	asked := "the registry is asked"
+	if f.Authority == AuthorityNone {
+		asked = "no registry can be asked, so the status API is"
+	}
+	switch {
+	case heard == 0 && s.RetryAt == 0:
+		return s.NextRDAP, "nobody looked at it yet; first looks are spread over days, and this is its turn"
+	case s.RetryAt != 0:
+		return s.RetryAt, fmt.Sprintf("the last look gave no answer that can be believed, or only one witness without authority; asked again after %s", RetryLook)
+	}
+	if v := (judge{s: s, f: f, now: heard}).decide(); v.Action == Confirm {
+		return v.Next, fmt.Sprintf("a second look must agree (%s)", v.Reason)
+	}
+	switch {
+	case s.Trouble():
+		return min(daily(s), s.NextRDAP), fmt.Sprintf("%s daily, because %s", asked, trouble(s))
+	case nearExpiry(s.Expires, s.RegAt) || nearExpiry(s.RegistrarExpires, s.RegAt):
+		return s.NextRDAP, asked + " weekly within 50 days of an expiry or its anniversary"
+	default:
+		return s.NextRDAP, asked + " rarely while all is quiet"
+	}
+}
+
+// daily is when the daily question to the registry is due again.
+func daily(s State) Instant {
+	if s.RegAt == 0 {
+		return s.NextRDAP
+	}
+	return s.RegAt.Add(Daily)
+}
+
+// trouble says what Trouble found.
+func trouble(s State) string {
+	switch {
+	case s.Phase.lapsing():
+		return fmt.Sprintf("the phase is %s", s.Phase)
+	case s.Deleg == DelegationGone:
+		return "it is out of its zone, where the tripwire is blind"
+	case s.Deleg == DelegationParked:
+		return "its name servers are a parking service's"
+	default:
+		return fmt.Sprintf("the registry said %q", s.Reg)
+	}
+}
