@@ -124,7 +124,7 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	held := ""
 	_, err = store.Load(ctx, st.host.Store, store.PKHolds, d.Name, &hold)
 	switch {
-	case err == nil && item.Action.Weight() >= lifecycle.Hold.Weight() && item.Done != item.Decision():
+	case err == nil && item.Action.Weight() >= lifecycle.Hold.Weight() && item.Done != item.Key():
 		held = hold.Why
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, nil, err

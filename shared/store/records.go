@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -46,6 +48,11 @@ type Domain struct {
 	Held     string `json:"hd,omitempty"` // a hold was recorded
 	Approved string `json:"ap,omitempty"` // a person approved
 
+	// What an operator said beside that.
+	Retried  string `json:"rt,omitempty"` // the key under which a decision that was carried out is repeated (see Key)
+	Released string `json:"rl,omitempty"` // the verdict that a person declined to act on
+	HeldBy   string `json:"hb,omitempty"` // who holds the domain, whatever the verdict
+
 	item Item
 }
 
@@ -57,16 +64,55 @@ func (d Domain) Decision() string {
 	return fmt.Sprintf("%s:lapse:%d", d.Name, d.State.LapseAt)
 }
 
+// retryMark stands between a decision and the number of its repetition.
+const retryMark = ":retry:"
+
+// Key names the request to the registry about the present decision. A repetition that an operator asked for has a
+// key of its own: under a known key the registry answers what it answered before.
+func (d Domain) Key() string {
+	if strings.HasPrefix(d.Retried, d.Decision()+retryMark) {
+		return d.Retried
+	}
+	return d.Decision()
+}
+
+// Keys are the keys of every request about the present decision so far, oldest first.
+func (d Domain) Keys() []string {
+	keys := []string{d.Decision()}
+	n, _ := strconv.Atoi(strings.TrimPrefix(d.Key(), d.Decision()+retryMark)) // 0 for the decision itself
+	for i := range n {
+		keys = append(keys, d.Decision()+retryMark+strconv.Itoa(i+1))
+	}
+	return keys
+}
+
+// Retry opens the decision again, under the next key. The registry's list may lack the domain by then.
+func (d *Domain) Retry() {
+	d.Retried = d.Decision() + retryMark + strconv.Itoa(len(d.Keys()))
+	d.Approved = d.Decision()
+}
+
 // Pending tells whether the domain is at risk and no outcome was enforced yet. It is a property of the
 // state: what observe mode saw is still pending when enforce begins.
 func (d Domain) Pending() bool {
 	approved := d.Action == lifecycle.Hold && d.Approved == d.Decision()
-	return d.Listed && (d.Action == lifecycle.Unverify || approved) && d.Done != d.Decision()
+	known := d.Listed || d.Retried != "" && d.Retried == d.Key()
+	stopped := d.HeldBy != "" || d.Released == d.holdID()
+	return known && !stopped && (d.Action == lifecycle.Unverify || approved) && d.Done != d.Key()
 }
 
 // Unheld tells whether a verdict to hold has no hold recorded yet.
 func (d Domain) Unheld() bool {
-	return d.Action == lifecycle.Hold && d.Held != d.holdID()
+	return d.Action == lifecycle.Hold && d.Held != d.holdID() && d.HeldBy == ""
+}
+
+// OnHold tells whether the present verdict has its hold recorded.
+func (d Domain) OnHold() bool { return d.Held == d.holdID() }
+
+// Release notes that a person declined to act on the present verdict. Another verdict counts anew.
+func (d *Domain) Release() {
+	d.Approved, d.HeldBy, d.Released = "", "", d.holdID()
+	d.MarkHeld()
 }
 
 // Recovered tells whether a mail host that was held for its lapse is fine again: who depends on it is to be told.
@@ -83,7 +129,7 @@ func (d *Domain) MarkHeld() { d.Held = d.holdID() }
 // or its addresses were unverified in a lapse that has not come to its end.
 func (d Domain) Watched() bool {
 	followed := d.Done != "" && d.State.LapseAt != 0 && d.State.Phase != lifecycle.ReRegistered
-	return d.Listed || d.MailHost || followed
+	return d.Listed || d.MailHost || followed || d.Pending()
 }
 
 // due is when the applier must look at the domain; zero keeps it out of the index.
@@ -220,6 +266,7 @@ type Entry struct {
 	Evidence   []Witness            `json:"evidence,omitempty"`
 	By         string               `json:"by,omitempty"`
 	Answer     *registry.Answer     `json:"answer,omitempty"`
+	Request    string               `json:"request,omitempty"` // id of the invocation in which an operator acted
 }
 
 // HistoryTTL is how long history is kept: two years cover an account holder's question about last year's lapse.
