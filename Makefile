@@ -36,6 +36,51 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 	@$(MAKE) build
 	@bin/lapseguard audit --emails "$(EMAILS)"
 
+# -------------------------------------------------------------- operate it
+# On the deployed stack of samconfig.toml (another: STACK=name REGION=name), by `sam remote invoke`; on a local
+# store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
+# no sign in it means anything to make or to the shell.
+ACTIONS := approve hold release recheck restore retry
+.PHONY: $(ACTIONS) status mode
+ifneq ($(filter $(ACTIONS) status mode,$(MAKECMDGOALS)),)
+override DOMAIN := $(value DOMAIN)
+override BY := $(value BY)
+override CLASS := $(value CLASS)
+override REVIEWED := $(value REVIEWED)
+override PER_DAY := $(value PER_DAY)
+override DECISION := $(value DECISION)
+override MODE := $(value MODE)
+override STACK := $(value STACK)
+override REGION := $(value REGION)
+export DOMAIN BY CLASS REVIEWED PER_DAY DECISION MODE STACK REGION
+endif
+
+remote = | infra/lapseguard/remote.sh bin/lapseguard
+
+approve: build ## approve a held domain: make approve DOMAIN=example.org BY=you; a class: CLASS= REVIEWED=310 PER_DAY=40
+	@bin/lapseguard approve --event --by="$$BY" --class="$$CLASS" --reviewed="$${REVIEWED:-0}" --per-day="$${PER_DAY:-0}" -- "$$DOMAIN" $(remote)
+
+hold: build ## hold a domain until a person decides: make hold DOMAIN=example.org BY=you
+	@bin/lapseguard hold --event --by="$$BY" -- "$$DOMAIN" $(remote)
+
+release: build ## take a hold off: make release DOMAIN=example.org BY=you
+	@bin/lapseguard release --event --by="$$BY" -- "$$DOMAIN" $(remote)
+
+recheck: build ## look at a domain with the next tick: make recheck DOMAIN=example.org BY=you
+	@bin/lapseguard recheck --event --by="$$BY" -- "$$DOMAIN" $(remote)
+
+restore: build ## take an unverification back: make restore DOMAIN=example.org BY=you
+	@bin/lapseguard restore --event --by="$$BY" --decision="$$DECISION" -- "$$DOMAIN" $(remote)
+
+retry: build ## send an unverification again, recovery being closed now: make retry DOMAIN=example.org BY=you
+	@bin/lapseguard retry --event --by="$$BY" -- "$$DOMAIN" $(remote)
+
+status: build ## where the deployed guard stands: mode, run, holds
+	@bin/lapseguard status --event $(remote)
+
+mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or observe, enforce)
+	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" bin/lapseguard mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- "$$MODE"
+
 # ----------------------------------------------------------------- check it
 
 STEPS := tools vet lint template-check test-race coverage vulncheck

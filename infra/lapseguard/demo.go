@@ -28,7 +28,7 @@ import (
 
 // place is where a demonstration lives.
 type place struct {
-	Dir string `default:".lapseguard/demo" help:"Folder of the demonstration's table, queue and registry."`
+	Dir string `name:"state" aliases:"dir" default:".lapseguard/demo" help:"Folder of the demonstration's table, queue and registry."`
 	Log bool   `help:"Write the guard's JSON log to standard error."`
 }
 
@@ -115,11 +115,14 @@ func (p place) open(ctx context.Context, s streams) (st *stage, err error) {
 		return st, err
 	}
 	st.host, err = host.Open(ctx, host.Config{
-		Path: filepath.Join(p.Dir, "guard.db"), List: client, Registry: client, Mode: applier.Enforce, Workers: 8, Log: log, Now: st.clock.now,
+		Path: filepath.Join(p.Dir, guardFile), List: client, Registry: client, Mode: applier.Enforce, Workers: 8, Log: log, Now: st.clock.now,
 		Limits: safety.Limits{Count: 30, Share: 0.02},
 		Sources: checker.Sources{Contact: "demo", Bootstrap: st.net.BootstrapURL(), Canaries: st.scenario.Canaries, RDAPRate: 1e6, DNSServers: []string{st.net.DNSAddr()}, DNSTimeout: 100 * time.Millisecond,
 			RDAPTimeout: 500 * time.Millisecond, StatusURL: st.net.StatusURL(checker.Fastly), StatusAPI: checker.Fastly, Log: log, Now: st.clock.now},
 	})
+	if err == nil {
+		st.host.Applier.Mode = p.mode
+	}
 	return st, err
 }
 

@@ -423,6 +423,8 @@ func (a account) due(at lifecycle.Instant) string {
 
 func (a account) whyLook() string {
 	switch {
+	case len(a.history) > 0 && a.history[0].By != "":
+		return "because " + a.history[0].By + " asked for it"
 	case a.d.State.RetryAt != 0:
 		return "because an answer could not be believed"
 	case a.d.Confidence == "":
@@ -460,10 +462,7 @@ func tellEntry(e store.Entry) string {
 	case "held":
 		s += "held for a person to decide: " + strings.TrimSuffix(e.Sentence, ".") + "."
 	default:
-		s += e.What
-		if e.Sentence != "" {
-			s += " (" + e.Sentence + ")"
-		}
+		s += cmp.Or(e.Sentence, e.What)
 		if host, ok := strings.CutPrefix(e.What, "mail host "); ok {
 			s = lifecycle.At(e.At).String() + ": " + mailWords(host, e)
 		}
@@ -472,7 +471,7 @@ func tellEntry(e store.Entry) string {
 		s += " " + answerWords(*e.Answer)
 	}
 	if e.By != "" {
-		s += " Decided by " + e.By + "."
+		s += " By " + e.By + "."
 	}
 	for _, w := range e.Evidence {
 		s += fmt.Sprintf("\n%s (%s) said: %s", w.Source, cmp.Or(w.Server, "its server"), cmp.Or(words(w), "nothing"))

@@ -15,11 +15,20 @@ import (
 )
 
 type commands struct {
-	Demo    demoCommand    `cmd:"" help:"Play twelve days of a small registry and a simulated internet, and show what the guard did."`
-	Audit   auditCommand   `cmd:"" help:"Look once at the domains of your own addresses, with the real upstreams; changes nothing."`
-	Explain explainCommand `cmd:"" help:"Say in words what is known of a domain, what was done about it and why, and when it is looked at next."`
-	Restore restoreCommand `cmd:"" help:"Take an unverification of the demonstration back."`
-	Status  statusCommand  `cmd:"" help:"Say where the demonstration's guard stands."`
+	Demo    demoCommand    `cmd:"" group:"Use it" help:"Play twelve days of a small registry and a simulated internet, and show what the guard did."`
+	Audit   auditCommand   `cmd:"" group:"Use it" help:"Look once at the domains of your own addresses, with the real upstreams; changes nothing."`
+	Explain explainCommand `cmd:"" group:"Use it" help:"Say in words what is known of a domain, what was done about it and why, and when it is looked at next."`
+
+	Status  statusCommand  `cmd:"" group:"Operate the guard on a local store" help:"Say where the guard stands: mode, run, holds."`
+	Approve approveCommand `cmd:"" group:"Operate the guard on a local store" help:"Approve a held domain, or a whole class as one reviewed list with its daily rate."`
+	Hold    domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Hold a domain: nothing is done about it until a person decides."`
+	Release domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take a hold off; the domain stays under watch."`
+	Recheck domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Look at a domain with the next tick."`
+	Restore restoreCommand `cmd:"" group:"Operate the guard on a local store" help:"Take an unverification back, for the addresses that it changed."`
+	Retry   domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Send an unverification again after the registry closed recovery."`
+	Mode    modeCommand    `cmd:"" group:"Operate the guard on a local store" help:"The kill switch: observe, enforce or stop."`
+
+	Answer answerCommand `cmd:"" hidden:"" help:"Read a deployed applier's answer from standard input and print its words."`
 }
 
 // streams are where a command writes: its result to out, progress and remarks to err.
@@ -37,7 +46,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	var c commands
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("lapseguard"), kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }),
-		kong.Description("Watches the domains behind verified e-mail addresses."), kong.UsageOnError())
+		kong.Description("Watches the domains behind verified e-mail addresses."), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		fmt.Fprintln(s.err, "lapseguard:", err)
 		return 2

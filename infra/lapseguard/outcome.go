@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/scenario"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -150,43 +148,4 @@ func brief(r row) string {
 		lines[i] = e.Source + ": " + text.Trim(e.Said, 100)
 	}
 	return wrapLines(lines, 56)
-}
-
-type restoreCommand struct {
-	place
-	Domain string `arg:"" help:"Registrable domain."`
-	By     string `default:"operator" help:"Your name, for the history."`
-}
-
-// Run takes a decision back.
-func (c *restoreCommand) Run(ctx context.Context, s streams) error {
-	return c.send(ctx, s, applier.Event{Action: "restore", Domain: c.Domain, By: c.By})
-}
-
-type statusCommand struct{ place }
-
-// Run says where the guard stands.
-func (c *statusCommand) Run(ctx context.Context, s streams) error {
-	return c.send(ctx, s, applier.Event{Action: "status"})
-}
-
-func (p place) send(ctx context.Context, s streams, e applier.Event) (err error) {
-	st, err := p.open(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.close()) }()
-	res, err := st.host.Applier.Handle(ctx, e)
-	if err != nil {
-		return err
-	}
-	if res.Text == "" {
-		b, err := json.Marshal(res)
-		if err != nil {
-			return fmt.Errorf("answer: %w", err)
-		}
-		res.Text = string(b)
-	}
-	fmt.Fprintln(s.out, res.Text)
-	return nil
 }

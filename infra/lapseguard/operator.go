@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/lapseguard/lapseguard/functions/applier/applier"
+	"github.com/lapseguard/lapseguard/shared/cloud"
+)
+
+// operate is what the operator's actions have in common. They are one mechanism: an event for the applier, which
+// carries it out, here on the local store, or, printed by --event, in the cloud.
+type operate struct {
+	place
+	Event bool `help:"Only print the event, as the deployed applier takes it: sam remote invoke ApplierFunction --event-file -"`
+}
+
+// who states who decided.
+type who struct {
+	By string `required:"" env:"LAPSEGUARD_BY" placeholder:"NAME" help:"Your name, for the history (no e-mail address)."`
+}
+
+func (w who) check() error {
+	switch {
+	case strings.TrimSpace(w.By) == "":
+		return errors.New("--by is empty: say who decides")
+	case masked(w.By) != w.By:
+		return errors.New("--by holds an e-mail address or signs that cannot be printed: it is kept in the history, write a name")
+	case len(w.By) > maxBy:
+		return fmt.Errorf("--by is longer than %d bytes", maxBy)
+	}
+	return nil
+}
+
+const maxBy = 100
+
+// domainCommand is an action about one domain: its name is the action.
+type domainCommand struct {
+	operate
+	who
+	Domain string `arg:"" help:"Domain, or an e-mail host below one."`
+}
+
+// Run carries the action out.
+func (c *domainCommand) Run(ctx context.Context, s streams, k *kong.Context) error {
+	e, err := c.event(k.Selected().Name)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, s, e)
+}
+
+func (c *domainCommand) event(action string) (applier.Event, error) {
+	if err := c.check(); err != nil {
+		return applier.Event{}, err
+	}
+	name, err := registrable(c.Domain)
+	if err != nil {
+		return applier.Event{}, err
+	}
+	return applier.Event{Action: action, Domain: name.Registrable, By: c.By}, nil
+}
+
+// restoreCommand can name an earlier decision.
+type restoreCommand struct {
+	domainCommand
+	Decision string `help:"Which decision (explain names it); default: the domain's last."`
+}
+
+// Run takes a decision back.
+func (c *restoreCommand) Run(ctx context.Context, s streams) error {
+	e, err := c.event("restore")
+	if err != nil {
+		return err
+	}
+	e.Decision = c.Decision
+	return c.send(ctx, s, e)
+}
+
+// approveCommand approves one domain, or a whole class as one reviewed list.
+type approveCommand struct {
+	operate
+	who
+	Domain   string `arg:"" optional:"" help:"Domain, or an e-mail host below one."`
+	Class    string `help:"Approve a whole class instead, as its holds name it (such as rdap.verisign.com/redemption)."`
+	Reviewed int    `placeholder:"N" help:"With --class: how many domains the list has that you reviewed."`
+	PerDay   int    `placeholder:"N" help:"With --class: how many of them may be acted on a day."`
+}
+
+// Run approves.
+func (c *approveCommand) Run(ctx context.Context, s streams) error {
+	e, err := c.event()
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, s, e)
+}
+
+func (c *approveCommand) event() (applier.Event, error) {
+	switch {
+	case c.Class == "" && c.Domain == "":
+		return applier.Event{}, errors.New("approve what? Name a domain, or --class with --reviewed and --per-day")
+	case c.Class != "" && c.Domain != "":
+		return applier.Event{}, errors.New("approve either a domain or a --class, not both")
+	case c.Class == "" && (c.Reviewed != 0 || c.PerDay != 0):
+		return applier.Event{}, errors.New("--reviewed and --per-day belong to --class")
+	case c.Class == "":
+		one := domainCommand{operate: c.operate, who: c.who, Domain: c.Domain}
+		return one.event("approve")
+	case c.Reviewed < 1 || c.PerDay < 1:
+		return applier.Event{}, errors.New("--class needs --reviewed (the length of the list that you reviewed) and --per-day")
+	case masked(c.Class) != c.Class:
+		return applier.Event{}, errors.New("--class is not a class: write it as the hold does")
+	}
+	return applier.Event{Action: "approve", Class: c.Class, Count: c.Reviewed, PerDay: c.PerDay, By: c.By}, c.check()
+}
+
+type statusCommand struct{ operate }
+
+// Run says where the guard stands.
+func (c *statusCommand) Run(ctx context.Context, s streams) error {
+	return c.send(ctx, s, applier.Event{Action: "status"})
+}
+
+// send has the applier carry an event out and prints its answer.
+func (o operate) send(ctx context.Context, s streams, e applier.Event) (err error) {
+	if o.Event {
+		return writeEvent(s.out, e)
+	}
+	if _, err := find(o.Dir); err != nil {
+		return err
+	}
+	st, err := o.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+	res, err := st.host.Applier.Handle(ctx, e)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, masked(res.Text))
+	return nil
+}
+
+func writeEvent(w io.Writer, e applier.Event) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("event: %w", err)
+	}
+	if _, err := fmt.Fprintf(w, "%s\n", b); err != nil {
+		return fmt.Errorf("write the event: %w", err)
+	}
+	return nil
+}
+
+// answerCommand reads what the deployed applier answered to an event.
+type answerCommand struct {
+	in io.Reader
+}
+
+// maxAnswer bounds an answer: Lambda's own limit for a synchronous one is 6 MB.
+const maxAnswer = 6 << 20
+
+// Run prints the answer's words, and fails where the function failed.
+func (c *answerCommand) Run(s streams) error {
+	in := c.in
+	if in == nil {
+		in = os.Stdin
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("answer of the applier: %w", err)
+	}
+	var a struct {
+		Text    string `json:"text"`
+		Failure string `json:"errorMessage"`
+	}
+	switch err := json.Unmarshal(b, &a); {
+	case len(strings.TrimSpace(string(b))) == 0:
+		return errors.New("the applier gave no answer; what went wrong stands above")
+	case err != nil:
+		return errors.New("the applier's answer cannot be read: " + masked(string(b[:min(len(b), 500)])))
+	case a.Failure != "":
+		return errors.New("the applier refused: " + masked(a.Failure))
+	}
+	fmt.Fprintln(s.out, masked(a.Text))
+	return nil
+}
+
+// modeCommand is the kill switch.
+type modeCommand struct {
+	place
+	Mode  string `arg:"" enum:"observe,enforce,stop" help:"observe (report only), enforce, or stop (no call to the registry at all)."`
+	Stack string `help:"Switch a deployed stack instead: its SSM parameter /STACK/mode."`
+}
+
+// Run switches the mode; the applier reads it at each tick.
+func (c *modeCommand) Run(ctx context.Context, s streams) error {
+	where := "the local store in " + c.Dir
+	if c.Stack != "" {
+		where = "stack " + c.Stack
+		if err := c.deployed(ctx); err != nil {
+			return err
+		}
+	} else if err := c.local(); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "mode %s: %s obeys from its next tick on\n", c.Mode, where)
+	return nil
+}
+
+func (c *modeCommand) local() error {
+	if _, err := find(c.Dir); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "mode"), []byte(c.Mode+"\n"), 0o600); err != nil {
+		return fmt.Errorf("switch the mode: %w", err)
+	}
+	return nil
+}
+
+func (c *modeCommand) deployed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	defer cancel()
+	aws, err := cloud.Load(ctx)
+	if err != nil {
+		return err
+	}
+	name, yes := "/"+c.Stack+"/mode", true
+	_, err = ssm.NewFromConfig(aws).PutParameter(ctx, &ssm.PutParameterInput{Name: &name, Value: &c.Mode, Overwrite: &yes, Type: types.ParameterTypeString})
+	if err != nil {
+		return fmt.Errorf("switch the mode of stack %s: %w", c.Stack, err)
+	}
+	return nil
+}
+
+// mode reads the local kill switch at each tick, as the deployed applier reads its own.
+func (p place) mode(context.Context) (applier.Mode, error) {
+	b, err := os.ReadFile(filepath.Join(p.Dir, "mode"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return applier.Enforce, nil
+	}
+	if err != nil {
+		return applier.Stop, fmt.Errorf("kill switch: %w", err)
+	}
+	switch m := applier.Mode(strings.TrimSpace(string(b))); m {
+	case applier.Observe, applier.Enforce, applier.Stop:
+		return m, nil
+	default:
+		return applier.Stop, fmt.Errorf("kill switch says %q: write observe, enforce or stop into %s", m, filepath.Join(p.Dir, "mode"))
+	}
+}
