@@ -33,6 +33,7 @@ type Scenario struct {
 	Outages  []Outage  `yaml:"outages"`
 	Default  Step      `yaml:"default"`
 	Canaries []string  `yaml:"canaries"` // in nobody's address, always registered
+	Provider []string  `yaml:"providers"`
 	Quiet    []string  `yaml:"quiet"`
 	Loose    []string  `yaml:"loose"`
 	Domains  []Domain  `yaml:"domains"`
@@ -101,7 +102,7 @@ func (s *Scenario) World() (sim.World, error) {
 	for _, o := range s.Outages {
 		w.Outages = append(w.Outages, sim.Outage{Upstream: o.Upstream, From: time.Duration(o.From), To: time.Duration(o.To), Answer: o.Answer})
 	}
-	for _, name := range s.Canaries {
+	for _, name := range slices.Concat(s.Canaries, s.Provider) {
 		always, err := s.Default.sim(s.Start)
 		if err != nil {
 			return w, fmt.Errorf("scenario: %s: %w", name, err)

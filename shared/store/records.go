@@ -29,7 +29,8 @@ type Domain struct {
 	Oldest    lifecycle.Instant `json:"o,omitempty"` // oldest verification; 0 when any is unknown
 	Newest    lifecycle.Instant `json:"w,omitempty"`
 
-	MailHost bool `json:"mh,omitempty"` // other watched domains receive their mail through it
+	MailHost bool              `json:"mh,omitempty"` // other watched domains' mail depends on it: their MX or name servers lie in it
+	Told     lifecycle.Instant `json:"tl,omitempty"` // a mail host's lapse was last reported to those domains
 
 	State lifecycle.State `json:"s"`
 
@@ -76,20 +77,21 @@ func (d Domain) Key() string {
 	return d.Decision()
 }
 
-// Keys are the keys of every request about the present decision so far, oldest first.
-func (d Domain) Keys() []string {
-	keys := []string{d.Decision()}
-	n, _ := strconv.Atoi(strings.TrimPrefix(d.Key(), d.Decision()+retryMark)) // 0 for the decision itself
+// Keys are the keys of every request about a decision up to the last one, oldest first.
+func Keys(last string) []string {
+	decision, number, _ := strings.Cut(last, retryMark)
+	keys := []string{decision}
+	n, _ := strconv.Atoi(number) // 0 for the decision itself
 	for i := range n {
-		keys = append(keys, d.Decision()+retryMark+strconv.Itoa(i+1))
+		keys = append(keys, decision+retryMark+strconv.Itoa(i+1))
 	}
 	return keys
 }
 
 // Retry opens the decision again, under the next key. The registry's list may lack the domain by then.
 func (d *Domain) Retry() {
-	d.Retried = d.Decision() + retryMark + strconv.Itoa(len(d.Keys()))
-	d.Approved = d.Decision()
+	d.Retried = d.Decision() + retryMark + strconv.Itoa(len(Keys(d.Key())))
+	d.Approved, d.Released, d.HeldBy = d.Decision(), "", ""
 }
 
 // Pending tells whether the domain is at risk and no outcome was enforced yet. It is a property of the
@@ -115,9 +117,27 @@ func (d *Domain) Release() {
 	d.MarkHeld()
 }
 
-// Recovered tells whether a mail host that was held for its lapse is fine again: who depends on it is to be told.
+// toldFor is how long those who depend on a lapsed host count as told: later ones hear of it within a day.
+const toldFor = 20 * time.Hour
+
+// Untold tells whether a mail host is in a lapse, or in doubtful hands, of which those who depend on it do not know.
+func (d Domain) Untold() bool {
+	bad := d.Action == lifecycle.Unverify || d.Action == lifecycle.Hold && d.State.Phase != lifecycle.Active && d.State.Phase != lifecycle.PhaseUnknown
+	seen := max(d.State.DelegAt, d.State.RegAt, d.State.MktAt)
+	return d.MailHost && bad && (d.Told == 0 || seen.Since(d.Told) >= toldFor)
+}
+
+// Recovered tells whether a mail host whose lapse was reported is fine again: who depends on it is to be told.
 func (d Domain) Recovered() bool {
-	return d.MailHost && d.Held != "" && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold
+	return d.MailHost && d.Told != 0 && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold && d.Action != lifecycle.Unverify
+}
+
+// MailHostBack takes back what the lapse of a mail host did to a domain that depends on it, or did so until now.
+func (d *Domain) MailHostBack() {
+	d.State.MailLapsed = ""
+	if d.Reason == lifecycle.ReasonMailHost {
+		d.Action, d.Confidence, d.Reason = lifecycle.None, lifecycle.Low, lifecycle.ReasonDelegated
+	}
 }
 
 func (d Domain) holdID() string { return d.Decision() + "/" + string(d.Reason) }
@@ -139,7 +159,7 @@ func (d Domain) due() time.Time {
 		return time.Time{}
 	case d.Pending():
 		return d.State.Since.Time()
-	case d.Unheld(), d.Recovered():
+	case d.Unheld(), d.Untold(), d.Recovered():
 		return d.State.Since.Time()
 	case d.NextLook != 0:
 		return d.NextLook.Time()
@@ -237,8 +257,46 @@ func HistorySK(at time.Time, n int) string {
 	return fmt.Sprintf("%s/%03d", at.UTC().Format("20060102T150405.000000000"), n)
 }
 
-// DependentsPK is the PK of the list of domains whose mail goes through host.
+// DependentsPK is the PK of the list of domains whose mail depends on host; SK is the domain, a slash, and DependsOn.
 func DependentsPK(host string) string { return "dependents/" + host }
+
+// DependsOn is what ties a domain's mail to another domain.
+type DependsOn string
+
+// What a domain depends on.
+const (
+	DependsMail    DependsOn = "mx"
+	DependsServers DependsOn = "ns"
+)
+
+// DependenciesPK is the PK of the domains that name's mail depends on; SK is DependsOn.
+func DependenciesPK(name string) string { return "depends/" + name }
+
+// Dependencies reads on which registrable domains name's mail depends.
+func Dependencies(ctx context.Context, s Store, name string) (map[DependsOn][]string, error) {
+	items, _, err := s.Query(ctx, Query{PK: DependenciesPK(name), Limit: 10})
+	if err != nil {
+		return nil, fmt.Errorf("what %s depends on: %w", name, err)
+	}
+	deps := map[DependsOn][]string{}
+	for _, it := range items {
+		var d dependencies
+		if err := json.Unmarshal(it.Data, &d); err != nil {
+			return nil, fmt.Errorf("what %s depends on (%s): %w", name, it.SK, err)
+		}
+		deps[DependsOn(it.SK)] = d.Hosts
+	}
+	return deps, nil
+}
+
+type dependencies struct {
+	Hosts []string `json:"hosts"` // registrable domains
+}
+
+// PutDependencies is the write that notes on which registrable domains name's mail depends.
+func PutDependencies(name string, on DependsOn, hosts []string, expires time.Time) Write {
+	return Record(DependenciesPK(name), string(on), dependencies{Hosts: hosts}, expires)
+}
 
 // RunPK is the PK of a run's parts: what was sent, what was answered.
 func RunPK(run string) string { return "run/" + run }
@@ -323,4 +381,9 @@ func Save(it Item, v any) Write {
 // Record is an unconditional write of v.
 func Record(pk, sk string, v any, expires time.Time) Write {
 	return Write{Any: true, Item: Item{Key: Key{Table: Records, PK: pk, SK: sk}, Data: mustJSON(v), Expires: expires}}
+}
+
+// Forget is the write that removes a record, whatever its version, there or not.
+func Forget(pk, sk string) Write {
+	return Write{Any: true, Delete: true, Item: Item{Key: Key{Table: Records, PK: pk, SK: sk}}}
 }

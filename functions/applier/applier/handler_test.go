@@ -496,7 +496,7 @@ func TestMailHostLapseHoldsItsDependents(t *testing.T) {
 	w.lapsed("customer.com", func(d *store.Domain) {
 		d.State.Phase, d.State.LapseAt, d.Action, d.Reason = lifecycle.Active, 0, lifecycle.None, lifecycle.ReasonDelegated
 	})
-	w.write(store.Record(store.DependentsPK("mail-host.net"), "customer.com", struct{}{}, time.Time{}))
+	w.dependsOn("customer.com", "mail-host.net")
 	w.tick()
 	w.tick()
 	h, ok := w.held("customer.com")
@@ -509,6 +509,88 @@ func TestMailHostLapseHoldsItsDependents(t *testing.T) {
 	w.tick()
 	if d := w.get("customer.com"); d.State.MailLapsed != "" || d.Action != lifecycle.None {
 		t.Errorf("after the mail host recovered: %+v", d)
+	}
+}
+
+func (w *world) dependsOn(name string, hosts ...string) {
+	w.t.Helper()
+	w.write(store.PutDependencies(name, store.DependsMail, hosts, time.Time{}))
+	for _, host := range hosts {
+		w.write(store.Record(store.DependentsPK(host), name+"/"+string(store.DependsMail), struct{}{}, time.Time{}))
+	}
+}
+
+func (w *world) change(name string, edit func(*store.Domain)) {
+	w.t.Helper()
+	d := w.get(name)
+	edit(&d)
+	w.write(d.Put())
+}
+
+func quiet(d *store.Domain) {
+	d.State.Phase, d.State.LapseAt, d.Action, d.Reason = lifecycle.Active, 0, lifecycle.None, lifecycle.ReasonDelegated
+}
+
+// TestAListedMailHostIsActedOnAndReported: a domain that is in the list and others' mail host too loses its own
+// addresses, and those who depend on it are held.
+func TestAListedMailHostIsActedOnAndReported(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("both.net", func(d *store.Domain) { d.MailHost = true })
+	w.lapsed("customer.com", quiet)
+	w.dependsOn("customer.com", "both.net")
+	w.tick()
+	w.tick()
+	if h, ok := w.held("customer.com"); !ok || h.Reason != "mail host lapsed" {
+		t.Errorf("hold %+v", h)
+	}
+	if len(w.reg.requests) != 1 || w.reg.requests[0].Domain != "both.net" {
+		t.Errorf("requests %+v, want one for both.net", w.reg.requests)
+	}
+}
+
+// TestWhoComesLateHearsOfTheLapseWithinADay: a domain that came to depend on a host after its lapse was reported.
+func TestWhoComesLateHearsOfTheLapseWithinADay(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("both.net", func(d *store.Domain) { d.MailHost = true })
+	w.tick()
+	w.lapsed("late.com", quiet)
+	w.dependsOn("late.com", "both.net")
+	w.tick()
+	if _, ok := w.held("late.com"); ok {
+		t.Fatal("told again at once: every tick reads every dependent")
+	}
+	w.at = w.at.AddDate(0, 0, 1)
+	w.change("both.net", func(d *store.Domain) { d.State.DelegAt = lifecycle.At(w.at) })
+	w.tick()
+	w.tick()
+	if h, ok := w.held("late.com"); !ok || h.Reason != "mail host lapsed" {
+		t.Errorf("a day later: hold %+v, %t", h, ok)
+	}
+}
+
+// TestOneOfTwoLapsedHostsComesBack: the other one still endangers the domain.
+func TestOneOfTwoLapsedHostsComesBack(t *testing.T) {
+	w := newWorld(t)
+	for _, host := range []string{"first.net", "second.net"} {
+		w.lapsed(host, func(d *store.Domain) {
+			d.Listed, d.MailHost, d.Action, d.Reason = false, true, lifecycle.Hold, lifecycle.ReasonMailHost
+		})
+	}
+	w.lapsed("customer.com", quiet)
+	w.dependsOn("customer.com", "first.net", "second.net")
+	w.tick()
+	w.tick()
+	first := w.get("customer.com").State.MailLapsed
+	w.change(first, quiet)
+	w.tick()
+	second := w.get("customer.com").State.MailLapsed
+	if second == "" || second == first {
+		t.Fatalf("%q lapsed, and is back: the domain is held for %q, want the other host", first, second)
+	}
+	w.change(second, quiet)
+	w.tick()
+	if d := w.get("customer.com"); d.State.MailLapsed != "" || d.Action != lifecycle.None {
+		t.Errorf("both are back: %+v", d)
 	}
 }
 

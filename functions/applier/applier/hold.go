@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -24,15 +26,18 @@ func (h *Handler) holdAll(ctx context.Context, found findings, res *Result) erro
 	}
 	return h.eachDue(ctx, func(d store.Domain) error {
 		switch {
-		case d.MailHost && d.Action == lifecycle.Hold && d.Unheld():
+		case d.Untold():
 			if err := h.tellDependents(ctx, d, d.Name); err != nil {
 				return err
+			}
+			if d.Told = lifecycle.At(h.Now()); !d.Unheld() {
+				return h.put(ctx, d)
 			}
 		case d.Recovered():
 			if err := h.tellDependents(ctx, d, ""); err != nil {
 				return err
 			}
-			d.Held = ""
+			d.Held, d.Told = "", 0
 			return h.put(ctx, d)
 		}
 		if !d.Unheld() {
@@ -97,7 +102,8 @@ func (h *Handler) tellDependents(ctx context.Context, d store.Domain, host strin
 		}
 		for _, it := range items {
 			after = it.SK
-			if err := h.tellDependent(ctx, it.SK, d.Name, host); err != nil {
+			name, _, _ := strings.Cut(it.SK, "/")
+			if err := h.tellDependent(ctx, name, d.Name, host); err != nil {
 				return err
 			}
 		}
@@ -108,21 +114,28 @@ func (h *Handler) tellDependents(ctx context.Context, d store.Domain, host strin
 func (h *Handler) tellDependent(ctx context.Context, name, mailHost, host string) error {
 	for range 4 {
 		d, err := store.GetDomain(ctx, h.Store, name)
-		if errors.Is(err, store.ErrNotFound) || err == nil && d.State.MailLapsed == host {
+		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		if host == "" && d.State.MailLapsed == mailHost {
+			host, err = h.otherLapsed(ctx, name, mailHost)
+		}
+		if err != nil {
+			return err
+		}
+		if lapsed := d.State.MailLapsed; lapsed == host || host == "" && lapsed != mailHost || host == mailHost && lapsed != "" {
+			return nil // it knows, or what it knows is the lapse of another host
+		}
+		d.MailHostBack()
 		d.State.MailLapsed = host
-		switch {
-		case host != "" && d.Action.Weight() < lifecycle.Hold.Weight():
+		if host != "" && d.Action.Weight() < lifecycle.Hold.Weight() {
 			d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Low, lifecycle.ReasonMailHost
 			if d.State.LapseAt == 0 {
 				d.State.LapseAt = lifecycle.At(h.Now()) // as the next judgement would, so that it is the same hold
 			}
-		case host == "" && d.Reason == lifecycle.ReasonMailHost:
-			d.Action, d.Confidence, d.Reason = lifecycle.None, lifecycle.Low, lifecycle.ReasonDelegated
 		}
 		entry := store.PutEntry(name, store.Entry{
 			At: h.Now().UTC(), What: "mail host " + mailHost, After: d.State.Phase, Action: d.Action, Reason: d.Reason,
@@ -132,4 +145,22 @@ func (h *Handler) tellDependent(ctx context.Context, name, mailHost, host string
 		}
 	}
 	return store.ErrConflict
+}
+
+// otherLapsed finds another host that name's mail depends on and whose lapse was reported, now that one is back.
+func (h *Handler) otherLapsed(ctx context.Context, name, back string) (string, error) {
+	deps, err := store.Dependencies(ctx, h.Store, name)
+	if err != nil {
+		return "", err
+	}
+	for _, dep := range slices.Concat(deps[store.DependsMail], deps[store.DependsServers]) {
+		d, err := store.GetDomain(ctx, h.Store, dep)
+		if err == nil && dep != back && d.Told != 0 {
+			return dep, nil
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return "", err
+		}
+	}
+	return "", nil
 }

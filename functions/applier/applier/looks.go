@@ -86,10 +86,10 @@ func (h *Handler) survey(ctx context.Context) (findings, error) {
 	f := findings{pending: map[string]int{}}
 	err := h.eachDue(ctx, func(d store.Domain) error {
 		now := lifecycle.At(h.Now())
-		switch {
-		case d.Pending() && !h.stale(d):
+		if d.Pending() && !h.stale(d) {
 			f.pending[class(d)]++
-		case d.Unheld(), d.Recovered():
+		}
+		if d.Unheld() || d.Untold() || d.Recovered() {
 			f.holds++
 		}
 		if d.NextLook != 0 && d.NextLook <= now || d.Pending() && h.stale(d) && d.LookSent.Add(lifecycle.RetryLook) <= now {

@@ -20,7 +20,7 @@ type visit struct {
 	obs     lifecycle.Observation
 	verdict lifecycle.Verdict
 	ask     []lifecycle.Source
-	deps    []string // domains that its mail or its name servers depend on, when they changed
+	deps    *dependency // what its mail depends on, when that changed
 	changed bool
 }
 
@@ -65,7 +65,7 @@ func (h *Handler) visitEntry(ctx context.Context, m queue.Message, a answer) (v 
 	if err != nil {
 		return v, err
 	}
-	return h.visit(m, d, a.obs)
+	return h.visit(ctx, m, d, a.obs)
 }
 
 func (h *Handler) carried(ctx context.Context, e queue.Entry) (store.Domain, error) {
@@ -75,7 +75,7 @@ func (h *Handler) carried(ctx context.Context, e queue.Entry) (store.Domain, err
 	return store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
 }
 
-func (h *Handler) visit(m queue.Message, d store.Domain, o lifecycle.Observation) (v visit, err error) {
+func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o lifecycle.Observation) (v visit, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("judge %s: panic: %v", d.Name, p)
@@ -87,8 +87,7 @@ func (h *Handler) visit(m queue.Message, d store.Domain, o lifecycle.Observation
 	}
 	v = visit{name: name, before: d, after: d, obs: o}
 	if o.Source == lifecycle.SourceMail {
-		h.foldMail(&v)
-		return v, nil
+		return v, h.foldMail(ctx, &v)
 	}
 	now := lifecycle.At(h.Now())
 	f := h.facts(name, d)
@@ -104,7 +103,7 @@ func (h *Handler) visit(m queue.Message, d store.Domain, o lifecycle.Observation
 	}
 	h.carryVerdict(&v, now)
 	v.changed = lifecycle.Changed(d.State, v.after.State) || !sameVerdict(d, v.after)
-	return v, nil
+	return v, h.foldServers(ctx, &v)
 }
 
 // carryVerdict stores the verdict beside the state. A look in which nothing was learned asks for another look;
@@ -170,7 +169,7 @@ func (h *Handler) write(ctx context.Context, m queue.Message, visits []visit) er
 				if err != nil {
 					return err
 				}
-				if visits[i], err = h.visit(m, d, visits[i].obs); err != nil {
+				if visits[i], err = h.visit(ctx, m, d, visits[i].obs); err != nil {
 					return err
 				}
 				if visits[i].changed {
@@ -196,7 +195,7 @@ func (h *Handler) writes(v visit) []store.Write {
 			Reason: a.Reason, Sentence: lifecycle.Sentence(a.State, v.verdict), Evidence: []store.Witness{witness(v.obs)},
 		}, entryOrder(v.obs.Source)))
 	}
-	return append(writes, h.mailWrites(v)...)
+	return append(writes, h.dependWrites(v)...)
 }
 
 // entryOrder keeps entries of one simulated moment apart and in the order in which sources are asked.

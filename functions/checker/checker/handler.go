@@ -53,6 +53,8 @@ type Handler struct {
 	Park time.Duration
 	// Margin is the time before the deadline at which nothing more is asked.
 	Margin time.Duration
+
+	watched watched
 }
 
 const (

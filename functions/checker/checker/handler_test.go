@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,19 +68,24 @@ func (o *outbox) Send(_ context.Context, m []queue.Message) ([]queue.Message, er
 // counting counts reads and writes of domains.
 type counting struct {
 	store.Store
+	mu           sync.Mutex
 	gets, writes int
 	fail         error
 }
 
 func (c *counting) Get(ctx context.Context, k store.Key) (store.Item, error) {
 	if k.Table == store.Domains {
+		c.mu.Lock()
 		c.gets++
+		c.mu.Unlock()
 	}
 	return c.Store.Get(ctx, k)
 }
 
 func (c *counting) WriteEach(ctx context.Context, groups [][]store.Write) []error {
+	c.mu.Lock()
 	c.writes += len(groups)
+	c.mu.Unlock()
 	if c.fail != nil {
 		errs := make([]error, len(groups))
 		for i := range errs {

@@ -1,0 +1,189 @@
+package checker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+const (
+	// dependentTTL forgets who depended on a host when nothing renewed the entry for a year.
+	dependentTTL = 365 * 24 * time.Hour
+	// maxDeps bounds how many hosts of one domain are followed: a hostile MX set must not fill the table.
+	maxDeps = 20
+	// maxWatched bounds the hosts remembered as watched; providers repeat, and are read once an invocation or so.
+	maxWatched = 20_000
+)
+
+// dependency is what a domain depends on for its mail: the registrable domains of its MX hosts, or of its name
+// servers. Whoever has one of those reads the domain's mail.
+type dependency struct {
+	on       store.DependsOn
+	now, old []string
+}
+
+// foldMail folds an MX answer: which registrable domains the domain's mail depends on.
+func (h *Handler) foldMail(ctx context.Context, v *visit) error {
+	s := &v.after.State
+	if v.obs.Outcome == lifecycle.Unknown || v.obs.Mail == nil {
+		return nil
+	}
+	s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.MailLook)
+	v.changed = true
+	hosts := registrables(v.obs.Mail.Hosts, v.name.Registrable)
+	fp := lifecycle.Fingerprint(hosts)
+	if s.MailSet == fp {
+		return nil
+	}
+	s.MailSet = fp
+	return h.depend(ctx, v, store.DependsMail, hosts)
+}
+
+// foldServers notes whose name servers the domain is delegated to, when they changed.
+func (h *Handler) foldServers(ctx context.Context, v *visit) error {
+	if !v.after.Listed || v.obs.Delegation == nil || v.before.State.NS == v.after.State.NS {
+		return nil
+	}
+	return h.depend(ctx, v, store.DependsServers, registrables(v.obs.Delegation.NS, v.name.Registrable))
+}
+
+// registrables are the registrable domains of hosts, without own.
+func registrables(hosts []string, own string) []string {
+	var names []string
+	for _, host := range hosts {
+		if n, reason := domain.Parse(host); reason == "" && n.Registrable != own {
+			names = append(names, n.Registrable)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// depend notes a dependency that changed. A domain that no longer depends on the host that lapsed is out of danger.
+func (h *Handler) depend(ctx context.Context, v *visit, on store.DependsOn, now []string) error {
+	now = now[:min(len(now), maxDeps)]
+	deps, err := h.dependencies(ctx, v, on)
+	if err != nil {
+		return err
+	}
+	old := deps[on]
+	v.deps = &dependency{on: on, now: now, old: old}
+	if len(now) > 0 || len(old) > 0 {
+		v.changed = true
+	}
+	deps[on] = now
+	lapsed := v.after.State.MailLapsed
+	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[store.DependsMail], deps[store.DependsServers]), lapsed) {
+		v.after.MailHostBack()
+	}
+	return nil
+}
+
+// dependencies are those noted before; a first look, at a domain that is in no danger, need not ask for them.
+func (h *Handler) dependencies(ctx context.Context, v *visit, on store.DependsOn) (map[store.DependsOn][]string, error) {
+	s := v.before.State
+	first := on == store.DependsServers && s.NS == "" || on == store.DependsMail && s.MailSet == ""
+	if first && s.MailLapsed == "" {
+		return map[store.DependsOn][]string{}, nil
+	}
+	return store.Dependencies(ctx, h.Store, v.after.Name)
+}
+
+// dependWrites notes on whom the domain depends, and at each of these that it does; the lists lie outside the
+// scanned table.
+func (h *Handler) dependWrites(v visit) []store.Write {
+	if v.deps == nil {
+		return nil
+	}
+	name, expires := v.after.Name, h.Now().Add(dependentTTL)
+	writes := []store.Write{store.PutDependencies(name, v.deps.on, v.deps.now, expires)}
+	for _, dep := range v.deps.now {
+		writes = append(writes, store.Record(store.DependentsPK(dep), name+"/"+string(v.deps.on), map[string]any{"at": h.Now().UTC()}, expires))
+	}
+	for _, dep := range v.deps.old {
+		if !slices.Contains(v.deps.now, dep) {
+			writes = append(writes, store.Forget(store.DependentsPK(dep), name+"/"+string(v.deps.on)))
+		}
+	}
+	return writes
+}
+
+// watched remembers hosts that are known to be under watch. It is safe for concurrent use.
+type watched struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func (w *watched) has(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.names[name]
+}
+
+func (w *watched) add(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.names == nil || len(w.names) >= maxWatched {
+		w.names = map[string]bool{}
+	}
+	w.names[name] = true
+}
+
+// watchMailHosts puts the domains that others depend on under watch, once however many depend on them.
+func (h *Handler) watchMailHosts(ctx context.Context, visits []visit) error {
+	for _, v := range visits {
+		if v.deps == nil {
+			continue
+		}
+		for _, dep := range v.deps.now {
+			if h.watched.has(dep) {
+				continue
+			}
+			if err := h.watchMailHost(ctx, dep); err != nil {
+				return fmt.Errorf("watch %s, which the mail of %s depends on: %w", dep, v.after.Name, err)
+			}
+			h.watched.add(dep)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) watchMailHost(ctx context.Context, name string) error {
+	for range 4 {
+		d, err := store.GetDomain(ctx, h.Store, name)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			d = store.NewDomain(name, lifecycle.At(h.Now()))
+		case err != nil:
+			return err
+		case d.MailHost:
+			return nil
+		}
+		d.MailHost = true
+		if err = h.Store.Write(ctx, d.Put()); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return store.ErrConflict
+}
+
+// mailDue tells whether the domain's MX set is to be asked now: weekly, and when the tripwire moved. The first
+// time is spread over a week.
+func (h *Handler) mailDue(d *store.Domain, before lifecycle.State, now lifecycle.Instant) bool {
+	s := &d.State
+	if h.Ask[queue.KindMail] == nil || !d.Listed || s.Deleg == lifecycle.DelegationGone || s.Deleg == lifecycle.DelegationUnknown {
+		return false
+	}
+	if s.NextMail == 0 {
+		s.NextMail = lifecycle.BaselineAt(d.Name, now, min(h.BaselineDays, 7))
+	}
+	return s.NextMail <= now || before.NS != "" && before.NS != s.NS
+}
