@@ -136,6 +136,10 @@ test-sam: need-docker need-go need-python emulators ## sam local invoke: the thr
 	@infra/template/check.sh $(TOOLS) install
 	@LAPSEGUARD_SAM=1 go test -v -count=1 -timeout=20m -run='^TestSamLocalInvoke$$' ./infra/samlocal
 
+cold-start: need-go need-python ## init plus first event beside an empty Go function: make cold-start ROUNDS=50
+	@infra/template/check.sh $(TOOLS) install
+	@go run ./infra/samlocal/coldstart --rounds=$(ROUNDS) --tools=$(TOOLS)
+
 need-docker:
 	@infra/samlocal/engine.sh
 

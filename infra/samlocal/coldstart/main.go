@@ -1,0 +1,252 @@
+// Command coldstart measures cold starts under the runtime interface emulator that the SAM CLI brings: from the
+// first request to its answer, in which the emulator starts the program, waits for its init and hands it the first
+// event. Rounds alternate between the functions and an empty one, so that a busy machine slows all of them.
+//
+// The endpoints that the functions call are in this process and answer at once, with nothing: what is measured is
+// the functions' own start.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type options struct {
+	Rounds int     `default:"20" help:"Cold starts of each function."`
+	Limit  float64 `default:"1.5" help:"The most that a function may take, times the empty one."`
+	Tools  string  `default:".tools" help:"Folder with the SAM CLI."`
+	Fail   bool    `help:"Exit 1 when a function takes longer than the limit."`
+}
+
+// subject is one function with the event that it starts on.
+type subject struct{ folder, event string }
+
+func subjects() []subject {
+	return []subject{
+		{"infra/samlocal/empty", `{}`},
+		{"functions/fanout", `{"action":"resume"}`},
+		{"functions/checker", `{"Records":[]}`},
+		{"functions/applier", `{"action":"tick"}`},
+	}
+}
+
+func main() {
+	var o options
+	kong.Parse(&o, kong.Description("Measures cold starts of the functions beside an empty one."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := o.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "coldstart:", err)
+		os.Exit(1)
+	}
+}
+
+func (o options) run(ctx context.Context) error {
+	rie, err := o.emulator()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "lapseguard-coldstart-")
+	if err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // nothing depends on it
+	cloud := httptest.NewServer(http.HandlerFunc(answer))
+	defer cloud.Close()
+
+	all := subjects()
+	times := make([][]time.Duration, len(all))
+	for _, s := range all {
+		if err := build(ctx, s, binary(dir, s)); err != nil {
+			return err
+		}
+	}
+	for round := range o.Rounds + 1 { // the first one reads the programs into memory and does not count
+		for i := range all {
+			k := (i + round) % len(all)
+			d, err := start(ctx, rie, binary(dir, all[k]), all[k].event, environment(cloud.URL))
+			if err != nil {
+				return fmt.Errorf("%s: %w", all[k].folder, err)
+			}
+			if round > 0 {
+				times[k] = append(times[k], d)
+			}
+		}
+	}
+	return o.report(dir, all, times)
+}
+
+// report prints the medians and the ratios to the first subject, the empty function.
+func (o options) report(dir string, all []subject, times [][]time.Duration) error {
+	fmt.Printf("%d cold starts each on linux/%s, init plus first event, milliseconds\n\n", o.Rounds, runtime.GOARCH)
+	fmt.Printf("%-22s %8s %8s %8s %8s %10s\n", "", "median", "lower 10%", "upper 10%", "ratio", "MB")
+	var slow []string
+	var base time.Duration
+	for i, s := range all {
+		slices.Sort(times[i])
+		n := len(times[i])
+		median := times[i][n/2]
+		if i == 0 {
+			base = median
+		}
+		ratio := float64(median) / float64(base)
+		info, err := os.Stat(binary(dir, s))
+		if err != nil {
+			return fmt.Errorf("look at the program of %s: %w", s.folder, err)
+		}
+		fmt.Printf("%-22s %8.1f %9.1f %9.1f %8.2f %10.1f\n", s.folder, ms(median), ms(times[i][n/10]), ms(times[i][n-1-n/10]), ratio, float64(info.Size())/1e6)
+		if ratio > o.Limit {
+			slow = append(slow, s.folder)
+		}
+	}
+	if len(slow) == 0 {
+		fmt.Printf("\nno function takes more than %.1f times the empty one\n", o.Limit)
+		return nil
+	}
+	fmt.Printf("\nmore than %.1f times the empty one: %s\n", o.Limit, strings.Join(slow, ", "))
+	if o.Fail {
+		return errors.New("a cold start is too slow")
+	}
+	return nil
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func binary(dir string, s subject) string { return filepath.Join(dir, filepath.Base(s.folder)) }
+
+// emulator finds the runtime interface emulator in the SAM CLI's package.
+func (o options) emulator() (string, error) {
+	arch := map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH]
+	pattern := filepath.Join(o.Tools, "sam", "lib", "python*", "site-packages", "samcli", "local", "rapid", "aws-lambda-rie-"+arch)
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) == 0 || runtime.GOOS != "linux" {
+		return "", fmt.Errorf("no runtime interface emulator at %s: it runs on Linux; make tools installs it", pattern)
+	}
+	return filepath.Abs(found[0])
+}
+
+// build builds as the Makefile does for Lambda.
+func build(ctx context.Context, s subject, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", to, "./"+s.folder)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", s.folder, err, out)
+	}
+	return nil
+}
+
+func environment(cloud string) []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret",
+		"AWS_ENDPOINT_URL_DYNAMODB=" + cloud, "AWS_ENDPOINT_URL_SQS=" + cloud, "AWS_ENDPOINT_URL_SSM=" + cloud,
+		"LAPSEGUARD_TABLE_DOMAINS=domains", "LAPSEGUARD_TABLE_RECORDS=records", "LAPSEGUARD_INDEX_ATTENTION=attention",
+		"LAPSEGUARD_QUEUE_URL=" + cloud + "/0/checks.fifo", "LAPSEGUARD_CONTACT=https://example.org/", "LAPSEGUARD_REGISTRY_URL=" + cloud,
+		"LAPSEGUARD_REGISTRY_TOKEN_PARAMETER=/token", "LAPSEGUARD_MODE_PARAMETER=/mode",
+	}
+}
+
+// answer is an empty table, and an SSM parameter that says observe.
+func answer(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // what is asked makes no difference
+	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetParameter") {
+		fmt.Fprint(w, `{"Parameter":{"Value":"observe"}}`)
+		return
+	}
+	fmt.Fprint(w, `{}`)
+}
+
+// start runs the emulator with one program, sends the first event and measures until the answer is there.
+func start(ctx context.Context, rie, program, event string, env []string) (took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	front, err := freeAddress(ctx)
+	if err != nil {
+		return 0, err
+	}
+	back, err := freeAddress(ctx)
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, rie, "--log-level", "error", "--runtime-interface-emulator-address", front, "--runtime-api-address", back, program)
+	cmd.Env = env
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // then it ends the program too
+	cmd.WaitDelay = 2 * time.Second
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start the emulator: %w", err)
+	}
+	defer func() {
+		cancel()
+		_ = cmd.Wait() // it was interrupted
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, log.String())
+		}
+	}()
+	if err := listening(ctx, front); err != nil {
+		return 0, err
+	}
+	return invoke(ctx, "http://"+front+"/2015-03-31/functions/function/invocations", event)
+}
+
+func invoke(ctx context.Context, url, event string) (time.Duration, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(event))
+	if err != nil {
+		return 0, fmt.Errorf("first event: %w", err)
+	}
+	began := time.Now()
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, fmt.Errorf("first event: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	took := time.Since(began)
+	if err != nil || resp.StatusCode != http.StatusOK || bytes.Contains(body, []byte(`"errorMessage"`)) {
+		return 0, fmt.Errorf("first event: status %d, %s (%w)", resp.StatusCode, body, err)
+	}
+	return took, nil
+}
+
+// listening waits until somebody listens at an address.
+func listening(ctx context.Context, address string) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the emulator does not listen: %w", err)
+		case <-tick.C:
+		}
+	}
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
