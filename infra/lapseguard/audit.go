@@ -28,9 +28,10 @@ import (
 
 type auditCommand struct {
 	Emails string `required:"" type:"existingfile" help:"CSV with the header email,verified_at (verified_at optional)."`
-	Format string `enum:"table,json,csv" default:"table" help:"table, json (one object a domain) or csv."`
+	Format string `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv, or html (a page to open in a browser)."`
 	Now    string `help:"Judge as of this time (RFC 3339) instead of the present."`
 	State  string `help:"Folder for the state of an interrupted audit." default:".lapseguard/audit"`
+	Keep   bool   `help:"Keep the state of the finished audit, for explain."`
 	Log    bool   `help:"Write the guard's JSON log to standard error."`
 
 	upstreams
@@ -96,10 +97,14 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := writeRows(s.out, c.Format, rows); err != nil {
+	if err := writeRows(s.out, report{format: c.Format, rows: rows, asOf: now()}); err != nil {
 		return err
 	}
 	summary(s.err, h.Counts, rows, time.Since(began))
+	if c.Keep {
+		fmt.Fprintf(s.err, "lapseguard explain DOMAIN --state %s\n", path)
+		return nil
+	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("remove the finished audit's state: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,10 +112,10 @@ type account struct {
 	name       domain.Name
 	d          store.Domain
 	hold       *safety.Hold
-	sent       *sent
+	sent       []sent        // newest first: an operator can have a decision sent again
 	history    []store.Entry // newest first
 	more       bool
-	dependents []string
+	dependents []string // domains that it is watched for, with what ties them to it
 	moreDeps   bool
 	now        time.Time
 }
@@ -142,12 +143,14 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	case !errors.Is(err, store.ErrNotFound):
 		return a, err
 	}
-	var req sent
-	switch _, err = store.Load(ctx, s, store.PKRequest, cmp.Or(a.d.Done, a.d.Decision()), &req); {
-	case err == nil:
-		a.sent = &req
-	case !errors.Is(err, store.ErrNotFound):
-		return a, err
+	for _, key := range slices.Backward(store.Keys(cmp.Or(a.d.Done, a.d.Key()))) {
+		var r sent
+		switch _, err = store.Load(ctx, s, store.PKRequest, key, &r); {
+		case err == nil:
+			a.sent = append(a.sent, r)
+		case !errors.Is(err, store.ErrNotFound):
+			return a, err
+		}
 	}
 	if a.history, err = store.History(ctx, s, a.d.Name, limit+1); err != nil {
 		return a, err
@@ -163,10 +166,23 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 		return a, fmt.Errorf("who depends on %s: %w", a.d.Name, err)
 	}
 	for _, it := range items {
-		a.dependents = append(a.dependents, it.SK)
+		a.dependents = append(a.dependents, tie(it.SK))
 	}
 	a.moreDeps = more
 	return a, nil
+}
+
+// tie reads a dependent's name, and by which kind of record it depends ("example.org/mx").
+func tie(sk string) string {
+	name, kind, _ := strings.Cut(sk, "/")
+	switch kind {
+	case "":
+		return name
+	case "ns":
+		return name + " (by its name servers)"
+	default:
+		return name + " (by its MX)"
+	}
 }
 
 // tell writes the account: what is, what was done, when the next look is due, and the history.
@@ -177,7 +193,7 @@ func (a account) tell(w io.Writer) error {
 		b.WriteByte('\n')
 	}
 	b.WriteString(paragraph(a.standing()))
-	for _, part := range []string{a.watching(), a.decision(), a.request(), a.next()} {
+	for _, part := range []string{a.watching(), a.decision(), a.requests(), a.next()} {
 		if part != "" {
 			b.WriteByte('\n')
 			b.WriteString(paragraph(part))
@@ -236,7 +252,7 @@ func (a account) standing() string {
 		text += fmt.Sprintf(" The verdict: %s. It asks to %s; confidence %s.", a.d.Reason, actionWords(a.d.Action), a.d.Confidence)
 	}
 	if a.d.VerifiedBefore != 0 && a.d.Action.Weight() >= lifecycle.Hold.Weight() {
-		text += fmt.Sprintf(" It concerns addresses verified before %s; those verified later belong to whoever holds the domain now.", a.d.VerifiedBefore)
+		text += fmt.Sprintf(" It concerns addresses verified before %s.", a.d.VerifiedBefore)
 	}
 	if a.d.ExposedSince != 0 {
 		text += fmt.Sprintf(" Somebody else may have been able to read its mail since %s.", a.d.ExposedSince)
@@ -324,56 +340,69 @@ func count(n int, one, many string) string {
 func (a account) decision() string {
 	var parts []string
 	d := a.d
+	open := d.Done != d.Key()
 	switch {
-	case d.Done != "" && d.Done == d.Decision():
+	case !open:
 		parts = append(parts, "The decision was put to the registry; nothing is pending.")
 	case d.Pending():
 		parts = append(parts, "A decision is pending: the registry has not been told to mark the addresses.")
 	}
-	if d.Would != "" && d.Would == d.Decision() && d.Done != d.Decision() {
+	if open && d.Would != "" && d.Would == d.Decision() {
 		parts = append(parts, "Observe mode has reported what it would do.")
 	}
-	if d.Approved != "" && d.Approved == d.Decision() && d.Done != d.Decision() {
+	if open && d.Approved != "" && d.Approved == d.Decision() {
 		parts = append(parts, "A person approved it; it is judged again on fresh evidence first.")
 	}
-	if a.hold != nil && d.Done != d.Decision() {
-		h := a.hold
-		p := fmt.Sprintf("It has been held for a person since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
-		if h.DecisionID != d.Decision() {
-			p = fmt.Sprintf("A hold of an earlier lapse is on record, since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
-		}
-		if h.Stale(a.now) {
-			p += " It has waited longer than three days."
-		}
-		if len(h.Affected) > 0 {
-			p += " It affects " + strings.Join(h.Affected, ", ") + "."
-		}
-		parts = append(parts, p)
+	if d.HeldBy != "" {
+		parts = append(parts, fmt.Sprintf("%s holds it: nothing is done about it until a person decides.", d.HeldBy))
+	}
+	if d.Released != "" && d.Action.Weight() >= lifecycle.Hold.Weight() {
+		parts = append(parts, "A person looked at an earlier or the present verdict and declined to act on it.")
+	}
+	if a.hold != nil && open {
+		parts = append(parts, holdWords(*a.hold, d, a.now))
 	}
 	return strings.Join(parts, " ")
 }
 
-// request says what was sent to the registry, what it answered, and whether it was taken back.
-func (a account) request() string {
-	if a.sent == nil {
-		if a.d.Done == "" {
-			return "Nothing about it was ever sent to the registry by decision of this guard."
-		}
+func holdWords(h safety.Hold, d store.Domain, now time.Time) string {
+	p := fmt.Sprintf("It has been held for a person since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
+	if h.DecisionID != d.Decision() {
+		p = fmt.Sprintf("A hold of an earlier lapse is on record, since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
+	}
+	if h.Stale(now) {
+		p += " It has waited longer than three days."
+	}
+	return p
+}
+
+// requests says what was sent to the registry, what it answered, and whether it was taken back.
+func (a account) requests() string {
+	if len(a.sent) == 0 && a.d.Done == "" {
+		return "Nothing about it was sent to the registry."
+	}
+	if len(a.sent) == 0 {
 		return fmt.Sprintf("The registry was told to mark its addresses (decision %s).", a.d.Done)
 	}
-	r := a.sent.Request
-	text := fmt.Sprintf("On %s the registry was asked to mark addresses at %s and below that were verified before %s (%s, at most %d of them; decision %s)",
-		lifecycle.At(a.sent.At), a.d.Name, lifecycle.At(r.VerifiedBefore), r.Reason, r.MaxAddresses, r.Key)
-	if a.sent.Answer == nil {
-		return text + "; it has not answered yet."
+	var parts []string
+	for _, r := range a.sent {
+		parts = append(parts, r.words(a.d.Name))
 	}
-	text += ". " + answerWords(*a.sent.Answer)
 	for _, e := range a.history {
-		if e.What == "restored" && e.At.After(a.sent.At) {
-			return text + fmt.Sprintf(" It was taken back on %s by %s: %s.", lifecycle.At(e.At), cmp.Or(e.By, "an operator"), e.Sentence)
+		if e.What == "restored" && e.At.After(a.sent[len(a.sent)-1].At) {
+			parts = append(parts, fmt.Sprintf("On %s it was taken back by %s: %s.", lifecycle.At(e.At), cmp.Or(e.By, "an operator"), strings.TrimSuffix(e.Sentence, ".")))
 		}
 	}
-	return text
+	return strings.Join(parts, " ")
+}
+
+func (r sent) words(name string) string {
+	text := fmt.Sprintf("On %s the registry was asked to mark addresses at %s and below that were verified before %s (%s, at most %d of them; decision %s)",
+		lifecycle.At(r.At), name, lifecycle.At(r.Request.VerifiedBefore), r.Request.Reason, r.Request.MaxAddresses, r.Request.Key)
+	if r.Answer == nil {
+		return text + "; it has not answered yet."
+	}
+	return text + ". " + answerWords(*r.Answer)
 }
 
 // answerWords is the registry's answer in a sentence or two.
@@ -404,49 +433,34 @@ func (a account) next() string {
 	if !a.d.Watched() {
 		return "It is not looked at any more."
 	}
-	s := "The zone above is asked about its delegation with every daily run."
-	if at := a.d.NextLook; at != 0 {
-		s += fmt.Sprintf(" Next look: %s, %s.", a.due(at), a.whyLook())
+	now := lifecycle.At(a.now)
+	at, why := lifecycle.Next(a.d.State, a.facts(), now)
+	// The stored look may be another than the state's rules give: an operator asked, or the question is on its way.
+	if stored := a.d.NextLook; stored != 0 && (at == 0 || stored < at) {
+		reason := "a second look has to agree, or an answer could not be believed"
+		if len(a.history) > 0 && a.history[0].By != "" {
+			reason = a.history[0].By + " asked for it"
+		}
+		when := "Due on"
+		if stored <= now {
+			when = "Due since"
+		}
+		why = fmt.Sprintf("%s %s: %s. The zone is asked daily besides.", when, stored, reason)
 	}
-	if at := a.d.State.NextRDAP; at != 0 && (a.d.NextLook == 0 || at < a.d.NextLook) {
-		s += fmt.Sprintf(" The registry is asked next: %s, %s.", a.due(at), a.whyRegistry())
-	}
-	return s
+	return "Next look. " + why
 }
 
-func (a account) due(at lifecycle.Instant) string {
-	if at <= lifecycle.At(a.now) {
-		return fmt.Sprintf("due since %s, so with the next run", at)
-	}
-	return "on " + at.String()
-}
-
-func (a account) whyLook() string {
+// facts are those of the checker as far as the stored state has them.
+func (a account) facts() lifecycle.Facts {
+	tld := a.d.Name[strings.LastIndexByte(a.d.Name, '.')+1:]
+	f := lifecycle.Facts{TLD: lifecycle.TLDOf(tld), Oldest: a.d.Oldest, Authority: lifecycle.AuthorityNone}
 	switch {
-	case len(a.history) > 0 && a.history[0].By != "":
-		return "because " + a.history[0].By + " asked for it"
-	case a.d.State.RetryAt != 0:
-		return "because an answer could not be believed"
-	case a.d.Confidence == "":
-		return "because it was not judged yet"
-	default:
-		return "because a second look has to agree before anything is done"
+	case a.d.State.RegAuth:
+		f.Authority = lifecycle.AuthorityIANA
+	case a.d.State.Reg != lifecycle.WordNone:
+		f.Authority = lifecycle.AuthoritySupplemental
 	}
-}
-
-// whyRegistry follows lifecycle's cadence.
-func (a account) whyRegistry() string {
-	s := a.d.State
-	switch {
-	case s.RegAt == 0:
-		return "which will be the first time (first looks are spread over days)"
-	case s.Trouble():
-		return "daily while it is out of service, lapsing or in doubt"
-	case s.NextRDAP.Since(s.RegAt) <= lifecycle.Weekly:
-		return "weekly because its expiry, or the anniversary of it, is near"
-	default:
-		return "which is rare because nothing points to a lapse, and the delegation tells of changes in between"
-	}
+	return f
 }
 
 // tellEntry is one entry of the history in words.
@@ -471,7 +485,11 @@ func tellEntry(e store.Entry) string {
 		s += " " + answerWords(*e.Answer)
 	}
 	if e.By != "" {
-		s += " By " + e.By + "."
+		s += " By " + e.By
+		if e.Request != "" {
+			s += " (request " + e.Request + ")"
+		}
+		s += "."
 	}
 	for _, w := range e.Evidence {
 		s += fmt.Sprintf("\n%s (%s) said: %s", w.Source, cmp.Or(w.Server, "its server"), cmp.Or(words(w), "nothing"))

@@ -85,23 +85,32 @@ func byRisk(a, b row) int {
 	return cmp.Or(cmp.Compare(b.Action.Weight(), a.Action.Weight()), cmp.Compare(b.Phase.Risk(), a.Phase.Risk()), cmp.Compare(a.Domain, b.Domain))
 }
 
+// report is an audit's outcome: rows by risk.
+type report struct {
+	format string
+	rows   []row
+	asOf   time.Time
+}
+
 // writeRows writes rows in the format asked for.
-func writeRows(w io.Writer, format string, rows []row) error {
-	switch format {
+func writeRows(w io.Writer, r report) error {
+	switch r.format {
 	case "json":
 		enc := json.NewEncoder(w)
-		for _, r := range rows {
+		for _, r := range r.rows {
 			if err := enc.Encode(r); err != nil {
 				return fmt.Errorf("write the report: %w", err)
 			}
 		}
 		return nil
 	case "csv":
-		return writeCSV(w, rows)
+		return writeCSV(w, r.rows)
+	case "html":
+		return writeHTML(w, r.rows, r.asOf)
 	case "table":
-		return writeTable(w, rows)
+		return writeTable(w, r.rows)
 	default:
-		return errors.New("unknown format: use table, json or csv")
+		return errors.New("unknown format: use table, json, csv or html")
 	}
 }
 
