@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 // Defaults of Config.
@@ -26,12 +27,11 @@ const (
 	DefaultTimeout   = 10 * time.Second
 	DefaultRefresh   = 24 * time.Hour
 	DefaultMaxBody   = 1 << 20 // bytes; real answers have 1 to 30 kB
-	DefaultUserAgent = "lapseguard (+https://github.com/lapseguard/lapseguard)"
+	DefaultUserAgent = upstream.UserAgent
 )
 
-// MaxRetryAfter is the longest time an upstream can send us away for; a longer one is cut to it, so that one
-// hostile or mistaken header cannot switch off a TLD.
-const MaxRetryAfter = 24 * time.Hour
+// MaxRetryAfter is the longest time an upstream can send us away for.
+const MaxRetryAfter = upstream.MaxRetryAfter
 
 // Config of a Client. The zero value asks the servers that IANA names, and those of the supplemental list.
 type Config struct {
@@ -133,7 +133,7 @@ func (c *Client) ask(ctx context.Context, t *table, s server, name string, o *li
 	h := hop{table: t, server: s, name: name}
 	resp, err := c.get(ctx, &h)
 	if err != nil {
-		o.Cause, o.Said = causeOfError(err), said(err.Error())
+		o.Cause, o.Said = causeOfError(err), upstream.Said(err.Error())
 		return
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -157,7 +157,7 @@ func (c *Client) read200(r *reader, resp *http.Response, h hop, o *lifecycle.Obs
 		return
 	}
 	if r.notJSON(resp) {
-		o.Cause, o.Said = lifecycle.CauseNotRDAP, said("HTTP 200 "+resp.Header.Get("Content-Type"))
+		o.Cause, o.Said = lifecycle.CauseNotRDAP, upstream.Said("HTTP 200 "+resp.Header.Get("Content-Type"))
 		return
 	}
 	a := answer{asked: h.name, now: c.cfg.Now()}
@@ -186,7 +186,7 @@ func (c *Client) read404(r *reader, resp *http.Response, h hop, o *lifecycle.Obs
 	}
 	if !r.empty() {
 		if r.notJSON(resp) {
-			o.Cause, o.Said = lifecycle.CauseNotRDAP, said("HTTP 404 "+resp.Header.Get("Content-Type"))
+			o.Cause, o.Said = lifecycle.CauseNotRDAP, upstream.Said("HTTP 404 "+resp.Header.Get("Content-Type"))
 			return
 		}
 		a := answer{asked: h.name, now: c.cfg.Now()}
@@ -206,8 +206,8 @@ func (c *Client) read404(r *reader, resp *http.Response, h hop, o *lifecycle.Obs
 
 // readRefusal judges every other status. The body only adds words, so that nothing it does matters.
 func (c *Client) readRefusal(r *reader, resp *http.Response, o *lifecycle.Observation) {
-	o.Cause = causeOfStatus(resp.StatusCode)
-	o.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
+	o.Cause = cmp.Or(upstream.CauseOfStatus(resp.StatusCode), lifecycle.CauseNotRDAP)
+	o.RetryAfter = upstream.RetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
 	a := answer{now: c.cfg.Now()}
 	if r.fill(resp, min(c.cfg.MaxBody, maxRefusal)) == lifecycle.CauseNone && !r.notJSON(resp) {
 		_ = r.decode(&a)
@@ -256,5 +256,5 @@ func (a *answer) saidError(status int) string {
 	if len(a.title) > 0 {
 		line += ": " + string(a.title)
 	}
-	return said(line)
+	return upstream.Said(line)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 // Limits of what an answer may hold before it is no longer credible.
@@ -410,7 +411,7 @@ func (e *entity) name() string {
 	if name == "" {
 		name = string(e.handle)
 	}
-	return printable(strings.TrimSpace(name), maxName)
+	return upstream.Printable(strings.TrimSpace(name), maxName)
 }
 
 // fullName gives the fn of a jCard (RFC 7095): ["vcard", [["fn", {}, "text", "Example"], …]]. The bytes were

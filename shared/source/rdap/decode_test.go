@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 func day(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, time.UTC) }
@@ -291,7 +292,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		for _, s := range append(append(reg.Statuses, reg.NameServers...), reg.Registrar, saidRegistration(&reg)) {
-			if s != printable(s, lifecycle.MaxSaid+maxName) {
+			if s != upstream.Printable(s, lifecycle.MaxSaid+maxName) {
 				t.Fatalf("not printable: %q", s)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 // rdapWords gives the RDAP spelling (RFC 9083 section 10.2.2, RFC 8056) of a status whose letters are lowered and
@@ -82,7 +83,7 @@ func statusWord(b []byte) string {
 		}
 		words.WriteByte(c)
 	}
-	return printable(strings.Join(strings.Fields(words.String()), " "), maxWord)
+	return upstream.Printable(strings.Join(strings.Fields(words.String()), " "), maxWord)
 }
 
 // compact lowers ASCII letters and drops separators.
@@ -98,29 +99,6 @@ func compact(dst, b []byte) []byte {
 	}
 	return dst
 }
-
-// printable keeps printable ASCII, one space for any run of anything else, at most limit bytes.
-func printable(s string, limit int) string {
-	clean := len(s) <= limit
-	for i := 0; clean && i < len(s); i++ {
-		clean = s[i] >= ' ' && s[i] <= '~'
-	}
-	if clean {
-		return s
-	}
-	out := make([]byte, 0, limit)
-	for i := 0; i < len(s) && len(out) < limit; i++ {
-		switch c := s[i]; {
-		case c > ' ' && c <= '~':
-			out = append(out, c)
-		case len(out) > 0 && out[len(out)-1] != ' ':
-			out = append(out, ' ')
-		}
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func said(s string) string { return printable(s, lifecycle.MaxSaid) }
 
 // maxSaidStatus leaves room for three dates within lifecycle.MaxSaid.
 const maxSaidStatus = 140

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 // The APIs.
@@ -32,11 +33,11 @@ const (
 	DefaultDomainrURL = "https://api.domainr.com/v2/status"
 	// DefaultTimeout leaves the upstream the 30 s after which it gives its best effort.
 	DefaultTimeout   = 35 * time.Second
-	DefaultUserAgent = "lapseguard (+https://github.com/lapseguard/lapseguard)"
+	DefaultUserAgent = upstream.UserAgent
 )
 
-// MaxRetryAfter is the longest time the upstream can send us away for; a longer one is cut to it.
-const MaxRetryAfter = 24 * time.Hour
+// MaxRetryAfter is the longest time the upstream can send us away for.
+const MaxRetryAfter = upstream.MaxRetryAfter
 
 // maxBody bounds an answer, in bytes; real ones have less than 2 kB, offers included.
 const maxBody = 256 << 10
@@ -174,7 +175,7 @@ func (c *Client) ask(ctx context.Context, name, token string, o *lifecycle.Obser
 	}
 	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
-		o.Cause, o.Said = causeOfError(err), s.said(err.Error())
+		o.Cause, o.Said = upstream.CauseOfError(err), s.said(err.Error())
 		return 0
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -182,13 +183,14 @@ func (c *Client) ask(ctx context.Context, name, token string, o *lifecycle.Obser
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// The body only adds words, so that nothing it does matters.
-		o.Cause = causeOfStatus(resp.StatusCode)
-		o.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
+		// Redirects are never followed: they would carry the token elsewhere.
+		o.Cause = cmp.Or(upstream.CauseOfStatus(resp.StatusCode), lifecycle.CauseMalformed)
+		o.RetryAfter = upstream.RetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
 		o.Said = s.said(fmt.Sprintf("HTTP %d%s", resp.StatusCode, errorWords(body)))
 	case len(body) > maxBody:
 		o.Cause, o.Said = lifecycle.CauseTooLarge, "HTTP 200"
 	case err != nil:
-		o.Cause, o.Said = causeOfError(err), s.said(err.Error())
+		o.Cause, o.Said = upstream.CauseOfError(err), s.said(err.Error())
 	default:
 		c.read(body, name, s, o)
 	}
@@ -197,7 +199,7 @@ func (c *Client) ask(ctx context.Context, name, token string, o *lifecycle.Obser
 
 // read judges the body of a 200.
 func (c *Client) read(body []byte, name string, s secret, o *lifecycle.Observation) {
-	market, cause := decode(c.cfg.API, body, name)
+	market, cause := Decode(c.cfg.API, body, name)
 	if cause == lifecycle.CauseNone && s.among(market.Tokens) {
 		cause = lifecycle.CauseMalformed
 	}

@@ -38,9 +38,10 @@ type entry struct {
 	Status string `json:"status"`
 }
 
-// decode reads the body of a 200 about name. It is strict (no repeated members, UTF-8 only, nothing after the
+// Decode reads the body of a 200 of an API (Fastly or Domainr) about name, a canonical domain. On a cause other than
+// CauseNone the market is empty. It is strict (no repeated members, UTF-8 only, nothing after the
 // object): there is one upstream, and an answer it garbles is no evidence.
-func decode(api string, body []byte, name string) (lifecycle.Market, lifecycle.Cause) {
+func Decode(api string, body []byte, name string) (lifecycle.Market, lifecycle.Cause) {
 	var w wire
 	if err := json.Unmarshal(body, &w); err != nil {
 		return lifecycle.Market{}, lifecycle.CauseMalformed

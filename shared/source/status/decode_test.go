@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 func FuzzDecode(f *testing.F) {
@@ -21,8 +22,8 @@ func FuzzDecode(f *testing.F) {
 	s := newSecret(secretToken)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, api := range []string{Fastly, Domainr} {
-			m, cause := decode(api, body, "lapsed.example")
-			again, cause2 := decode(api, body, "lapsed.example")
+			m, cause := Decode(api, body, "lapsed.example")
+			again, cause2 := Decode(api, body, "lapsed.example")
 			if cause != cause2 || !cmp.Equal(m, again) {
 				t.Fatal("a second reading differs")
 			}
@@ -30,13 +31,13 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%q with %q", cause, m.Tokens)
 			}
 			for _, token := range m.Tokens {
-				if token == "" || token != strings.ToLower(printable(token, maxToken)) {
+				if token == "" || token != strings.ToLower(upstream.Printable(token, maxToken)) {
 					t.Fatalf("token %q", token)
 				}
 			}
 		}
 		said := s.said("HTTP 400" + errorWords(body))
-		if len(said) > lifecycle.MaxSaid || said != printable(said, lifecycle.MaxSaid) || strings.Contains(said, secretToken) {
+		if len(said) > lifecycle.MaxSaid || said != upstream.Printable(said, lifecycle.MaxSaid) || strings.Contains(said, secretToken) {
 			t.Fatalf("said %q", said)
 		}
 	})

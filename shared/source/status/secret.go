@@ -4,7 +4,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 // secret is a token in the forms in which it may come back to us.
@@ -22,11 +22,11 @@ func newSecret(token string) secret {
 // said makes a line fit for an observation: printable, without the token, at most lifecycle.MaxSaid bytes. The
 // token goes before the line is cut, lest half of it stays.
 func (s secret) said(line string) string {
-	line = printable(line, len(line))
+	line = upstream.Printable(line, len(line))
 	for _, form := range s.forms {
 		line = hide(line, form)
 	}
-	return printable(line, lifecycle.MaxSaid)
+	return upstream.Said(line)
 }
 
 // hide replaces form, also in other case.
@@ -56,18 +56,4 @@ func (s secret) among(words []string) bool {
 		}
 	}
 	return false
-}
-
-// printable keeps printable ASCII, one space for any run of anything else, at most limit bytes.
-func printable(s string, limit int) string {
-	out := make([]byte, 0, min(len(s), limit))
-	for i := 0; i < len(s) && len(out) < limit; i++ {
-		switch c := s[i]; {
-		case c > ' ' && c <= '~':
-			out = append(out, c)
-		case len(out) > 0 && out[len(out)-1] != ' ':
-			out = append(out, ' ')
-		}
-	}
-	return strings.TrimSpace(string(out))
 }
