@@ -25,6 +25,8 @@ type Hold struct {
 	DecisionID string    `json:"decision"`
 	Addresses  int       `json:"addresses"` // verified addresses at the domain
 
+	Refused bool `json:"refused,omitempty"` // the registry said no; it is asked again once a person approves
+
 	ApprovedBy string    `json:"approved_by,omitempty"`
 	ApprovedAt time.Time `json:"approved_at,omitzero"`
 

@@ -20,12 +20,13 @@ func class(d store.Domain) string {
 	return cmp.Or(d.State.RegServer, "status") + "/" + string(d.State.Phase)
 }
 
-// request is the frozen request of a decision, and what became of it. PKRequest, SK the decision.
+// request is the frozen request of a decision, and what became of it. PKRequest, SK its key.
 type request struct {
-	Domain  string           `json:"domain"`
-	Request registry.Request `json:"request"`
-	At      time.Time        `json:"at"`
-	Answer  *registry.Answer `json:"answer,omitempty"`
+	Domain   string             `json:"domain"`
+	Request  registry.Request   `json:"request"`
+	At       time.Time          `json:"at"`
+	Answer   *registry.Answer   `json:"answer,omitempty"`
+	Restored *registry.Restored `json:"restored,omitempty"` // taken back
 }
 
 // decideAll asks the breaker about every class and works through the domains that it lets pass.
@@ -74,6 +75,9 @@ func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run sto
 		res.Waiting++
 		return nil
 	}
+	if refused, err := h.refused(ctx, act, d); err != nil || refused {
+		return err
+	}
 	it, req, ok, err := h.prepare(ctx, act, d, run)
 	if err != nil || !ok {
 		return err
@@ -82,7 +86,7 @@ func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run sto
 	rulings[class(d)] = r
 	answer, err := act.Unverify(ctx, req.Request)
 	if err != nil || answer.Pending {
-		return h.unanswered(ctx, d, answer, err, res)
+		return h.unanswered(ctx, act, d, it, req, answer, err, res)
 	}
 	res.Acted++
 	return h.record(ctx, act, d, it, req, answer)
@@ -91,7 +95,7 @@ func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run sto
 // prepare gives the decision's request. An actor that spends gets it frozen: written down, together with one
 // unit of the breaker's budget, before it is sent, so that a retry is the same request and costs nothing more.
 func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run store.Run) (it store.Item, req request, ok bool, err error) {
-	it, err = store.Load(ctx, h.Store, store.PKRequest, d.Decision(), &req)
+	it, err = store.Load(ctx, h.Store, store.PKRequest, d.Key(), &req)
 	if err == nil {
 		return it, req, true, nil
 	}
@@ -105,7 +109,7 @@ func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run st
 	req = request{Domain: d.Name, At: h.Now().UTC(), Request: registry.Request{
 		Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: d.Addresses + max(5, d.Addresses/10),
 		Reason: reason(d.State.Phase), Phase: string(d.State.Phase), Evidence: evidence, ExposedSince: d.ExposedSince.Time(),
-		Run: cmp.Or(run.ID, "none"), Key: d.Decision(), Advice: advice,
+		Run: cmp.Or(run.ID, "none"), Key: d.Key(), Advice: advice,
 	}}
 	if !act.Spends() {
 		return it, req, true, nil
@@ -162,27 +166,60 @@ func (h *Handler) evidence(ctx context.Context, d store.Domain) ([]string, error
 	return evidence, nil
 }
 
+// refused tells whether the registry said no to this decision before: a person decides, it is not asked again.
+func (h *Handler) refused(ctx context.Context, act actor, d store.Domain) (bool, error) {
+	if !act.Spends() || !d.OnHold() || d.Approved == d.Decision() {
+		return false, nil
+	}
+	var hold safety.Hold
+	_, err := store.Load(ctx, h.Store, store.PKHolds, d.Name, &hold)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return hold.Refused && hold.DecisionID == d.Decision(), err
+}
+
 // unanswered leaves the decision pending, or holds it where the registry refused for good.
-func (h *Handler) unanswered(ctx context.Context, d store.Domain, a registry.Answer, err error, res *Result) error {
+func (h *Handler) unanswered(ctx context.Context, act actor, d store.Domain, it store.Item, req request, a registry.Answer, err error, res *Result) error {
 	if err == nil { // accepted, not finished: asked again with the same key
 		h.Log.InfoContext(ctx, "registry_working", "domain", d.Name, "retry_after", a.RetryAfter)
 		res.Waiting++
 		return nil
 	}
-	h.Log.ErrorContext(ctx, "registry_failed", "domain", d.Name, "decision", d.Decision(), "error", err)
+	h.Log.ErrorContext(ctx, "registry_failed", "domain", d.Name, "decision", d.Key(), "error", err)
 	switch registry.Kind(err) {
 	case registry.KindConflict, registry.KindRefused:
-		return h.hold(ctx, d, "the registry refused: "+err.Error(), res)
+		if act.Spends() {
+			if err := h.giveBack(ctx, d, it, req); err != nil {
+				return err
+			}
+		}
+		d.Approved = "" // the approval is used up: who approves again has read the refusal
+		return h.holdRefused(ctx, d, err, res)
 	default:
 		res.Waiting++
 		return h.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
 	}
 }
 
+// giveBack returns the budget of a call that certainly did nothing, together with the frozen request: the next
+// one, if a person wants it, is made from what is known then.
+func (h *Handler) giveBack(ctx context.Context, d store.Domain, it store.Item, req request) error {
+	ledger, budget, err := h.ledger(ctx)
+	if err != nil {
+		return err
+	}
+	ledger = safety.Refund(ledger, class(d), req.At, h.Now())
+	if err := h.Store.Write(ctx, store.Write{Item: it, Delete: true}, store.Save(budget, ledger)); err != nil && !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("give back the budget for %s: %w", d.Name, err)
+	}
+	return nil
+}
+
 // record writes down what the registry did: domain, request and history in one transaction.
 func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it store.Item, req request, a registry.Answer) error {
 	for range 4 {
-		decision := d.Decision()
+		key := d.Key()
 		act.Note(&d)
 		req.Answer = &a
 		entry := store.PutEntry(d.Name, store.Entry{
@@ -201,7 +238,7 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 			return err
 		}
 		// The checker wrote the domain meanwhile; what the registry did stays true.
-		if d, err = store.GetDomain(ctx, h.Store, d.Name); err != nil || d.Decision() != decision {
+		if d, err = store.GetDomain(ctx, h.Store, d.Name); err != nil || d.Key() != key {
 			return err
 		}
 	}
@@ -210,7 +247,7 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 
 func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registry.Answer) error {
 	h.Log.InfoContext(ctx, act.Word(), "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "confidence", d.Confidence,
-		"changed", a.Changed, "already", a.AlreadyUnset, "kept", a.KeptLater, "recovery", a.Recovery, "decision", d.Decision())
+		"changed", a.Changed, "already", a.AlreadyUnset, "kept", a.KeptLater, "recovery", a.Recovery, "decision", d.Key())
 	if d.State.Phase == lifecycle.ReRegistered && a.KeptLater > 0 {
 		h.Log.WarnContext(ctx, "verified_after_change_of_owner", "domain", d.Name, "addresses", a.KeptLater,
 			"meaning", "verified under the new registration; an account older than that may have been taken over: review it")
@@ -220,11 +257,11 @@ func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registr
 		values = map[string]float64{telemetry.Unverified: 1}
 		if a.Recovery == registry.RecoveryOpen {
 			values[telemetry.RecoveryOpen] = 1
-			h.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "decision", d.Decision(),
+			h.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "decision", d.Key(),
 				"meaning", "the addresses are marked, but a reset mail still goes out: whoever owns the domain can take the accounts")
 		}
 		if a.Recovery == registry.RecoveryUnknown {
-			h.Log.WarnContext(ctx, "recovery_unknown", "domain", d.Name, "decision", d.Decision())
+			h.Log.WarnContext(ctx, "recovery_unknown", "domain", d.Name, "decision", d.Key())
 		}
 	}
 	return h.Metrics.Emit(values)

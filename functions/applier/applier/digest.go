@@ -21,6 +21,14 @@ type line struct {
 	Domain  string `json:"domain"`
 	Phase   string `json:"phase"`
 	Changed int    `json:"changed"`
+	Unknown bool   `json:"unknown,omitempty"` // nobody counted
+}
+
+func (l line) words() string {
+	if l.Unknown {
+		return fmt.Sprintf("%s (%s, count unknown)", l.Domain, l.Phase)
+	}
+	return fmt.Sprintf("%s (%s)", l.Domain, l.Phase)
 }
 
 // digestText is a day's digest as stored. PKDigest, SK the day.
@@ -30,12 +38,12 @@ type digestText struct {
 
 func (h *Handler) digestLine(d store.Domain, what string, a registry.Answer) store.Write {
 	now := h.Now().UTC()
-	l := line{What: what, Domain: d.Name, Phase: string(d.State.Phase), Changed: a.Changed}
-	return store.Record(store.PKDigest+"/"+now.Format(day), d.Decision()+"/"+what, l, now.Add(store.RunTTL))
+	l := line{What: what, Domain: d.Name, Phase: string(d.State.Phase), Changed: a.Changed, Unknown: a.CountsUnknown}
+	return store.Record(store.PKDigest+"/"+now.Format(day), d.Key()+"/"+what, l, now.Add(store.RunTTL))
 }
 
 // digest writes yesterday's digest in words, once.
-func (h *Handler) digest(ctx context.Context) error {
+func (h *Handler) digest(ctx context.Context, w waiting) error {
 	yesterday := h.Now().UTC().AddDate(0, 0, -1).Format(day)
 	var d digestText
 	it, err := store.Load(ctx, h.Store, store.PKDigest, yesterday, &d)
@@ -58,6 +66,9 @@ func (h *Handler) digest(ctx context.Context) error {
 	if d.Text, err = h.words(ctx, yesterday, run); err != nil {
 		return err
 	}
+	if len(w.stale) > 0 {
+		d.Text += " Of the holds, " + w.staleWords() + "."
+	}
 	it.Expires = h.Now().Add(store.HistoryTTL)
 	if err := h.Store.Write(ctx, store.Save(it, d)); err != nil {
 		return fmt.Errorf("write the digest of %s: %w", yesterday, err)
@@ -68,7 +79,7 @@ func (h *Handler) digest(ctx context.Context) error {
 
 func (h *Handler) words(ctx context.Context, date string, run store.Run) (string, error) {
 	byWhat := map[string][]string{}
-	addresses := 0
+	addresses := map[string]int{}
 	for after, more := "", true; more; {
 		var items []store.Item
 		var err error
@@ -82,10 +93,8 @@ func (h *Handler) words(ctx context.Context, date string, run store.Run) (string
 			if err := json.Unmarshal(it.Data, &l); err != nil {
 				return "", fmt.Errorf("digest of %s: %w", date, err)
 			}
-			if l.What == wordUnverified {
-				addresses += l.Changed
-			}
-			byWhat[l.What] = append(byWhat[l.What], fmt.Sprintf("%s (%s)", l.Domain, l.Phase))
+			addresses[l.What] += l.Changed
+			byWhat[l.What] = append(byWhat[l.What], l.words())
 		}
 	}
 	t, err := time.Parse(day, date)
@@ -106,8 +115,8 @@ func (h *Handler) words(ctx context.Context, date string, run store.Run) (string
 			text += fmt.Sprintf("%s %d: %s%s. ", words, len(names), strings.Join(shown, ", "), rest)
 		}
 	}
-	part(wordUnverified, fmt.Sprintf("Unverified (%d addresses), domains:", addresses))
-	part(wordWould, "Would have unverified, domains:")
+	part(wordUnverified, fmt.Sprintf("Unverified (%d addresses), domains:", addresses[wordUnverified]))
+	part(wordWould, fmt.Sprintf("Would have unverified (%d addresses), domains:", addresses[wordWould]))
 	part("held", "Held for a decision, domains:")
 	return strings.TrimSpace(text), nil
 }

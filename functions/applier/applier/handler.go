@@ -29,12 +29,12 @@ const (
 
 // Event is what the schedule or an operator sends.
 type Event struct {
-	Action   string `json:"action"`             // tick, approve, release, restore, recheck, status
-	Domain   string `json:"domain,omitempty"`   // approve, release, restore, recheck
-	Decision string `json:"decision,omitempty"` // restore: which one; empty: the domain's last
-	By       string `json:"by,omitempty"`       // the stated name of the operator
-	// approve of a whole class in place of a domain: the class as its holds name it, how many domains the
-	// reviewed list has, and how many of them may be acted on a day.
+	Action   string `json:"action"`             // tick, status, or an operator's: approve, revoke, release, hold, recheck, retry, restore
+	Domain   string `json:"domain,omitempty"`   // what an operator's action is about
+	Decision string `json:"decision,omitempty"` // restore: which one; empty: the domain's last, with its retries
+	By       string `json:"by,omitempty"`       // the stated name of the operator; no address
+	// approve and revoke of a whole class in place of a domain: the class as its holds name it; to approve it, how
+	// many domains the reviewed list has, and how many of them may be acted on a day.
 	Class  string `json:"class,omitempty"`
 	Count  int    `json:"count,omitempty"`
 	PerDay int    `json:"per_day,omitempty"`
@@ -92,12 +92,12 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 	switch e.Action {
 	case "tick":
 		return h.leased(ctx, h.tick)
-	case "approve", "release", "restore", "recheck":
+	case actApprove, actRevoke, actRelease, actHold, actRecheck, actRetry, actRestore:
 		return h.leased(ctx, func(ctx context.Context) (Result, error) { return h.operator(ctx, e) })
 	case "status":
 		return h.status(ctx)
 	default:
-		return Result{}, fmt.Errorf("event has action %q: send tick, approve, release, restore, recheck or status", e.Action)
+		return Result{}, fmt.Errorf("event has action %q: send tick, status, approve, revoke, release, hold, recheck, retry or restore", e.Action)
 	}
 }
 
@@ -144,7 +144,9 @@ func (h *Handler) tick(ctx context.Context) (Result, error) {
 		step("holds", h.holdAll(ctx, found, &res))
 		step("decisions", h.decideAll(ctx, run, found, &res))
 	}
-	step("digest", h.digest(ctx))
+	waiting, err := h.holds(ctx)
+	step("open holds", err)
+	step("digest", h.digest(ctx, waiting))
 	h.Log.InfoContext(ctx, "tick", "mode", res.Mode, "acted", res.Acted, "held", res.Held, "looks", res.Looks,
 		"resent", res.Resent, "waiting", res.Waiting, "tripped", res.Tripped)
 	return res, errors.Join(errs...)

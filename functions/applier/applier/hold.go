@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -56,27 +57,35 @@ func (h *Handler) put(ctx context.Context, d store.Domain) error {
 
 // hold records that a person must decide, and why. A hold that stands already for the same reason costs a read.
 func (h *Handler) hold(ctx context.Context, d store.Domain, why string, res *Result) error {
+	return h.holdAs(ctx, d, safety.Hold{Why: why}, res)
+}
+
+// holdRefused records that the registry said no.
+func (h *Handler) holdRefused(ctx context.Context, d store.Domain, err error, res *Result) error {
+	return h.holdAs(ctx, d, safety.Hold{Why: "the registry refused: " + err.Error(), Refused: true}, res)
+}
+
+// holdAs records a hold of which why and what kind are given.
+func (h *Handler) holdAs(ctx context.Context, d store.Domain, hold safety.Hold, res *Result) error {
 	var old safety.Hold
 	it, err := store.Load(ctx, h.Store, store.PKHolds, d.Name, &old)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	same := old.DecisionID == d.Decision() && old.Reason == string(d.Reason)
-	if same && d.Action != lifecycle.Hold {
+	if same && d.Action != lifecycle.Hold && !hold.Refused {
 		return nil // stands already; the decision stays pending beside it
 	}
 	now := h.Now().UTC()
-	hold := safety.Hold{
-		Domain: d.Name, Why: why, Reason: string(d.Reason), Phase: string(d.State.Phase), Action: string(d.Action), Confidence: string(d.Confidence),
-		Sentence: lifecycle.Sentence(d.State, lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason}),
-		Since:    now, Class: class(d), DecisionID: d.Decision(), Addresses: d.Addresses,
+	if hold, err = h.described(ctx, d, hold, now); err != nil {
+		return err
 	}
 	if same {
 		hold.Since = old.Since
 	}
 	d.MarkHeld()
 	entry := store.PutEntry(d.Name, store.Entry{
-		At: now, What: "held", After: d.State.Phase, Action: d.Action, Confidence: d.Confidence, Reason: d.Reason, Sentence: why,
+		At: now, What: "held", After: d.State.Phase, Action: d.Action, Confidence: d.Confidence, Reason: d.Reason, Sentence: hold.Why,
 	}, 20)
 	err = h.Store.Write(ctx, d.Put(), store.Save(it, hold), entry, h.digestLine(d, "held", registry.Answer{}))
 	if errors.Is(err, store.ErrConflict) {
@@ -86,8 +95,28 @@ func (h *Handler) hold(ctx context.Context, d store.Domain, why string, res *Res
 		return fmt.Errorf("hold %s: %w", d.Name, err)
 	}
 	res.Held++
-	h.Log.WarnContext(ctx, "held", "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "why", why, "addresses", d.Addresses)
+	h.Log.WarnContext(ctx, "held", "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "why", hold.Why, "addresses", d.Addresses)
 	return h.Metrics.Emit(map[string]float64{telemetry.Held: 1})
+}
+
+// described is the hold with what is known of the domain, and of a mail host with whom it endangers.
+func (h *Handler) described(ctx context.Context, d store.Domain, hold safety.Hold, now time.Time) (safety.Hold, error) {
+	hold.Domain, hold.Since = d.Name, now
+	hold.Reason, hold.Phase, hold.Action, hold.Confidence = string(d.Reason), string(d.State.Phase), string(d.Action), string(d.Confidence)
+	hold.Sentence = lifecycle.Sentence(d.State, lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason})
+	hold.Class, hold.DecisionID, hold.Addresses = class(d), d.Decision(), d.Addresses
+	if !d.MailHost {
+		return hold, nil
+	}
+	items, _, err := h.Store.Query(ctx, store.Query{PK: store.DependentsPK(d.Name), Limit: 2 * safety.MaxAffected})
+	if err != nil {
+		return hold, fmt.Errorf("dependents of %s: %w", d.Name, err)
+	}
+	names := make([]string, len(items))
+	for i, it := range items {
+		names[i], _, _ = strings.Cut(it.SK, "/")
+	}
+	return hold.Affecting(names), nil
 }
 
 // tellDependents notes the lapse (or, with an empty host, the recovery) of a mail host at every domain whose

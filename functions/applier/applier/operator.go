@@ -6,15 +6,40 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
+	"unicode"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
-// operator carries out what a person decided. Each is an entry in the domain's history with the stated name.
+// An operator's actions. Each is an entry in the domain's (or the class's) history: when, who, which invocation.
+const (
+	actApprove = "approve" // a hold, or a whole class
+	actRevoke  = "revoke"  // the approval of a class
+	actRelease = "release" // a hold: the verdict is declined
+	actHold    = "hold"    // a domain: never acted on until it is released or approved
+	actRecheck = "recheck"
+	actRetry   = "retry" // an unverify that was carried out and yet protects nobody, or was taken back
+	actRestore = "restore"
+)
+
+// maxBy bounds a stated name, in bytes.
+const maxBy = 100
+
+// operator carries out what a person decided.
 func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
-	if e.Action == "approve" && e.Class != "" {
+	if err := checkBy(e.By); err != nil {
+		return Result{}, fmt.Errorf("%s: %w", e.Action, err)
+	}
+	switch {
+	case e.Action == actRevoke:
+		return h.revokeClass(ctx, e)
+	case e.Action == actApprove && e.Class != "":
 		return h.approveClass(ctx, e)
 	}
 	d, err := store.GetDomain(ctx, h.Store, strings.ToLower(strings.TrimSuffix(e.Domain, ".")))
@@ -24,71 +49,209 @@ func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if e.Action == "restore" {
+	if e.Action == actRestore {
 		return h.restore(ctx, e, d)
 	}
-	now := lifecycle.At(h.Now())
-	var text string
-	switch e.Action {
-	case "approve": // judged again on fresh evidence: the look comes first
-		d.Approved = d.Decision()
-		d.NextLook = now
-		text = fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified", d.Name)
-	case "release":
-		d.Approved, d.Held = "", d.Decision()+"/released"
-		text = fmt.Sprintf("released: the hold on %s is off; it stays under watch", d.Name)
-	case "recheck":
-		d.NextLook = now
-		text = fmt.Sprintf("recheck: %s will be looked at with the next tick", d.Name)
-	}
-	writes := []store.Write{d.Put(), store.PutEntry(d.Name, store.Entry{At: h.Now().UTC(), What: e.Action, By: e.By, After: d.State.Phase, Sentence: text}, 40)}
-	if e.Action == "release" {
-		writes = append(writes, store.Write{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true})
-	}
-	if err := h.Store.Write(ctx, writes...); err != nil {
+	text, more, err := h.decided(ctx, e, &d)
+	if err != nil {
 		return Result{}, fmt.Errorf("%s %s: %w", e.Action, d.Name, err)
 	}
-	h.Log.InfoContext(ctx, "operator", "action", e.Action, "domain", d.Name, "by", e.By)
+	entry := store.PutEntry(d.Name, h.entry(ctx, e, d, text), 40)
+	if err := h.Store.Write(ctx, append(more, d.Put(), entry)...); err != nil {
+		return Result{}, fmt.Errorf("%s %s: %w", e.Action, d.Name, err)
+	}
+	h.acted(ctx, e, d.Name, "")
 	return Result{Text: text}, nil
+}
+
+// decided writes an operator's word into the domain; it gives the answer in words and what else is to be written.
+func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text string, more []store.Write, err error) {
+	now := h.Now()
+	switch e.Action {
+	case actApprove: // judged again on fresh evidence: the look comes first
+		d.Approved, d.Released, d.HeldBy = d.Decision(), "", ""
+		d.NextLook = lifecycle.At(now)
+		more, err = h.approvedHold(ctx, e, *d)
+		text = fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified", d.Name)
+	case actRelease:
+		d.Release()
+		more = []store.Write{{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true}}
+		text = fmt.Sprintf("released: the hold on %s is off; it stays under watch, and another verdict counts anew", d.Name)
+	case actHold:
+		d.HeldBy, d.Approved = e.By, ""
+		hold, err := h.described(ctx, *d, safety.Hold{Why: "held by " + e.By}, now.UTC())
+		if err != nil {
+			return "", nil, err
+		}
+		more = []store.Write{store.Record(store.PKHolds, d.Name, hold, time.Time{}), h.digestLine(*d, "held", registry.Answer{})}
+		text = fmt.Sprintf("held: nothing will be done about %s, whatever is found, until it is released or approved", d.Name)
+		return text, more, nil
+	case actRecheck:
+		d.NextLook = lifecycle.At(now)
+		text = fmt.Sprintf("recheck: %s will be looked at with the next tick", d.Name)
+	case actRetry:
+		text, err = h.retry(ctx, d)
+	}
+	return text, more, err
+}
+
+// retry opens again a decision that was carried out, where doing it again can change anything: recovery was left
+// open, or it was taken back. It is judged as approved: one by one, beside the breaker's limits.
+func (h *Handler) retry(ctx context.Context, d *store.Domain) (string, error) {
+	if d.Done != d.Key() {
+		return "", errors.New("nothing was unverified in its present lapse; what is pending is sent by itself, what is held needs approve")
+	}
+	if d.Action.Weight() < lifecycle.Hold.Weight() {
+		return "", fmt.Errorf("it is %s now: nothing is to be unverified", d.State.Phase)
+	}
+	var last request
+	if _, err := store.Load(ctx, h.Store, store.PKRequest, d.Key(), &last); err != nil {
+		return "", fmt.Errorf("the last request: %w", err)
+	}
+	why := "was taken back"
+	if last.Restored == nil {
+		if last.Answer == nil || last.Answer.Recovery == registry.RecoveryClosed {
+			return "", errors.New("the registry answered that recovery is closed: there is nothing to do again")
+		}
+		why = "left recovery " + string(last.Answer.Recovery)
+	}
+	d.Retry()
+	d.NextLook = lifecycle.At(h.Now())
+	return fmt.Sprintf("retry: the last unverify of %s %s; the next tick sends it again, as %s", d.Name, why, d.Key()), nil
+}
+
+// approvedHold notes the approval in the hold: it waits for nobody any more.
+func (h *Handler) approvedHold(ctx context.Context, e Event, d store.Domain) ([]store.Write, error) {
+	var hold safety.Hold
+	it, err := store.Load(ctx, h.Store, store.PKHolds, d.Name, &hold)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	hold.ApprovedBy, hold.ApprovedAt = e.By, h.Now().UTC()
+	return []store.Write{store.Save(it, hold)}, err
+}
+
+// entry is an operator's action as history keeps it.
+func (h *Handler) entry(ctx context.Context, e Event, d store.Domain, text string) store.Entry {
+	return store.Entry{
+		At: h.Now().UTC(), What: e.Action, By: e.By, After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: text, Request: invocation(ctx),
+	}
+}
+
+// invocation is the id of the Lambda invocation, by which CloudTrail and the log know it; empty on one machine.
+func invocation(ctx context.Context) string {
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		return lc.AwsRequestID
+	}
+	return ""
+}
+
+func (h *Handler) acted(ctx context.Context, e Event, domain, class string) {
+	h.Log.InfoContext(ctx, "operator", "action", e.Action, "domain", domain, "class", class, "by", e.By, "request", invocation(ctx))
+}
+
+// checkBy: a decision without a name is nobody's, and no address goes into the table.
+func checkBy(by string) error {
+	switch {
+	case strings.TrimSpace(by) == "":
+		return errors.New("nobody's name is given: say who decides (by)")
+	case len(by) > maxBy:
+		return fmt.Errorf("by is longer than %d bytes: state a name", maxBy)
+	case strings.ContainsFunc(by, func(r rune) bool { return r == '@' || !unicode.IsPrint(r) }):
+		return errors.New("by holds an @ or a sign that cannot be printed: state a name, not an address")
+	}
+	return nil
 }
 
 // approveClass takes a person's word for a whole class: a first day's backlog, reviewed as one list and applied
 // at a daily rate.
 func (h *Handler) approveClass(ctx context.Context, e Event) (Result, error) {
+	now := h.Now()
+	text := fmt.Sprintf("approved: %d domains of %s, %d a day", e.Count, e.Class, e.PerDay)
+	return h.class(ctx, e, text, func(l safety.Ledger) (safety.Ledger, error) {
+		return l.Approve(e.Class, safety.Approval{By: e.By, At: now, Until: now.Add(safety.MaxApproval), PerDay: e.PerDay, Left: e.Count})
+	})
+}
+
+// revokeClass takes the approval of a class back: the breaker judges it again.
+func (h *Handler) revokeClass(ctx context.Context, e Event) (Result, error) {
+	text := fmt.Sprintf("revoked: %s is judged by the breaker again; what was done stays done", e.Class)
+	return h.class(ctx, e, text, func(l safety.Ledger) (safety.Ledger, error) {
+		if _, ok := l.Approvals[e.Class]; !ok {
+			return l, fmt.Errorf("revoke %q: no such class is approved", e.Class)
+		}
+		return l.Revoke(e.Class), nil
+	})
+}
+
+// class changes the breaker's ledger on a person's word. The entry is in the history of the class.
+func (h *Handler) class(ctx context.Context, e Event, text string, change func(safety.Ledger) (safety.Ledger, error)) (Result, error) {
 	ledger, it, err := h.ledger(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	now := h.Now()
-	ledger, err = ledger.Approve(e.Class, safety.Approval{By: e.By, At: now, Until: now.Add(safety.MaxApproval), PerDay: e.PerDay, Left: e.Count})
-	if err != nil {
+	if ledger, err = change(ledger); err != nil {
 		return Result{}, err
 	}
-	if err := h.Store.Write(ctx, store.Save(it, ledger)); err != nil {
-		return Result{}, fmt.Errorf("approve %s: %w", e.Class, err)
+	entry := store.PutEntry(e.Class, h.entry(ctx, e, store.Domain{}, text), 40)
+	if err := h.Store.Write(ctx, store.Save(it, ledger), entry); err != nil {
+		return Result{}, fmt.Errorf("%s %s: %w", e.Action, e.Class, err)
 	}
-	h.Log.InfoContext(ctx, "operator", "action", e.Action, "class", e.Class, "count", e.Count, "per_day", e.PerDay, "by", e.By)
-	return Result{Text: fmt.Sprintf("approved: %d domains of %s, %d a day", e.Count, e.Class, e.PerDay)}, nil
+	h.acted(ctx, e, "", e.Class)
+	return Result{Text: text}, nil
 }
 
 // restore takes a decision back: the registry verifies again those addresses that this decision changed and that
-// are still unverified for that reason.
+// are still unverified for that reason. A decision that was retried is taken back whole, request by request.
 func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result, error) {
-	key := cmp.Or(e.Decision, d.Done)
-	if key == "" {
+	keys := []string{e.Decision}
+	if e.Decision == "" {
+		keys = store.Keys(d.Done)
+	}
+	if keys[0] == "" {
 		return Result{}, fmt.Errorf("restore %s: nothing was unverified by this guard", d.Name)
+	}
+	var sum registry.Restored
+	for i, key := range keys {
+		restored, err := h.restoreKey(ctx, e, d, key, i)
+		if err != nil {
+			return Result{}, fmt.Errorf("restore %s (%s): %w", d.Name, key, err)
+		}
+		sum.Restored += restored.Restored
+		sum.Kept += restored.Kept
+	}
+	return Result{Text: restoredText(d.Name, sum)}, nil
+}
+
+func restoredText(name string, r registry.Restored) string {
+	return fmt.Sprintf("restored %d addresses at %s; %d were changed again meanwhile and left alone", r.Restored, name, r.Kept)
+}
+
+// restoreKey takes one request back. What was taken back before is answered from the record.
+func (h *Handler) restoreKey(ctx context.Context, e Event, d store.Domain, key string, n int) (registry.Restored, error) {
+	var req request
+	it, err := store.Load(ctx, h.Store, store.PKRequest, key, &req)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		req.Domain = d.Name
+	case err != nil:
+		return registry.Restored{}, err
+	case req.Restored != nil:
+		return *req.Restored, nil
 	}
 	restored, err := h.Restorer.Restore(ctx, key)
 	if err != nil {
-		return Result{}, fmt.Errorf("restore %s (%s): %w", d.Name, key, err)
+		return restored, err
 	}
-	text := fmt.Sprintf("restored %d addresses at %s; %d were changed again meanwhile and left alone", restored.Restored, d.Name, restored.Kept)
-	entry := store.PutEntry(d.Name, store.Entry{At: h.Now().UTC(), What: "restored", By: e.By, After: d.State.Phase, Sentence: text}, 40)
-	if err := h.Store.Write(ctx, entry); err != nil {
-		return Result{}, fmt.Errorf("restore %s: %w", d.Name, err)
+	req.Restored = &restored
+	it.Expires = cmp.Or(it.Expires, h.Now().Add(store.HistoryTTL))
+	entry := h.entry(ctx, e, d, restoredText(d.Name, restored))
+	entry.What = "restored"
+	if err := h.Store.Write(ctx, store.Save(it, req), store.PutEntry(d.Name, entry, 40+n)); err != nil {
+		return restored, err
 	}
-	h.Log.InfoContext(ctx, "restored", "domain", d.Name, "decision", key, "by", e.By, "restored", restored.Restored, "kept", restored.Kept)
-	return Result{Text: text}, nil
+	h.Log.InfoContext(ctx, "restored", "domain", d.Name, "decision", key, "by", e.By, "restored", restored.Restored, "kept", restored.Kept, "request", invocation(ctx))
+	return restored, nil
 }
 
 func (h *Handler) status(ctx context.Context) (Result, error) {
@@ -100,15 +263,10 @@ func (h *Handler) status(ctx context.Context) (Result, error) {
 	if _, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Result{}, err
 	}
-	holds, more, err := h.Store.Query(ctx, store.Query{PK: store.PKHolds, Limit: page})
+	w, err := h.waiting(ctx, false)
 	if err != nil {
 		return Result{}, err
 	}
-	many := ""
-	if more {
-		many = " or more"
-	}
-	text := fmt.Sprintf("mode %s; run %s: %d domains, dispatched %t, complete %t; %d%s holds wait for a decision", mode, cmp.Or(run.ID, "none"),
-		run.Watched, run.Sent, run.Complete, len(holds), many)
-	return Result{Mode: mode, Text: text, Held: len(holds)}, nil
+	text := fmt.Sprintf("mode %s; run %s: %d domains, dispatched %t, complete %t; %s", mode, cmp.Or(run.ID, "none"), run.Watched, run.Sent, run.Complete, w.words())
+	return Result{Mode: mode, Text: text, Held: w.open}, nil
 }

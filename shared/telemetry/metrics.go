@@ -1,0 +1,162 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Namespace of every metric.
+const Namespace = "Lapseguard"
+
+// The metrics: every name that dashboard and alarms may use.
+const (
+	RunCompleted      = "RunCompleted"
+	RunDuration       = "RunDuration"
+	DomainsDue        = "DomainsDue"
+	DomainsChecked    = "DomainsChecked"
+	DomainsByPhase    = "DomainsByPhase"
+	DomainsUnknown    = "DomainsUnknown"
+	HostsNotCovered   = "HostsNotCovered"
+	Unverified        = "Unverified"
+	WouldUnverify     = "WouldUnverify"
+	Held              = "Held"
+	HoldsOpen         = "HoldsOpen"
+	HoldsStale        = "HoldsStale"
+	BreakerTripped    = "BreakerTripped"
+	RecoveryOpen      = "RecoveryOpen"
+	RegistryFailing   = "RegistryFailing"
+	ListFailing       = "ListFailing"
+	CanaryCompleted   = "CanaryCompleted"
+	UpstreamErrors    = "UpstreamErrors"
+	UpstreamThrottled = "UpstreamThrottled"
+	UpstreamFailing   = "UpstreamFailing"
+	UpstreamsSilent   = "UpstreamsSilent"
+	SuffixListAge     = "SuffixListAge"
+	BootstrapAge      = "BootstrapAge"
+)
+
+// The dimensions. Every value of a dimension is a metric that costs money each month, so their number is bounded.
+const (
+	DimPhase    = "Phase"    // lifecycle.Phases
+	DimReason   = "Reason"   // registry.Reasons
+	DimUpstream = "Upstream" // Upstreams
+)
+
+// Unit is CloudWatch's word for what a value counts.
+type Unit string
+
+// The units in use.
+const (
+	Count   Unit = "Count"
+	Seconds Unit = "Seconds"
+)
+
+// Metric says what a metric means, for the dashboard, the price and the reader.
+type Metric struct {
+	Name      string
+	Unit      Unit
+	Dimension string // beside the metric without dimensions; empty: none
+	Hours     int    // hours of a day in which it is written, at most: CloudWatch charges a metric by the hour
+	Means     string
+}
+
+// All lists every metric.
+func All() []Metric {
+	return []Metric{
+		{RunCompleted, Count, "", 1, "1 when every message of a daily run was answered"},
+		{RunDuration, Seconds, "", 1, "from the start of a run until it was complete"},
+		{DomainsDue, Count, "", 1, "domains that the run was to look at"},
+		{DomainsChecked, Count, "", 1, "looks that the completed run took; a domain asked of two upstreams counts twice"},
+		{DomainsByPhase, Count, DimPhase, 1, "watched domains in each phase, as the run found them stored"},
+		{DomainsUnknown, Count, "", 1, "watched domains of which nothing could be believed for a week"},
+		{HostsNotCovered, Count, "", 1, "e-mail hosts of the registry that cannot be watched"},
+		{Unverified, Count, DimReason, 24, "domains whose addresses were marked"},
+		{WouldUnverify, Count, DimReason, 24, "the same in observe mode"},
+		{Held, Count, "", 24, "new holds"},
+		{HoldsOpen, Count, "", 24, "holds that wait for a decision"},
+		{HoldsStale, Count, "", 24, "of these, for longer than three days"},
+		{BreakerTripped, Count, "", 24, "classes over the breaker's limit"},
+		{RecoveryOpen, Count, "", 24, "domains marked although the registry says that recovery is still open"},
+		{RegistryFailing, Count, "", 24, "calls that failed and will be made again"},
+		{ListFailing, Count, "", 1, "runs whose list could not be read or could not be believed"},
+		{CanaryCompleted, Count, "", 1, "1 when the day's synthetic domain reached its dry run at the registry"},
+		{UpstreamErrors, Count, DimUpstream, 24, "questions that an upstream failed to answer"},
+		{UpstreamThrottled, Count, DimUpstream, 24, "questions that an upstream refused as too many (HTTP 429 and its like)"},
+		{UpstreamFailing, Count, "", 24, "messages whose upstream failed for most of what was asked"},
+		{UpstreamsSilent, Count, "", 24, "upstreams without an answer to believe for two days"},
+		{SuffixListAge, Count, "", 1, "days since the date of the embedded Public Suffix List"},
+		{BootstrapAge, Count, "", 1, "days since the date of the list of RDAP servers in use"},
+	}
+}
+
+// Metrics writes metrics to a log stream. A nil *Metrics discards them. Safe for concurrent use.
+type Metrics struct {
+	mu    sync.Mutex
+	w     io.Writer
+	now   func() time.Time
+	known map[string]Metric
+}
+
+// NewMetrics writes to w, one JSON line for each Emit.
+func NewMetrics(w io.Writer, now func() time.Time) *Metrics {
+	m := &Metrics{w: w, now: now, known: map[string]Metric{}}
+	for _, k := range All() {
+		m.known[k.Name] = k
+	}
+	return m
+}
+
+// Emit writes values without dimensions. A name that All does not list is an error.
+func (m *Metrics) Emit(values map[string]float64) error {
+	return m.write("", "", values)
+}
+
+// EmitBy writes values both without dimensions and for one value of a dimension. Values of the dimension add up to
+// the metric without it; a metric that is listed without this dimension is an error.
+func (m *Metrics) EmitBy(dimension, value string, values map[string]float64) error {
+	return m.write(dimension, value, values)
+}
+
+func (m *Metrics) write(dimension, value string, values map[string]float64) error {
+	if m == nil || len(values) == 0 {
+		return nil
+	}
+	type metric struct {
+		Name string
+		Unit Unit
+	}
+	sets := [][]string{{}}
+	line := map[string]any{}
+	if dimension != "" {
+		sets = append(sets, []string{dimension})
+		line[dimension] = value
+	}
+	var metrics []metric
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		k, ok := m.known[name]
+		if !ok || dimension != "" && k.Dimension != dimension {
+			return fmt.Errorf("metric %q with dimension %q is not listed", name, dimension)
+		}
+		line[name] = values[name]
+		metrics = append(metrics, metric{name, k.Unit})
+	}
+	line["_aws"] = map[string]any{
+		"Timestamp":         m.now().UnixMilli(),
+		"CloudWatchMetrics": []any{map[string]any{"Namespace": Namespace, "Dimensions": sets, "Metrics": metrics}},
+	}
+	b, err := json.Marshal(line)
+	if err != nil {
+		return fmt.Errorf("encode metrics: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.w.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("write metrics: %w", err)
+	}
+	return nil
+}
