@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-
-	"github.com/weppos/publicsuffix-go/publicsuffix"
 )
 
 // ListDate is the day of the embedded Public Suffix List, as its header says. A top-level domain newer
@@ -25,36 +23,77 @@ var notCoveredList string
 // host does not pay for them.
 var suffixes = sync.OnceValue(readLists)
 
+// rule is what the list says of a name.
+type rule byte
+
+const (
+	suffixRule    rule = iota + 1 // com: names are registered right below it
+	exceptionRule                 // !city.kawasaki.jp: registered, whatever the wildcard says
+)
+
 // suffixList is immutable after readLists.
 type suffixList struct {
-	icann *publicsuffix.List
+	rules map[string]rule
 	// bases are the names that a wildcard rule stands on (ck of *.ck). Registrations happen two labels
 	// further down, so a base is no registered name, though the list has no rule of its own for it.
 	bases      map[string]bool
 	notCovered map[string]bool
 }
 
+// endOfICANN is the line after the last rule of the ICANN section, which comes first.
+const endOfICANN = "// ===END ICANN DOMAINS==="
+
 // readLists panics on a list that cannot be read: it is part of the program, and a test reads it.
 func readLists() *suffixList {
-	list := publicsuffix.NewList()
-	rules, err := list.LoadString(publicSuffixList, &publicsuffix.ParserOption{PrivateDomains: false})
-	if err != nil {
-		panic(fmt.Sprintf("domain: embedded public suffix list: %v", err))
+	known := &suffixList{rules: make(map[string]rule, 8192), bases: map[string]bool{}, notCovered: map[string]bool{}}
+	icann, _, found := strings.Cut(publicSuffixList, endOfICANN)
+	if !found {
+		panic("domain: the embedded public suffix list has no end of its ICANN section")
 	}
-	known := &suffixList{icann: list, bases: map[string]bool{}, notCovered: map[string]bool{}}
-	for _, rule := range rules {
-		if rule.Type == publicsuffix.WildcardType {
-			known.bases[rule.Value] = true
-		}
+	for line := range strings.Lines(icann) {
+		known.add(line)
 	}
 	for _, name := range notCoveredNames() {
-		ascii, ok := canonical(name)
-		if !ok {
-			panic(fmt.Sprintf("domain: embedded list of names not covered: %q", name))
-		}
-		known.notCovered[ascii] = true
+		known.notCovered[ascii(name)] = true
 	}
 	return known
+}
+
+// add reads a line of the list (https://github.com/publicsuffix/list/wiki/Format).
+func (s *suffixList) add(line string) {
+	if strings.HasPrefix(line, "//") {
+		return
+	}
+	name, _, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+	if name == "" {
+		return
+	}
+	if base, wildcard := strings.CutPrefix(name, "*."); wildcard {
+		s.bases[ascii(base)] = true
+		return
+	}
+	if name, exception := strings.CutPrefix(name, "!"); exception {
+		s.rules[ascii(name)] = exceptionRule
+		return
+	}
+	s.rules[ascii(name)] = suffixRule
+}
+
+// ascii is the canonical form of a name of an embedded list.
+func ascii(name string) string {
+	plain := true
+	for i := range len(name) {
+		c := name[i]
+		plain = plain && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.')
+	}
+	if plain { // nearly all: no need to ask
+		return name
+	}
+	out, ok := canonical(name)
+	if !ok {
+		panic(fmt.Sprintf("domain: embedded list: %q is no name", name))
+	}
+	return out
 }
 
 // notCoveredNames are the lines of not_covered.txt that are no comments.
@@ -74,22 +113,28 @@ func (s *suffixList) cut(host string) (registrable, suffix string) {
 	if s.bases[host] {
 		return "", host
 	}
-	// No default rule: an unlisted top-level domain must show as such, not as "*".
-	rule := s.icann.Find(host, &publicsuffix.FindOptions{})
-	if rule == nil {
-		return "", ""
+	suffix = s.suffix(host)
+	if suffix == "" || suffix == host {
+		return "", suffix
 	}
-	left, suffix := split(rule, host)
-	if suffix == "" {
-		return "", host
-	}
-	label := left[strings.LastIndexByte(left, '.')+1:]
-	return label + "." + suffix, suffix
+	left := host[:len(host)-len(suffix)-1]
+	return left[strings.LastIndexByte(left, '.')+1:] + "." + suffix, suffix
 }
 
-func split(rule *publicsuffix.Rule, host string) (left, suffix string) {
-	parts := rule.Decompose(host)
-	return parts[0], parts[1]
+// suffix is the host's public suffix by the longest rule that matches, an exception before a wildcard. There is
+// no default rule: an unlisted top-level domain must show as such, not as "*".
+func (s *suffixList) suffix(host string) string {
+	for name := host; name != ""; {
+		_, parent, _ := strings.Cut(name, ".")
+		switch r := s.rules[name]; {
+		case r == exceptionRule:
+			return parent
+		case r == suffixRule, s.bases[parent]:
+			return name
+		}
+		name = parent
+	}
+	return ""
 }
 
 // belowNotCovered reports whether host lies below, not at, a suffix of not_covered.txt.
