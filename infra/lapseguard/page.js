@@ -3,8 +3,8 @@
 (function () {
   var table = document.getElementById("t"), body = table.tBodies[0];
   var rows = Array.prototype.map.call(body.rows, function (tr) {
-    return { tr: tr, rank: +tr.dataset.rank, addresses: +tr.dataset.n, domain: tr.querySelector("summary").textContent,
-      text: tr.cells[0].querySelector("summary").textContent + " " + tr.cells[1].textContent + " " + tr.cells[2].textContent, details: tr.querySelector("details") };
+    return { tr: tr, rank: +tr.dataset.rank, addresses: +tr.dataset.n, domain: tr.querySelector("summary bdi").textContent,
+      text: tr.querySelector("summary").textContent + " " + tr.cells[1].textContent + " " + tr.cells[2].textContent, details: tr.querySelector("details") };
   });
   var orders = {
     domain: { first: "ascending", by: function (a, b) { return a.domain < b.domain ? -1 : a.domain > b.domain ? 1 : 0; } },
@@ -35,7 +35,7 @@
   var tools = document.createElement("div"), input = document.createElement("input"), fold = document.createElement("button"), shown = document.createElement("span");
   tools.className = "tools";
   input.type = "search";
-  input.placeholder = "Filter: domain, action, phase";
+  input.placeholder = "Filter: domain, action, phase …";
   input.setAttribute("aria-label", "Filter by domain, action or phase");
   fold.type = "button";
   shown.setAttribute("role", "status");
