@@ -3,8 +3,10 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -48,5 +50,6 @@ func wire(ctx context.Context, log *slog.Logger) (*fanout.Handler, error) {
 		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now}),
 		Queue: queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL),
 		List:  reg, Log: log, Now: time.Now, Segments: c.Segments, BaselineDays: c.BaselineDays, Margin: 30 * time.Second,
+		CanaryLabel: "lapseguard-" + strings.ToLower(rand.Text()),
 	}, nil
 }

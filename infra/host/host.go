@@ -45,6 +45,7 @@ type Config struct {
 	BaselineDays  int
 	Park          time.Duration // see checker.Handler.Park; 0: the default
 	Workers       int           // message groups answered at the same time
+	CanaryLabel   string        // see fanout.Handler; empty: no synthetic domain
 	Log           *slog.Logger
 	Now           func() time.Time
 }
@@ -96,7 +97,7 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 	}
 	apply.Store, apply.Queue, apply.Limits, apply.Protected, apply.Log, apply.Now = db, sender, c.Limits, c.Protected, c.Log, c.Now
 	apply.Mode = func(context.Context) (applier.Mode, error) { return c.Mode, nil }
-	fan := &fanout.Handler{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays}
+	fan := &fanout.Handler{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays, CanaryLabel: c.CanaryLabel}
 	return &Host{Store: db, Queue: local, Fanout: fan, Checker: check, Applier: apply, Counts: counts}, nil
 }
 

@@ -322,7 +322,7 @@ func checkAlarms(t *Template) []string {
 		p.want(strings.Contains(description, "README: "), "%s: the description names no heading of the README", name)
 		p.want(regexp.MustCompile(`(?i)account|domain|lapse`).MatchString(description), "%s: says nothing of accounts or domains", name)
 		silence := text(t.Property(name, "TreatMissingData"))
-		p.want(silence == map[bool]string{true: "breaching", false: "notBreaching"}[strings.HasSuffix(metric, "/RunCompleted")], "%s: TreatMissingData %q", name, silence)
+		p.want(silence == map[bool]string{true: "breaching", false: "notBreaching"}[strings.HasSuffix(metric, "/RunCompleted") || strings.HasSuffix(metric, "/CanaryCompleted")], "%s: TreatMissingData %q", name, silence)
 		// CloudWatch's limit for periods of an hour and more is seven days in all.
 		span := number(t.Property(name, "Period")) * number(t.Property(name, "EvaluationPeriods"))
 		p.want(span > 0 && span <= 7*24*3600, "%s: looks at %d s", name, span)

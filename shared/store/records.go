@@ -32,6 +32,8 @@ type Domain struct {
 	MailHost bool              `json:"mh,omitempty"` // other watched domains' mail depends on it: their MX or name servers lie in it
 	Told     lifecycle.Instant `json:"tl,omitempty"` // a mail host's lapse was last reported to those domains
 
+	Synthetic bool `json:"sy,omitempty"` // nobody's: it goes through every hop once a day, see Canary
+
 	State lifecycle.State `json:"s"`
 
 	// The last verdict.
@@ -105,7 +107,7 @@ func (d Domain) Pending() bool {
 
 // Unheld tells whether a verdict to hold has no hold recorded yet.
 func (d Domain) Unheld() bool {
-	return d.Action == lifecycle.Hold && d.Held != d.holdID() && d.HeldBy == ""
+	return d.Action == lifecycle.Hold && d.Held != d.holdID() && d.HeldBy == "" && !d.Synthetic
 }
 
 // OnHold tells whether the present verdict has its hold recorded.
@@ -149,7 +151,7 @@ func (d *Domain) MarkHeld() { d.Held = d.holdID() }
 // or its addresses were unverified in a lapse that has not come to its end.
 func (d Domain) Watched() bool {
 	followed := d.Done != "" && d.State.LapseAt != 0 && d.State.Phase != lifecycle.ReRegistered
-	return d.Listed || d.MailHost || followed || d.Pending()
+	return d.Listed || d.MailHost || d.Synthetic || followed || d.Pending()
 }
 
 // due is when the applier must look at the domain; zero keeps it out of the index.
@@ -157,7 +159,7 @@ func (d Domain) due() time.Time {
 	switch {
 	case !d.Watched():
 		return time.Time{}
-	case d.Pending():
+	case d.Pending(), d.Arrived():
 		return d.State.Since.Time()
 	case d.Unheld(), d.Untold(), d.Recovered():
 		return d.State.Since.Time()

@@ -16,9 +16,10 @@ type Run struct {
 	Started  lifecycle.Instant `json:"at"`
 	Sync     Sync              `json:"sync"`
 	Segments int               `json:"segments"`
-	Sent     bool              `json:"sent"`     // every segment is dispatched
-	Complete bool              `json:"complete"` // every message was answered
-	Watched  int               `json:"watched"`  // domains dispatched
+	Sent     bool              `json:"sent"`             // every segment is dispatched
+	Complete bool              `json:"complete"`         // every message was answered
+	Watched  int               `json:"watched"`          // domains dispatched
+	Canary   string            `json:"canary,omitempty"` // the synthetic domain that this run planted
 }
 
 // Sync is how far the registry's list was worked through.

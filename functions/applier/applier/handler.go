@@ -146,6 +146,7 @@ func (h *Handler) tick(ctx context.Context) (Result, error) {
 	}
 	waiting, err := h.holds(ctx)
 	step("open holds", err)
+	step("synthetic domain", h.canary(ctx, res.Mode, found.arrived))
 	step("digest", h.digest(ctx, waiting))
 	h.Log.InfoContext(ctx, "tick", "mode", res.Mode, "acted", res.Acted, "held", res.Held, "looks", res.Looks,
 		"resent", res.Resent, "waiting", res.Waiting, "tripped", res.Tripped)

@@ -79,6 +79,7 @@ type findings struct {
 	pending  map[string]int // by class
 	holds    int
 	looks    int
+	arrived  *store.Domain // the synthetic domain, at its last hop
 }
 
 // survey walks the index of due items once: second looks are sent, the rest is counted.
@@ -88,6 +89,9 @@ func (h *Handler) survey(ctx context.Context) (findings, error) {
 		now := lifecycle.At(h.Now())
 		if d.Pending() && !h.stale(d) {
 			f.pending[class(d)]++
+		}
+		if d.Arrived() {
+			f.arrived = &d
 		}
 		if d.Unheld() || d.Untold() || d.Recovered() {
 			f.holds++

@@ -47,6 +47,9 @@ type Handler struct {
 	Segments int
 	// BaselineDays spreads the first RDAP look at new domains.
 	BaselineDays int
+	// CanaryLabel names the synthetic domain: it should be long and not to be guessed, so that nobody registers it.
+	// It is stored with the first run; empty: no synthetic domain.
+	CanaryLabel string
 	// Margin is the time before the deadline at which no further page is begun.
 	Margin time.Duration
 }
@@ -149,6 +152,10 @@ func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) 
 		if err := save(); err != nil {
 			return err
 		}
+	}
+	if err := h.plantCanary(ctx, run); err != nil {
+		// The watch over real domains goes on; that the synthetic one is missing is told by its alarm.
+		h.Log.ErrorContext(ctx, "canary_not_planted", "run", run.ID, "error", err)
 	}
 	if err := h.dispatch(ctx, run); err != nil {
 		return err
