@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -30,22 +31,46 @@ func Builtin() []string {
 
 // Set is the names for one upstream, or for all that speak about the same internet.
 type Set struct {
-	names []domain.Name
+	names func() []domain.Name
 	label string
 }
 
 // New checks the names, which must be registrable domains. The label makes names that are known to be free, below
 // any public suffix: it should be long and not to be guessed, so that nobody registers one.
 func New(names []string, label string) (*Set, error) {
-	s := &Set{label: label}
+	list, err := parse(names)
+	if err != nil {
+		return nil, err
+	}
+	return &Set{names: func() []domain.Name { return list }, label: label}, nil
+}
+
+// NewReal is New with the Builtin names beside those given. They are read when first needed: a cold start does
+// not wait for them.
+func NewReal(names []string, label string) (*Set, error) {
+	given, err := parse(names)
+	if err != nil {
+		return nil, err
+	}
+	return &Set{label: label, names: sync.OnceValue(func() []domain.Name {
+		builtin, err := parse(Builtin())
+		if err != nil {
+			panic("the built-in list: " + err.Error()) // it is part of the program, and a test reads it
+		}
+		return slices.Concat(given, builtin)
+	})}, nil
+}
+
+func parse(names []string) ([]domain.Name, error) {
+	list := make([]domain.Name, 0, len(names))
 	for _, n := range names {
 		parsed, reason := domain.Parse(n)
 		if reason != "" || parsed.Registrable != parsed.Host {
 			return nil, fmt.Errorf("canary %q: give a registrable domain, such as example.com (%s)", n, reason)
 		}
-		s.names = append(s.names, parsed)
+		list = append(list, parsed)
 	}
-	return s, nil
+	return list, nil
 }
 
 // Zone gives the registered names directly below a public suffix, in the order given to New.
@@ -63,7 +88,7 @@ func (s *Set) All() []string { return s.registered(func(domain.Name) bool { retu
 
 func (s *Set) registered(match func(domain.Name) bool) []string {
 	var names []string
-	for _, n := range s.names {
+	for _, n := range s.names() {
 		if match(n) {
 			names = append(names, n.Registrable)
 		}

@@ -33,6 +33,19 @@ func TestBuiltin(t *testing.T) {
 	}
 }
 
+func TestNewReal(t *testing.T) {
+	set, err := NewReal([]string{"example.com"}, "free")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := set.Zone("com"); len(got) < 2 || got[0] != "example.com" || len(set.All()) != 1+len(Builtin()) {
+		t.Errorf("known in com: %v, in all %d", got, len(set.All()))
+	}
+	if _, err := NewReal([]string{"co.uk"}, "free"); err == nil {
+		t.Error("a suffix is taken as a canary")
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	for _, name := range []string{"", "com", "co.uk", "www.example.com", "no name", "127.0.0.1", strings.Repeat("x", 300) + ".com"} {
 		if _, err := New([]string{name}, "free"); err == nil {

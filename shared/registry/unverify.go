@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -24,13 +25,17 @@ const (
 	defaultWait = time.Minute
 )
 
-// The contract's patterns.
+// The contract's patterns, compiled when first needed: a cold start does not wait for them.
 var (
-	domainPattern = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	keyPattern    = regexp.MustCompile(`^[A-Za-z0-9._:~-]+$`)
-	phasePattern  = regexp.MustCompile(`^[a-z][a-z -]{0,63}$`)
-	advicePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+	domainPattern = pattern(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	keyPattern    = pattern(`^[A-Za-z0-9._:~-]+$`)
+	phasePattern  = pattern(`^[a-z][a-z -]{0,63}$`)
+	advicePattern = pattern(`^[a-z][a-z0-9_]{0,63}$`)
 )
+
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 type wireAnswer struct {
 	Changed  *int     `json:"changed"`
@@ -157,7 +162,7 @@ func (r Request) Check() error {
 		return invalidRequest(fmt.Sprintf("max_addresses is %d: at least 1", r.MaxAddresses))
 	case !slices.Contains(Reasons(), r.Reason):
 		return invalidRequest("the reason is none of the contract's")
-	case !phasePattern.MatchString(r.Phase):
+	case !phasePattern().MatchString(r.Phase):
 		return invalidRequest("the phase does not fit the contract")
 	case r.Run == "" || len(r.Run) > maxRun:
 		return invalidRequest("the run's id is missing or too long")
@@ -165,7 +170,7 @@ func (r Request) Check() error {
 		return invalidRequest("a dry run with a key")
 	case !r.DryRun && !ValidKey(r.Key):
 		return invalidRequest("the key does not fit the contract")
-	case !advicePattern.MatchString(r.Advice.Code) || r.Advice.Text == "" || len(r.Advice.Text) > maxAdvice:
+	case !advicePattern().MatchString(r.Advice.Code) || r.Advice.Text == "" || len(r.Advice.Text) > maxAdvice:
 		return invalidRequest("the advice's code or text does not fit the contract")
 	case hasAt(r.Run + r.Advice.Text):
 		return invalidRequest("the run's id or the advice holds an @: no address crosses the API")
@@ -178,7 +183,7 @@ func Reasons() []Reason {
 	return []Reason{ReasonLapsed, ReasonReRegistered, ReasonGrace, ReasonCanary}
 }
 
-func validDomain(s string) bool { return len(s) <= maxDomain && domainPattern.MatchString(s) }
+func validDomain(s string) bool { return len(s) <= maxDomain && domainPattern().MatchString(s) }
 
 // ValidKey tells whether a key fits the contract.
-func ValidKey(s string) bool { return len(s) <= maxKey && keyPattern.MatchString(s) }
+func ValidKey(s string) bool { return len(s) <= maxKey && keyPattern().MatchString(s) }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -90,11 +89,11 @@ func (s Sources) known() (map[queue.Kind]*canary.Set, error) {
 	}
 	sets := map[queue.Kind]*canary.Set{}
 	for kind, builtin := range real {
-		names := s.Canaries
+		build := canary.New
 		if builtin {
-			names = slices.Concat(names, canary.Builtin())
+			build = canary.NewReal
 		}
-		set, err := canary.New(names, label)
+		set, err := build(s.Canaries, label)
 		if err != nil {
 			return nil, fmt.Errorf("LAPSEGUARD_CANARIES: %w", err)
 		}

@@ -49,12 +49,7 @@ func (t *table) find(tld string) (server, bool) {
 // start fills the table for the first time.
 func (c *Client) start() error {
 	if c.cfg.Bootstrap == "" {
-		t, err := c.parse(ianaFile)
-		if err != nil {
-			return fmt.Errorf("rdap: the built-in bootstrap file: %w", err)
-		}
-		c.table.Store(t) // and due at once: the built-in file is as old as the program
-		return nil
+		return nil // the built-in file is read when first needed, and due at once: it is as old as the program
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeout)
 	defer cancel()
@@ -71,7 +66,7 @@ func (c *Client) start() error {
 // context and Config.Timeout allow; then the table that is there has to do.
 func (c *Client) current(ctx context.Context) *table {
 	if c.cfg.Now().UnixNano() < c.due.Load() {
-		return c.table.Load()
+		return c.known()
 	}
 	// Detached: one caller's end must not spoil the refresh for the others.
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
@@ -84,7 +79,24 @@ func (c *Client) current(ctx context.Context) *table {
 	case <-done:
 	case <-ctx.Done():
 	}
-	return c.table.Load()
+	return c.known()
+}
+
+// known is the last table that could be read: at first the built-in one, where no other is configured.
+func (c *Client) known() *table {
+	if t := c.table.Load(); t != nil {
+		return t
+	}
+	return c.builtin()
+}
+
+// readBuiltin panics on a file that cannot be read: it is part of the program, and a test reads it.
+func (c *Client) readBuiltin() *table {
+	t, err := c.parse(ianaFile)
+	if err != nil {
+		panic(fmt.Sprintf("rdap: the built-in bootstrap file: %v", err))
+	}
+	return t
 }
 
 // refresh reads the bootstrap again. On failure the old table stays, until the next time.
@@ -97,7 +109,7 @@ func (c *Client) refresh() {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeout)
 	defer cancel()
 	t, err := c.load(ctx)
-	old := c.table.Load()
+	old := c.known()
 	if err == nil && c.cfg.Bootstrap == "" && len(t.servers) < len(old.servers)/2 {
 		err = fmt.Errorf("it lists %d suffixes where there were %d", len(t.servers), len(old.servers))
 	}

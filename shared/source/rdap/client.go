@@ -59,10 +59,12 @@ type Client struct {
 	direct   http.RoundTripper // to a server that the bootstrap names
 	followed http.RoundTripper // to where a redirect leads
 
-	table  atomic.Pointer[table]
-	due    atomic.Int64 // when the table is read again, in Unix nanoseconds
-	flight singleflight.Group
-	pool   sync.Pool // of *reader
+	table atomic.Pointer[table]
+	// builtin is the table of the embedded files, read once.
+	builtin func() *table
+	due     atomic.Int64 // when the table is read again, in Unix nanoseconds
+	flight  singleflight.Group
+	pool    sync.Pool // of *reader
 }
 
 // New gives a Client. A configured bootstrap is read at once, and an error if it cannot be.
@@ -85,6 +87,7 @@ func New(cfg Config) (*Client, error) {
 		c.direct, c.followed = newTransport(cfg.Timeout, nil), newTransport(cfg.Timeout, onlyPublic)
 	}
 	c.pool.New = func() any { return newReader() }
+	c.builtin = sync.OnceValue(c.readBuiltin)
 	if err := c.start(); err != nil {
 		return nil, err
 	}
