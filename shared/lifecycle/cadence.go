@@ -23,6 +23,9 @@ const (
 	Weekly = 7*24*time.Hour - 4*time.Hour
 	// Rarely is the distance of RDAP looks otherwise: the tripwire covers what happens in between.
 	Rarely = 45 * 24 * time.Hour
+	// Reserve is what must be left between the look that finds a lapse and the release: a second look, a silent
+	// upstream, a hold that waits for a person.
+	Reserve = 2 * 24 * time.Hour
 	// NearExpiry is the distance from expiry, or from its anniversary, within which RDAP is asked weekly:
 	// 45 days of auto-renew grace (RFC 3915) and five to spare.
 	NearExpiry = 50 * 24 * time.Hour
@@ -50,16 +53,26 @@ func BaselineAt(name string, first Instant, days int) Instant {
 	return first + Instant(h.Sum64()%span) // #nosec G115 -- below days*86400
 }
 
-// nextRDAP is when the registry is to be asked again, given what it said at the state's RegAt.
-func nextRDAP(s State, now Instant) Instant {
+// nextRDAP is when the registry is to be asked again, given what it said at the state's RegAt: daily in trouble,
+// weekly around expiry, else rarely, but never so rarely that a whole lapse fits between two looks.
+func nextRDAP(s State, t TLD, now Instant) Instant {
 	switch {
 	case s.Trouble():
 		return now.Add(Daily)
 	case nearExpiry(s.Expires, now) || nearExpiry(s.RegistrarExpires, now):
-		return now.Add(Weekly)
+		return now.Add(min(Weekly, t.longestPause()))
 	default:
-		return now.Add(Rarely)
+		return now.Add(min(Rarely, t.longestPause()))
 	}
+}
+
+// longestPause is how long the registry may go unasked: so that a look falls into the TLD's shortest path from lapse
+// to release, with Reserve to spare. Where that path is not known it is taken for short.
+func (t TLD) longestPause() time.Duration {
+	if t.Release == 0 {
+		return Weekly
+	}
+	return max(Daily, t.Release-Reserve)
 }
 
 // nearExpiry tells whether now is within NearExpiry of the expiry or of its anniversary a year or more before

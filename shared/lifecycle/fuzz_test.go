@@ -83,7 +83,7 @@ func fuzzVisit(b []byte, now int64) (Facts, []Observation) {
 	}
 	bits := next()
 	f := Facts{
-		TLD:       TLD{Described: bits&1 == 0, OffInDeletion: bits&2 == 0, FreeWhenAbsent: bits&4 == 0},
+		TLD:       TLD{Described: bits&1 == 0, OffInDeletion: bits&2 == 0, FreeWhenAbsent: bits&4 == 0, Redemption: time.Duration(bits>>6) * 24 * time.Hour},
 		Authority: []Authority{AuthorityIANA, AuthoritySupplemental, AuthorityNone, "rubbish"}[bits>>3&3], GraceUnverify: bits&32 != 0,
 		Oldest: At(when()), SecondLook: time.Duration(next()-20) * time.Hour,
 	}

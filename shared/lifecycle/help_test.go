@@ -24,7 +24,7 @@ var (
 )
 
 // com are the facts of a described gTLD with an authoritative RDAP server and a known verification time.
-var com = Facts{TLD: gtld, Authority: AuthorityIANA, Oldest: At(verified)}
+var com = Facts{TLD: TLDOf("com"), Authority: AuthorityIANA, Oldest: At(verified)}
 
 func with(f Facts, change func(*Facts)) Facts { change(&f); return f }
 

@@ -1,6 +1,9 @@
 package lifecycle
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Next says when a domain is to be looked at next beyond the daily question to its zone, and why, in a sentence
 // for a person. It is a pure function: the same state, facts and time give the same answer. A time that is not
@@ -22,7 +25,7 @@ func Next(s State, f Facts, now Instant) (Instant, string) {
 func nextLook(s State, f Facts) (Instant, string) {
 	heard := max(s.DelegAt, s.RegAt, s.MktAt)
 	asked := "the registry is asked"
-	if f.Authority == AuthorityNone {
+	if f.authority() == AuthorityNone {
 		asked = "no registry can be asked, so the status API is"
 	}
 	switch {
@@ -40,7 +43,8 @@ func nextLook(s State, f Facts) (Instant, string) {
 	case nearExpiry(s.Expires, s.RegAt) || nearExpiry(s.RegistrarExpires, s.RegAt):
 		return s.NextRDAP, asked + " weekly within 50 days of an expiry or its anniversary"
 	default:
-		return s.NextRDAP, asked + " rarely while all is quiet"
+		pause := min(Rarely, f.TLD.longestPause())
+		return s.NextRDAP, fmt.Sprintf("%s every %d days while all is quiet", asked, pause/(24*time.Hour))
 	}
 }
 

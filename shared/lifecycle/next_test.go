@@ -28,7 +28,7 @@ func TestNext(t *testing.T) {
 		{name: "left for parking", f: com, steps: []step{visit(0, parked(), rdap())}, want: instant(20), words: "a parking service's"},
 		{name: "on hold", f: com, steps: []step{visit(0, home(), rdap("client hold"))}, want: instant(20), words: `the registry said "on hold"`},
 		{name: "near expiry", f: com, steps: []step{visit(0, home(), expired(rdap()))}, want: instant(0).Add(Weekly), words: "weekly"},
-		{name: "quiet", f: com, steps: []step{visit(0, home(), rdap())}, want: instant(0).Add(Rarely), words: "rarely"},
+		{name: "quiet", f: com, steps: []step{visit(0, home(), rdap())}, want: instant(33 * day), words: "every 33 days"},
 		{name: "nothing known", s: State{DelegAt: 1, Deleg: DelegationHome, Phase: Active}, f: com, want: 0, words: "The zone is asked daily; "},
 	} {
 		if c.s == (State{}) {

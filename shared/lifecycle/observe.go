@@ -24,8 +24,10 @@ func credible(o Observation, a Authority) bool {
 }
 
 // observe folds the observations of one visit into the witnesses and milestones of s; what is not credible
-// changes none. good tells whether there was any answer to judge by.
-func observe(s State, obs []Observation, a Authority) (next State, good bool) {
+// changes none. good tells whether there was any answer to judge by. Of the facts it uses what the RDAP server is
+// worth, and what the TLD's own words mean.
+func observe(s State, obs []Observation, f Facts) (next State, good bool) {
+	a := f.authority()
 	obs = slices.Clone(obs)
 	// A fixed order makes the verdict independent of the order in which answers came.
 	slices.SortStableFunc(obs, func(a, b Observation) int {
@@ -46,7 +48,7 @@ func observe(s State, obs []Observation, a Authority) (next State, good bool) {
 		case o.Source == SourceRDAP && o.Outcome == Absent:
 			s, good = seeRegistry(s, o, WordAbsent, true), true
 		case o.Source == SourceRDAP && o.Registration != nil:
-			s, good = seeRegistration(s, o), true
+			s, good = seeRegistration(s, o, f.TLD.Words), true
 		case o.Source == SourceStatus && o.Market != nil:
 			s, good = seeMarket(s, o), true
 		}
@@ -57,13 +59,13 @@ func observe(s State, obs []Observation, a Authority) (next State, good bool) {
 func seeNameServers(s State, ns []string, at Instant) State {
 	fp := Fingerprint(ns)
 	switch {
-	case s.Home == "":
-		s.Home = fp // the first set seen is taken as the holder's, parked or not
-		return seeDelegation(s, DelegationHome, fp, at)
 	case fp == s.Home:
 		return seeDelegation(s, DelegationHome, fp, at)
-	case Parking(ns):
+	case Parking(ns): // also where it is the first set seen: it may be the expiry page (see renewed)
 		return seeDelegation(s, DelegationParked, fp, at)
+	case s.Home == "" && s.Deleg == DelegationUnknown:
+		s.Home = fp // the first answer of the zone is taken as the holder's
+		return seeDelegation(s, DelegationHome, fp, at)
 	default:
 		return seeDelegation(s, DelegationMoved, fp, at)
 	}
@@ -85,9 +87,9 @@ func seeRegistry(s State, o Observation, w Word, authoritative bool) State {
 	return s
 }
 
-func seeRegistration(s State, o Observation) State {
+func seeRegistration(s State, o Observation, own Words) State {
 	r := o.Registration
-	s = seeRegistry(s, o, registryWord(r.Statuses), r.Authoritative)
+	s = seeRegistry(s, o, registryWord(r.Statuses, own), r.Authoritative)
 	at, reg := At(o.At), At(r.Registered)
 	if s.Registered != 0 && reg.Since(s.Registered) > Margin {
 		s.Moved = at
@@ -109,25 +111,33 @@ func seeRegistration(s State, o Observation) State {
 
 func changed(old, now string) bool { return old != "" && now != "" && old != now }
 
-// registryWord picks the status that says most about the lapse. `pending delete` beside `redemption period`
-// is redemption, and a restore in progress outranks both (RFC 3915).
-func registryWord(statuses []string) Word {
-	has := func(w ...string) bool {
-		return slices.ContainsFunc(statuses, func(s string) bool { return slices.Contains(w, s) })
+// registryWords are the words that a status can come to, the one that says most about a lapse first: a restore in
+// progress outranks redemption, and `pending delete` beside `redemption period` is redemption (RFC 3915);
+// `auto renew period` beside a hold is how registrars interrupt a name that expired.
+var registryWords = []Word{WordRestore, WordRedemption, WordPendingDelete, WordAutoRenew, WordOnHold, WordInactive, WordRegistered}
+
+// registryWord picks the status that says most about a lapse, by the TLD's own words where it has some.
+func registryWord(statuses []string, own Words) Word {
+	word := WordRegistered
+	for _, s := range statuses {
+		w, ok := own.Means(s)
+		if !ok {
+			w = meaning(s)
+		}
+		if slices.Index(registryWords, w) < slices.Index(registryWords, word) {
+			word = w
+		}
 	}
-	switch {
-	case has("pending restore"):
-		return WordRestore
-	case has("redemption period"):
-		return WordRedemption
-	case has("pending delete"):
-		return WordPendingDelete
-	case has("auto renew period"):
-		return WordAutoRenew // also beside a hold, which is how registrars interrupt a name that expired
-	case has("client hold", "server hold"):
+	return word
+}
+
+// meaning is what a status means by RFC 3915 and RFC 8056; one that says nothing of a lapse means registered.
+func meaning(status string) Word {
+	switch w := Word(status); w {
+	case WordRestore, WordRedemption, WordPendingDelete, WordAutoRenew, WordInactive:
+		return w
+	case "client hold", "server hold":
 		return WordOnHold
-	case has("inactive"):
-		return WordInactive
 	default:
 		return WordRegistered
 	}

@@ -66,20 +66,27 @@ func TestNearExpiry(t *testing.T) {
 func TestNextRDAP(t *testing.T) {
 	far := State{Phase: Active, Reg: WordRegistered, Deleg: DelegationHome, Expires: instant(200 * day)}
 	change := func(f func(*State)) State { s := far; f(&s); return s }
+	path := func(days int) TLD { return TLD{Release: time.Duration(days) * 24 * time.Hour} }
 	for _, c := range []struct {
 		name string
 		s    State
+		tld  TLD
 		want time.Duration
 	}{
-		{"quiet", far, Rarely},
-		{"expiry unknown", change(func(s *State) { s.Expires = 0 }), Rarely},
-		{"near expiry", change(func(s *State) { s.Expires = instant(9 * day) }), Weekly},
-		{"near its anniversary", change(func(s *State) { s.Expires = instant(365 * day) }), Weekly},
-		{"near the registrar's expiry", change(func(s *State) { s.RegistrarExpires = instant(-9 * day) }), Weekly},
-		{"in grace", change(func(s *State) { s.Phase = Grace }), Daily},
-		{"near expiry and gone", change(func(s *State) { s.Expires, s.Deleg = instant(9*day), DelegationGone }), Daily},
+		{"quiet", far, path(95), Rarely},
+		{"quiet, 35 days from lapse to release", far, path(35), 33 * 24 * time.Hour},
+		{"quiet, 5 days from lapse to release", far, path(5), 3 * 24 * time.Hour},
+		{"quiet, released within two days", far, path(2), Daily},
+		{"quiet, the path is not known", far, TLD{}, Weekly},
+		{"expiry unknown", change(func(s *State) { s.Expires = 0 }), path(95), Rarely},
+		{"near expiry", change(func(s *State) { s.Expires = instant(9 * day) }), path(95), Weekly},
+		{"near expiry, 5 days from lapse to release", change(func(s *State) { s.Expires = instant(9 * day) }), path(5), 3 * 24 * time.Hour},
+		{"near its anniversary", change(func(s *State) { s.Expires = instant(365 * day) }), path(95), Weekly},
+		{"near the registrar's expiry", change(func(s *State) { s.RegistrarExpires = instant(-9 * day) }), path(95), Weekly},
+		{"in grace", change(func(s *State) { s.Phase = Grace }), path(95), Daily},
+		{"near expiry and gone", change(func(s *State) { s.Expires, s.Deleg = instant(9*day), DelegationGone }), path(95), Daily},
 	} {
-		if got := nextRDAP(c.s, instant(0)).Since(instant(0)); got != c.want {
+		if got := nextRDAP(c.s, c.tld, instant(0)).Since(instant(0)); got != c.want {
 			t.Errorf("%s: in %s, want %s", c.name, got, c.want)
 		}
 	}
@@ -129,7 +136,7 @@ func TestTrouble(t *testing.T) {
 	}
 	for name, f := range map[string]func(*State){
 		"auto renew": func(s *State) { s.Reg = WordAutoRenew }, "never asked": func(s *State) { s.Reg = WordNone },
-		"moved": func(s *State) { s.Deleg, s.NS = DelegationMoved, "m" }, "always parked": func(s *State) { s.Deleg = DelegationParked },
+		"moved": func(s *State) { s.Deleg, s.NS = DelegationMoved, "m" }, "first seen parked": func(s *State) { s.Deleg, s.Home = DelegationParked, "" },
 		"changed hands": func(s *State) { s.Phase = ChangedHands }, "re-registered": func(s *State) { s.Phase = ReRegistered },
 	} {
 		s := quiet
@@ -264,21 +271,6 @@ func TestSentence(t *testing.T) {
 	}
 }
 
-func TestTLDOf(t *testing.T) {
-	for tld, want := range map[string]TLD{
-		"com": gtld, "museum": gtld, "io": gtld, "de": quarantine, "uk": quarantine, "no": {}, "ee": {}, "xn--p1ai": {}, "xn--vermgensberatung-pwb": {}, "x": gtld,
-	} {
-		if got := TLDOf(tld); got != want {
-			t.Errorf("%s: %+v", tld, got)
-		}
-	}
-	for tld, rules := range countries {
-		if len(tld) != 2 || tld != strings.ToLower(tld) || !rules.Described {
-			t.Errorf("%q: %+v", tld, rules)
-		}
-	}
-}
-
 func TestChangedAndNews(t *testing.T) {
 	quiet := known(t, com)
 	moment := func(f func(*State)) State { s := quiet; f(&s); return s }
@@ -356,17 +348,21 @@ func TestInstant(t *testing.T) {
 func TestRegistryWord(t *testing.T) {
 	for _, c := range []struct {
 		statuses string
+		own      Words
 		want     Word
 	}{
-		{"", WordRegistered}, {"active", WordRegistered}, {"something new", WordRegistered},
-		{"pending restore,redemption period,pending delete", WordRestore},
-		{"pending delete,redemption period,client hold", WordRedemption},
-		{"pending delete,client hold,auto renew period", WordPendingDelete},
-		{"auto renew period,client hold,inactive", WordAutoRenew},
-		{"client hold,inactive", WordOnHold}, {"server hold", WordOnHold}, {"inactive", WordInactive},
-		{"renew period", WordRegistered}, {"pending transfer", WordRegistered},
+		{"", "", WordRegistered}, {"active", "", WordRegistered}, {"something new", "", WordRegistered},
+		{"pending restore,redemption period,pending delete", "", WordRestore},
+		{"pending delete,redemption period,client hold", "", WordRedemption},
+		{"pending delete,client hold,auto renew period", "", WordPendingDelete},
+		{"auto renew period,client hold,inactive", "", WordAutoRenew},
+		{"client hold,inactive", "", WordOnHold}, {"server hold", "", WordOnHold}, {"inactive", "", WordInactive},
+		{"renew period", "", WordRegistered}, {"pending transfer", "", WordRegistered},
+		{"pending delete", TLDOf("uk").Words, WordRedemption}, {"pending delete", TLDOf("ee").Words, WordOnHold},
+		{"client hold,suspended", TLDOf("jp").Words, WordRedemption}, {"to be suspended", TLDOf("jp").Words, WordOnHold},
+		{"suspended", "", WordRegistered}, {"suspended,in quarantine", TLDOf("nl").Words, WordRedemption},
 	} {
-		if got := registryWord(strings.Split(c.statuses, ",")); got != c.want {
+		if got := registryWord(strings.Split(c.statuses, ","), c.own); got != c.want {
 			t.Errorf("%s: %s", c.statuses, got)
 		}
 	}

@@ -102,6 +102,7 @@ const (
 	ReasonReviewHands   Reason = "changed hands after an interim: review account"
 	ReasonNewControl    Reason = "new control without an interim"
 	ReasonMailHost      Reason = "mail host lapsed"
+	ReasonQuarantine    Reason = "not found, which may hide a name that its holder can get back"
 	ReasonUndescribed   Reason = "the TLD's rules are not described: a person decides"
 	ReasonNothingYet    Reason = "not looked at yet"
 )

@@ -14,7 +14,9 @@ import (
 
 func genFacts(t *rapid.T) Facts {
 	f := Facts{
-		TLD:           TLD{Described: rapid.Bool().Draw(t, "described"), OffInDeletion: rapid.Bool().Draw(t, "off"), FreeWhenAbsent: rapid.Bool().Draw(t, "free")},
+		TLD: TLD{Described: rapid.Bool().Draw(t, "described"), OffInDeletion: rapid.Bool().Draw(t, "off"), FreeWhenAbsent: rapid.Bool().Draw(t, "free"),
+			Ask: rapid.SampledFrom([]Source{SourceRDAP, SourceRDAP, SourceStatus}).Draw(t, "ask"), Words: rapid.SampledFrom([]Words{"", "", "pending delete = redemption period", "something new = on hold"}).Draw(t, "own words"),
+			Redemption: time.Duration(rapid.IntRange(0, 3).Draw(t, "redemption")) * 15 * 24 * time.Hour, Release: time.Duration(rapid.IntRange(0, 40).Draw(t, "path")) * 24 * time.Hour},
 		Authority:     rapid.SampledFrom([]Authority{AuthorityIANA, AuthorityIANA, AuthoritySupplemental, AuthorityNone}).Draw(t, "authority"),
 		Oldest:        rapid.SampledFrom([]Instant{0, At(verified), instant(-100 * day), instant(5 * day), instant(20 * day)}).Draw(t, "oldest"),
 		GraceUnverify: rapid.Bool().Draw(t, "grace"),
@@ -120,6 +122,9 @@ func TestWorseIsNeverLess(t *testing.T) {
 		dates := genDates(t, rdap())
 		dates.Registration.Registered = registered
 		s.Registered, s.Moved = At(registered), 0
+		if s.Home == "" {
+			s.Home = Fingerprint(homeNS)
+		}
 		hosts := homeNS
 		for _, set := range [][]string{movedNS, parkedNS, {}} {
 			if Fingerprint(set) == s.Home {

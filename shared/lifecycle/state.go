@@ -96,7 +96,7 @@ func (s State) Trouble() bool {
 		return true
 	case WordNone, WordRegistered, WordAutoRenew, WordUndecided:
 	}
-	return s.Deleg == DelegationGone || s.Deleg == DelegationParked && s.Home != s.NS
+	return s.Deleg == DelegationGone || s.Deleg == DelegationParked && s.Home != ""
 }
 
 // Changed tells whether next says anything that old did not: the daily look at a quiet domain, which only

@@ -57,12 +57,12 @@ func runRows(t *testing.T, rows []row) {
 }
 
 var (
-	de     = Facts{TLD: countries["de"], Authority: AuthorityNone, Oldest: At(verified)}         // described, no RDAP
-	ee     = Facts{TLD: TLDOf("ee"), Authority: AuthorityNone, Oldest: At(verified)}             // not described, no RDAP
-	no     = Facts{TLD: TLDOf("no"), Authority: AuthorityIANA, Oldest: At(verified)}             // not described
-	nl     = Facts{TLD: countries["nl"], Authority: AuthorityIANA, Oldest: At(verified)}         // quarantine
-	io     = Facts{TLD: countries["io"], Authority: AuthoritySupplemental, Oldest: At(verified)} // its 404 proves nothing
-	stays  = Facts{TLD: TLD{Described: true, FreeWhenAbsent: true}, Authority: AuthorityIANA, Oldest: At(verified)}
+	de     = Facts{TLD: TLDOf("de"), Authority: AuthorityNone, Oldest: At(verified)}         // described, no RDAP
+	ee     = Facts{TLD: TLDOf("ee"), Authority: AuthorityNone, Oldest: At(verified)}         // not described, no RDAP
+	no     = Facts{TLD: TLDOf("no"), Authority: AuthorityIANA, Oldest: At(verified)}         // not described
+	nl     = Facts{TLD: TLDOf("nl"), Authority: AuthorityIANA, Oldest: At(verified)}         // quarantine
+	io     = Facts{TLD: TLDOf("io"), Authority: AuthoritySupplemental, Oldest: At(verified)} // its 404 proves nothing
+	stays  = Facts{TLD: TLD{Described: true, FreeWhenAbsent: true, Redemption: 30 * 24 * time.Hour}, Authority: AuthorityIANA, Oldest: At(verified)}
 	anyAge = with(com, func(f *Facts) { f.Oldest = 0 })
 	optIn  = with(com, func(f *Facts) { f.GraceUnverify = true })
 )
@@ -287,6 +287,7 @@ func TestRowReleased(t *testing.T) {
 	}
 	first := func(h float64) Verdict { return verdict(Released, Confirm, Medium, ReasonReleased).next(h + 6) }
 	held := verdict(Released, Hold, Medium, ReasonUndescribed)
+	hidden := verdict(Released, Hold, Medium, ReasonQuarantine)
 	runRows(t, []row{
 		{name: "404 and gone, first look", steps: []step{visit(0, gone(), free())}, want: first(0)},
 		{name: "second look too early", steps: []step{visit(0, gone(), free()), visit(5.9, gone(), free())}, want: first(5.9)},
@@ -298,11 +299,11 @@ func TestRowReleased(t *testing.T) {
 			want: freed(High, 35*day).before(lapsed(0))},
 		{name: "second look after grace", steps: []step{visit(0, gone(), expired(rdap())), visit(day, gone(), free())}, want: first(day)},
 		{name: "not described: held", facts: no, steps: []step{visit(0, gone(), free()), visit(6, gone(), free())}, want: held.before(lapsed(0))},
-		{name: "quarantine: a 404 is not freedom: held", facts: nl, steps: []step{visit(0, gone(), free())}, want: held.before(lapsed(0))},
-		{name: "quarantine: held on the next day too", facts: nl, steps: []step{visit(0, gone(), free()), visit(day, gone(), free())}, want: held.before(lapsed(0))},
+		{name: "quarantine: a 404 is not freedom: held", facts: nl, steps: []step{visit(0, gone(), free())}, want: hidden.before(lapsed(0))},
+		{name: "quarantine: held on the next day too", facts: nl, steps: []step{visit(0, gone(), free()), visit(day, gone(), free())}, want: hidden.before(lapsed(0))},
 		{name: "quarantine: after redemption, at once", facts: nl, steps: []step{visit(0, gone(), red), visit(40*day, gone(), free())}, want: freed(High, 40*day).before(lapsed(0))},
 		{name: "quarantine: after grace, held too", facts: nl, steps: []step{visit(0, gone(), expired(rdap())), visit(day, gone(), free())},
-			want: held.before(lapsed(0))},
+			want: hidden.before(lapsed(0))},
 	})
 }
 

@@ -29,8 +29,17 @@ const (
 	AuthorityIANA         Authority = "iana"         // named by IANA's bootstrap file (RFC 9224)
 )
 
+// authority is what the TLD's RDAP server is worth to judgement: a supplemental one that the TLD's data says not to
+// ask is none.
+func (f Facts) authority() Authority {
+	if f.Authority == AuthoritySupplemental && f.TLD.Ask == SourceStatus {
+		return AuthorityNone
+	}
+	return f.Authority
+}
+
 // noRDAP: no server has the authority to say that a name is absent.
-func (f Facts) noRDAP() bool { return f.Authority != AuthorityIANA }
+func (f Facts) noRDAP() bool { return f.authority() != AuthorityIANA }
 
 func (f Facts) secondLook() time.Duration {
 	if f.SecondLook == 0 {
@@ -55,8 +64,12 @@ type Verdict struct {
 // Visit folds the observations of one visit into the state and judges it. It is a pure function; the order of
 // the observations does not matter. A visit in which every source is unknown changes neither phase nor
 // milestones and asks for another look.
+//
+// Of the TLD's facts (tld.txt) it uses: Words, for what a status means; Described, OffInDeletion and Redemption, for
+// whether a deletion is believed; FreeWhenAbsent, for whether a 404 is; Ask, for whether an RDAP server counts;
+// Release, for when the registry is asked next.
 func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
-	next, good := observe(s, obs, f.Authority)
+	next, good := observe(s, obs, f)
 	if !good {
 		next.RetryAt = now.Add(RetryLook)
 		return next, Verdict{Phase: next.Phase, Action: Confirm, Confidence: NoConfidence, Reason: ReasonUnknownSource, Next: next.RetryAt}
@@ -73,10 +86,10 @@ func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
 		next.RetryAt = v.Next
 	}
 	registry := func(o Observation) bool {
-		return credible(o, f.Authority) && (o.Source == SourceRDAP || o.Source == SourceStatus && f.Authority == AuthorityNone)
+		return credible(o, f.authority()) && (o.Source == SourceRDAP || o.Source == SourceStatus && f.authority() == AuthorityNone)
 	}
 	if slices.ContainsFunc(obs, registry) {
-		next.NextRDAP = nextRDAP(next, now)
+		next.NextRDAP = nextRDAP(next, f.TLD, now)
 	}
 	return next, v
 }
@@ -116,7 +129,7 @@ func (j judge) market() Word {
 func (j judge) decide() Verdict {
 	switch j.registry() {
 	case WordRestore:
-		return j.hold(Redemption, Medium, ReasonRestore)
+		return j.hold(Redemption, evidence{registry: true}, ReasonRestore)
 	case WordRedemption:
 		return j.deleted(Redemption)
 	case WordPendingDelete:
@@ -130,44 +143,53 @@ func (j judge) decide() Verdict {
 	return j.withoutRegistry()
 }
 
-// deleted: the registry says that the name is on its way out.
+// deleted: the registry says that the name is on its way out. Where nobody described the TLD, or it is said to know
+// no such time, what the word means is for a person to find out.
 func (j judge) deleted(p Phase) Verdict {
 	d := j.delegation()
 	there := d == DelegationHome || d == DelegationMoved || d == DelegationParked
 	second := d == DelegationGone || slices.Contains([]Word{WordRedemption, WordPendingDelete}, j.market())
+	e := evidence{registry: true, other: second, against: there && j.f.TLD.OffInDeletion}
 	switch {
-	case there && j.f.TLD.OffInDeletion:
-		return j.hold(p, Contradiction, ReasonStillThere)
-	case !j.f.TLD.Described:
-		return j.hold(p, Medium, ReasonUndescribed)
+	case e.against:
+		return j.hold(p, e, ReasonStillThere)
+	case !j.f.TLD.Described, p == Redemption && j.f.TLD.Redemption == 0:
+		return j.hold(p, evidence{registry: true}, ReasonUndescribed)
 	case second:
-		return j.unverify(p, High, ReasonDeleted)
+		return j.unverify(p, e, ReasonDeleted)
 	case j.s.RegAt.Since(j.s.RegSince) >= j.f.secondLook():
-		return j.unverify(p, Medium, ReasonDeletedAlone)
+		return j.unverify(p, e, ReasonDeletedAlone)
 	default:
-		return j.confirm(p, Medium, ReasonDeletedAlone, j.f.secondLook())
+		return j.confirm(p, e, ReasonDeletedAlone, j.f.secondLook())
 	}
 }
 
-// absent: the authoritative server says that there is no such object.
+// absent: the authoritative server says that there is no such object. That the zone has none either is no second
+// witness, for both come from one database; a deletion that was seen before is.
 func (j judge) absent() Verdict {
 	deleted := j.s.Worst == Redemption || j.s.Worst == PendingDelete
+	e := evidence{registry: true, other: deleted, against: j.delegation() != DelegationGone}
 	switch d := j.delegation(); {
 	case d == DelegationUnknown:
-		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
-	case d != DelegationGone && j.s.RegAt.Since(j.s.RegSince) >= GraceLook:
-		return j.hold(j.s.Phase, Contradiction, ReasonFreeButThere)
-	case d != DelegationGone:
-		return j.confirm(j.s.Phase, Contradiction, ReasonFreeButThere, RetryLook)
-	case !j.f.TLD.Described, !j.f.TLD.FreeWhenAbsent && !deleted:
-		return j.hold(Released, Medium, ReasonUndescribed)
-	case deleted:
-		return j.unverify(Released, High, ReasonReleased)
-	case j.s.RegAt.Since(j.s.RegSince) >= j.f.secondLook():
-		return j.unverify(Released, Medium, ReasonReleased)
+		return j.confirm(j.s.Phase, evidence{}, ReasonOneWitness, RetryLook)
+	case e.against && j.s.RegAt.Since(j.s.RegSince) >= GraceLook:
+		return j.hold(j.s.Phase, e, ReasonFreeButThere)
+	case e.against:
+		return j.confirm(j.s.Phase, e, ReasonFreeButThere, RetryLook)
+	case !j.f.TLD.Described:
+		return j.hold(Released, evidence{registry: true}, ReasonUndescribed)
+	case !j.f.TLD.FreeWhenAbsent && !deleted:
+		return j.hold(Released, e, ReasonQuarantine)
+	case deleted, j.s.RegAt.Since(j.s.RegSince) >= j.f.secondLook():
+		return j.unverify(Released, e, ReasonReleased)
 	default:
-		return j.confirm(Released, Medium, ReasonReleased, j.f.secondLook())
+		return j.confirm(Released, e, ReasonReleased, j.f.secondLook())
 	}
+}
+
+// expired tells whether the registry says that the registration's end has passed, paid or not.
+func (j judge) expired() bool {
+	return j.registry() == WordAutoRenew || j.passed(j.s.Expires) || j.passed(j.s.RegistrarExpires)
 }
 
 // registered: the registry says that somebody holds the name. Who, and since when?
@@ -177,35 +199,36 @@ func (j judge) registered() Verdict {
 	}
 	d := j.delegation()
 	off := d == DelegationGone || d == DelegationParked
-	expired := j.registry() == WordAutoRenew || j.passed(j.s.Expires) || j.passed(j.s.RegistrarExpires)
+	twice := j.s.GraceAt != 0 && j.s.DelegAt.Since(j.s.GraceAt) >= GraceLook
+	signs := evidence{registry: true, other: true, sign: true, again: twice || j.s.Interim != 0 && d == DelegationMoved}
 	switch {
-	case off && expired && j.s.GraceAt != 0 && j.s.DelegAt.Since(j.s.GraceAt) >= GraceLook:
+	case off && j.expired() && twice:
 		if j.f.GraceUnverify && j.f.TLD.Described && j.f.Oldest != 0 {
-			return j.unverify(Grace, Medium, ReasonGraceTwice)
+			return j.unverify(Grace, signs, ReasonGraceTwice)
 		}
-		return j.hold(Grace, Medium, ReasonGraceTwice)
-	case off && expired && j.s.MailLapsed != "":
-		return j.hold(Grace, Low, ReasonMailHost)
-	case off && expired:
-		return j.confirm(Grace, Low, ReasonGraceOnce, GraceLook)
+		return j.hold(Grace, signs, ReasonGraceTwice)
+	case off && j.expired() && j.s.MailLapsed != "":
+		return j.hold(Grace, evidence{other: true, sign: true}, ReasonMailHost)
+	case off && j.expired():
+		return j.confirm(Grace, signs, ReasonGraceOnce, GraceLook)
 	case j.s.Interim != 0 && d == DelegationMoved:
-		return j.hold(ChangedHands, Medium, ReasonReviewHands)
+		return j.hold(ChangedHands, signs, ReasonReviewHands)
 	case j.s.Interim != 0 && d == DelegationUnknown:
-		return j.confirm(j.s.Phase, NoConfidence, ReasonUnknownSource, RetryLook)
-	case d == DelegationUnknown && expired:
-		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
+		return j.confirm(j.s.Phase, evidence{}, ReasonUnknownSource, RetryLook)
+	case d == DelegationUnknown && j.expired():
+		return j.confirm(j.s.Phase, evidence{}, ReasonOneWitness, RetryLook)
 	case j.s.MailLapsed != "":
-		return j.hold(Active, Low, ReasonMailHost)
+		return j.hold(Active, evidence{other: true, sign: true}, ReasonMailHost)
 	case d != DelegationUnknown && j.newControl():
-		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
+		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
 	case d == DelegationGone, j.registry() == WordOnHold, j.registry() == WordInactive:
-		return Verdict{Phase: Active, Action: Watch, Confidence: Low, Reason: ReasonOutOfService}
+		return j.say(Active, Watch, evidence{registry: true, sign: true}, ReasonOutOfService)
 	case d == DelegationUnknown:
-		return Verdict{Phase: Active, Action: None, Confidence: Medium, Reason: ReasonRegistered}
+		return j.say(Active, None, evidence{registry: true}, ReasonRegistered)
 	case j.registry() == WordAutoRenew:
-		return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonAutoRenew}
+		return j.say(Active, None, evidence{registry: true, other: true}, ReasonAutoRenew)
 	default:
-		return Verdict{Phase: Active, Action: None, Confidence: High, Reason: ReasonDelegated}
+		return j.say(Active, None, evidence{registry: true, other: true}, ReasonDelegated)
 	}
 }
 
@@ -230,9 +253,9 @@ func (j judge) reRegistered() (Verdict, bool) {
 	case j.f.Oldest == 0 && !again:
 		return Verdict{}, false // nothing says that the registration is newer than the addresses
 	case j.f.Oldest != 0 && after >= Margin && sure:
-		return j.since(j.unverify(ReRegistered, High, ReasonReRegistered)), true
+		return j.since(j.unverify(ReRegistered, evidence{registry: true, other: seen}, ReasonReRegistered)), true
 	default:
-		return j.since(j.hold(ReRegistered, Medium, ReasonReviewNew)), true
+		return j.since(j.hold(ReRegistered, evidence{registry: true}, ReasonReviewNew)), true
 	}
 }
 
@@ -250,7 +273,7 @@ func (j judge) registeredSometime() (Verdict, bool) {
 	if !gone || j.f.Oldest > j.s.LapseAt {
 		return Verdict{}, false
 	}
-	return j.hold(ReRegistered, Medium, ReasonReviewNew), true
+	return j.hold(ReRegistered, evidence{registry: true}, ReasonReviewNew), true
 }
 
 // withoutRegistry: no registry to ask, or it gave no answer that is still fresh.
@@ -263,17 +286,17 @@ func (j judge) withoutRegistry() Verdict {
 	case bad && d == DelegationGone && j.f.noRDAP():
 		return j.deletedByStatus(p)
 	case m == WordRegistered && (d == DelegationGone || d == DelegationParked) && j.f.noRDAP() && quiet:
-		return j.unlessMail(Watch, Low, ReasonOutOfService)
+		return j.unlessMail(Watch, evidence{other: true, sign: true}, ReasonOutOfService)
 	case m == WordRegistered && there && j.f.noRDAP() && j.s.Phase.lapsing() && j.s.Phase != Grace:
 		return j.backByStatus(d)
 	case bad, d == DelegationGone, d == DelegationParked && j.s.Phase != ReRegistered, j.s.Phase.lapsing(), j.s.Interim != 0 && d == DelegationMoved && quiet:
-		return j.confirm(j.s.Phase, NoConfidence, ReasonOneWitness, RetryLook)
+		return j.confirm(j.s.Phase, evidence{}, ReasonOneWitness, RetryLook)
 	case j.s.MailLapsed != "" && quiet:
-		return j.hold(Active, Low, ReasonMailHost)
+		return j.hold(Active, evidence{other: true, sign: true}, ReasonMailHost)
 	case d == DelegationUnknown:
-		return j.confirm(j.s.Phase, NoConfidence, ReasonUnknownSource, RetryLook)
-	case j.s.Phase == PhaseUnknown:
-		return Verdict{Phase: Active, Action: None, Confidence: Low, Reason: ReasonDelegatedOnly}
+		return j.confirm(j.s.Phase, evidence{}, ReasonUnknownSource, RetryLook)
+	case j.s.Phase == PhaseUnknown && !j.newControl():
+		return j.say(Active, None, evidence{other: true}, ReasonDelegatedOnly)
 	default: // the zone delegates it: registered, whatever else; the phase stays
 		return j.keep()
 	}
@@ -282,13 +305,14 @@ func (j judge) withoutRegistry() Verdict {
 // deletedByStatus: no registry can be asked; the status API says deleted, and the zone that it is gone. Both
 // must have said so twice.
 func (j judge) deletedByStatus(p Phase) Verdict {
-	switch twice := min(j.s.MktAt.Since(j.s.MktSince), j.s.DelegAt.Since(j.s.DelegSince)); {
-	case twice < j.f.secondLook():
-		return j.confirm(p, Low, ReasonStatusDeleted, j.f.secondLook())
+	e := evidence{other: true, again: min(j.s.MktAt.Since(j.s.MktSince), j.s.DelegAt.Since(j.s.DelegSince)) >= j.f.secondLook()}
+	switch {
+	case !e.again:
+		return j.confirm(p, e, ReasonStatusDeleted, j.f.secondLook())
 	case !j.f.TLD.Described:
-		return j.hold(p, Medium, ReasonUndescribed)
+		return j.hold(p, e, ReasonUndescribed)
 	default:
-		return j.unverify(p, Medium, ReasonStatusDeleted)
+		return j.unverify(p, e, ReasonStatusDeleted)
 	}
 }
 
@@ -297,20 +321,20 @@ func (j judge) deletedByStatus(p Phase) Verdict {
 func (j judge) backByStatus(d Delegated) Verdict {
 	switch restored := j.s.Phase == Redemption && d == DelegationHome; {
 	case !restored && j.f.Oldest <= j.s.LapseAt:
-		return j.hold(ReRegistered, Medium, ReasonReviewNew)
+		return j.hold(ReRegistered, evidence{other: true, again: true}, ReasonReviewNew)
 	case d == DelegationParked:
-		return j.unlessMail(Watch, Low, ReasonOutOfService)
+		return j.unlessMail(Watch, evidence{other: true, sign: true}, ReasonOutOfService)
 	default:
-		return j.unlessMail(None, Medium, ReasonRegistered)
+		return j.unlessMail(None, evidence{other: true, again: true}, ReasonRegistered) // as before the lapse, or as verified since
 	}
 }
 
 // unlessMail is the verdict on a domain whose holder has it, unless its mail host lapsed.
-func (j judge) unlessMail(a Action, c Confidence, r Reason) Verdict {
+func (j judge) unlessMail(a Action, e evidence, r Reason) Verdict {
 	if j.s.MailLapsed != "" {
-		return j.hold(Active, Low, ReasonMailHost)
+		return j.hold(Active, evidence{other: true, sign: true}, ReasonMailHost)
 	}
-	return Verdict{Phase: Active, Action: a, Confidence: c, Reason: r}
+	return j.say(Active, a, e, r)
 }
 
 // keep is the verdict of a quiet look between two looks at the registry.
@@ -318,13 +342,13 @@ func (j judge) keep() Verdict {
 	switch j.s.Phase {
 	case ChangedHands:
 		if j.s.Interim != 0 {
-			return j.hold(ChangedHands, Medium, ReasonReviewHands)
+			return j.hold(ChangedHands, evidence{registry: true, other: true, sign: true, again: true}, ReasonReviewHands)
 		}
-		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
+		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
 	case ReRegistered:
 		switch v, still := j.reRegistered(); {
 		case still && v.Action == Unverify, !still && j.s.Deleg == DelegationParked: // not on a registry's word of days ago
-			return j.confirm(ReRegistered, NoConfidence, ReasonOneWitness, RetryLook)
+			return j.confirm(ReRegistered, evidence{}, ReasonOneWitness, RetryLook)
 		case still:
 			return v
 		}
@@ -332,24 +356,34 @@ func (j judge) keep() Verdict {
 	}
 	switch {
 	case j.s.MailLapsed == "" && j.newControl():
-		return Verdict{Phase: ChangedHands, Action: Watch, Confidence: Low, Reason: ReasonNewControl}
+		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
 	case j.s.Reg == WordNone || j.s.Deleg == DelegationMoved:
-		return j.unlessMail(None, Low, ReasonDelegatedOnly)
+		return j.unlessMail(None, evidence{other: true}, ReasonDelegatedOnly)
 	default:
-		return j.unlessMail(None, High, ReasonDelegated)
+		return j.unlessMail(None, evidence{registry: true, other: true}, ReasonDelegated)
 	}
 }
 
-func (j judge) hold(p Phase, c Confidence, r Reason) Verdict {
-	return Verdict{Phase: p, Action: Hold, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt(p).Add(-ClockMargin)}
+// say is a verdict that asks nothing of anybody: its confidence follows from the evidence, as all confidences do.
+func (j judge) say(p Phase, a Action, e evidence, r Reason) Verdict {
+	return Verdict{Phase: p, Action: a, Confidence: e.confidence(), Reason: r}
 }
 
-func (j judge) confirm(p Phase, c Confidence, r Reason, after time.Duration) Verdict {
-	return Verdict{Phase: p, Action: Confirm, Confidence: c, Reason: r, Next: j.now.Add(after)}
+func (j judge) hold(p Phase, e evidence, r Reason) Verdict {
+	v := j.say(p, Hold, e, r)
+	v.VerifiedBefore = j.lapseAt(p).Add(-ClockMargin)
+	return v
 }
 
-func (j judge) unverify(p Phase, c Confidence, r Reason) Verdict {
-	v := Verdict{Phase: p, Action: Unverify, Confidence: c, Reason: r, VerifiedBefore: j.lapseAt(p).Add(-ClockMargin)}
+func (j judge) confirm(p Phase, e evidence, r Reason, after time.Duration) Verdict {
+	v := j.say(p, Confirm, e, r)
+	v.Next = j.now.Add(after)
+	return v
+}
+
+func (j judge) unverify(p Phase, e evidence, r Reason) Verdict {
+	v := j.hold(p, e, r)
+	v.Action = Unverify
 	switch {
 	case p == Released && j.registry() == WordAbsent:
 		v.ExposedSince = j.s.RegSince
@@ -404,14 +438,17 @@ func (j judge) settle(v Verdict) State {
 }
 
 // renewed ends a lapse: the registry, or the zone, says that the same holder has the name. Name servers that
-// moved become home once the registry, where there is one, spoke since: it may know of another registrar.
+// moved become home once the registry, where there is one, spoke since: it may know of another registrar. Those of a
+// parking service, on which the name was first seen, become home if the registry says that it has not expired.
 func (j judge) renewed(s State) State {
 	s = s.afresh()
 	if s.Deleg == DelegationHome {
 		s.Interim = 0
 	}
-	heard := j.f.Authority != AuthorityIANA && j.f.Authority != AuthoritySupplemental || s.RegAt >= s.DelegSince
-	if s.Deleg == DelegationMoved && heard {
+	a := j.f.authority()
+	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince
+	paid := s.Home == "" && s.Interim == 0 && j.registry() == WordRegistered && !j.expired()
+	if s.Deleg == DelegationMoved && heard || s.Deleg == DelegationParked && paid {
 		s.Home, s.Deleg = s.NS, DelegationHome
 	}
 	return s
@@ -426,17 +463,17 @@ func (s State) afresh() State {
 // Questions names the next source to ask after a visit that asked asked, given the state before and after it:
 // the registry after the delegation, when its look is due, when the tripwire moved, or when the domain is in
 // trouble; the status API only where it can be the second witness of a deletion, or where no registry has the
-// authority. look asks every source that can be asked, due or not. Sources are asked one after the other, so
-// that each answer is judged with those before it.
+// authority, or none that the TLD's data says to ask (TLD.Ask). look asks every source that can be asked, due or not.
+// Sources are asked one after the other, so that each answer is judged with those before it.
 func Questions(before, after State, f Facts, v Verdict, now Instant, asked Source, look bool) []Source {
 	tripped := before.Deleg != DelegationUnknown && (before.Deleg != after.Deleg || before.NS != after.NS)
 	due := look || tripped || after.NextRDAP <= now || after.Trouble() && (after.RegAt == 0 || now.Since(after.RegAt) >= Daily)
 	switch {
-	case asked == SourceDelegation && due && f.Authority != AuthorityNone:
+	case asked == SourceDelegation && due && f.authority() != AuthorityNone:
 		return []Source{SourceRDAP}
 	case asked == SourceDelegation && due:
 		return []Source{SourceStatus}
-	case asked == SourceRDAP && (v.Reason == ReasonDeletedAlone || f.Authority != AuthorityIANA && after.Deleg != DelegationHome):
+	case asked == SourceRDAP && (v.Reason == ReasonDeletedAlone || f.authority() != AuthorityIANA && after.Deleg != DelegationHome):
 		return []Source{SourceStatus}
 	default:
 		return nil

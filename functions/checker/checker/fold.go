@@ -132,7 +132,7 @@ func sameVerdict(a, b store.Domain) bool {
 
 func (h *Handler) facts(name domain.Name, d store.Domain) lifecycle.Facts {
 	tld := lastLabel(name.Registrable)
-	f := lifecycle.Facts{TLD: lifecycle.TLDOf(tld), Oldest: d.Oldest, GraceUnverify: h.GraceUnverify, Authority: lifecycle.AuthorityNone}
+	f := lifecycle.Facts{TLD: lifecycle.TLDOf(name.Suffix), Oldest: d.Oldest, GraceUnverify: h.GraceUnverify, Authority: lifecycle.AuthorityNone}
 	if !d.Listed {
 		f.Oldest = d.State.First // a mail host has no addresses of its own: what is registered after our first look is new
 	}
