@@ -1,0 +1,146 @@
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// account is a user, as far as it matters here.
+type account struct {
+	ID       string   `json:"id"`
+	Email    string   `json:"email"`
+	Verified bool     `json:"emailVerified"`
+	Actions  []string `json:"requiredActions"` // absent in lists
+	Created  int64    `json:"createdTimestamp"` // milliseconds since 1970
+}
+
+// The required actions that the adapter sets and takes.
+const (
+	actionUpdate = "UPDATE_EMAIL" // asks for an address, and confirms it by mail
+	actionVerify = "VERIFY_EMAIL" // confirms the present one
+)
+
+// accountQuery selects users of a page. Keycloak orders them by user name.
+type accountQuery struct {
+	email      string // a substring; Keycloak takes % and _ in it for wildcards
+	verified   bool   // only those
+	first, max int
+}
+
+func (a *Admin) accounts(ctx context.Context, q accountQuery) ([]account, error) {
+	v := url.Values{"first": {strconv.Itoa(q.first)}, "max": {strconv.Itoa(q.max)}, "briefRepresentation": {"true"}}
+	if q.email != "" {
+		v.Set("email", q.email)
+	}
+	if q.verified {
+		v.Set("emailVerified", "true")
+	}
+	var page []account
+	err := a.do(ctx, call{doing: "list accounts", method: http.MethodGet, path: "/users", query: v, out: &page})
+	return page, err
+}
+
+// account reads one user as it is now.
+func (a *Admin) account(ctx context.Context, id string) (account, error) {
+	var u account
+	err := a.do(ctx, call{doing: "read an account", method: http.MethodGet, path: "/users/" + url.PathEscape(id), out: &u})
+	if err == nil {
+		u.ID = cmp.Or(u.ID, id)
+	}
+	return u, err
+}
+
+// set writes the flag and the required actions, and nothing else: what is not sent stays.
+func (a *Admin) set(ctx context.Context, id string, verified bool, actions []string) error {
+	if actions == nil {
+		actions = []string{}
+	}
+	return a.do(ctx, call{doing: "mark an account", method: http.MethodPut, path: "/users/" + url.PathEscape(id),
+		in: map[string]any{"emailVerified": verified, "requiredActions": actions}})
+}
+
+// join and leave are harmless when they are true already.
+func (a *Admin) join(ctx context.Context, id, group string) error {
+	return a.do(ctx, call{doing: "put an account into the quarantine group", method: http.MethodPut,
+		path: "/users/" + url.PathEscape(id) + "/groups/" + url.PathEscape(group), in: struct{}{}})
+}
+
+func (a *Admin) leave(ctx context.Context, id, group string) error {
+	return a.do(ctx, call{doing: "take an account out of the quarantine group", method: http.MethodDelete,
+		path: "/users/" + url.PathEscape(id) + "/groups/" + url.PathEscape(group)})
+}
+
+// member reads whether an account is in a group.
+func (a *Admin) member(ctx context.Context, id, group string) (bool, error) {
+	var groups []struct {
+		ID string `json:"id"`
+	}
+	err := a.do(ctx, call{doing: "read an account's groups", method: http.MethodGet, path: "/users/" + url.PathEscape(id) + "/groups",
+		query: url.Values{"first": {"0"}, "max": {"10000"}, "briefRepresentation": {"true"}}, out: &groups})
+	for _, g := range groups {
+		if g.ID == group {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// event is a user event.
+type event struct {
+	Time    int64             `json:"time"` // milliseconds since 1970
+	Type    string            `json:"type"`
+	User    string            `json:"userId"`
+	Details map[string]string `json:"details"`
+}
+
+func (e event) at() time.Time { return time.UnixMilli(e.Time).UTC() }
+
+// address is the address that an event says was confirmed; empty when it says no such thing. An UPDATE_EMAIL
+// without a token behind it is a change that nobody confirmed.
+func (e event) address() string {
+	switch {
+	case e.Type == actionVerify:
+		return e.Details["email"]
+	case e.Type == actionUpdate && e.Details["action"] == "update-email":
+		return e.Details["updated_email"]
+	}
+	return ""
+}
+
+// eventQuery selects user events, newest first.
+type eventQuery struct {
+	types      []string
+	user       string    // empty: of all
+	since      time.Time // to the day
+	first, max int
+}
+
+func (a *Admin) events(ctx context.Context, q eventQuery) ([]event, error) {
+	v := url.Values{"type": q.types, "first": {strconv.Itoa(q.first)}, "max": {strconv.Itoa(q.max)}}
+	if q.user != "" {
+		v.Set("user", q.user)
+	}
+	if !q.since.IsZero() {
+		v.Set("dateFrom", q.since.UTC().Format(time.DateOnly))
+	}
+	var page []event
+	err := a.do(ctx, call{doing: "read events", method: http.MethodGet, path: "/events", query: v, out: &page})
+	return page, err
+}
+
+// eventsConfig says whether verifications are written down at all, and for how long.
+func (a *Admin) eventsConfig(ctx context.Context) (on bool, kept time.Duration, err error) {
+	var c struct {
+		Enabled bool     `json:"eventsEnabled"`
+		Types   []string `json:"enabledEventTypes"`
+		Seconds int64    `json:"eventsExpiration"` // 0 or absent: for ever
+	}
+	err = a.do(ctx, call{doing: "read whether events are kept", method: http.MethodGet, path: "/events/config", out: &c})
+	on = c.Enabled && slices.Contains(c.Types, actionVerify) && slices.Contains(c.Types, actionUpdate)
+	return on, time.Duration(c.Seconds) * time.Second, err
+}
