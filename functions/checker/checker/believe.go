@@ -17,7 +17,7 @@ const (
 	// trustFor is how long an upstream that was right about known names is believed: about one invocation.
 	trustFor = 5 * time.Minute
 	// knownAsked is how many names known to be registered are asked: one of them may have trouble of its own.
-	knownAsked = 2
+	knownAsked = 3
 	// crowd is how many names that a zone delegated before must all be gone at once for the zone's servers, and
 	// not the names, to be in doubt.
 	crowd = 5
