@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,6 +36,18 @@ func URL(t testing.TB, s Service) string {
 		t.Fatalf("%s is not started: name it in this package's TestMain, emulator.Main(m, ...)", s)
 	}
 	return url
+}
+
+// Python is the Python that runs ministack, which has boto3 and aws-sam-translator. The test is skipped where
+// emulators are left out.
+func Python(t testing.TB) string {
+	t.Helper()
+	URL(t, Ministack)
+	tools, err := toolsDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(tools, "ministack", "bin", "python")
 }
 
 // Config is the SDK's configuration for a fresh, empty account: DynamoDB from DynamoDB Local, all else from

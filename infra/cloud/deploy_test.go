@@ -1,0 +1,240 @@
+package cloud
+
+import (
+	"archive/zip"
+	"compress/flate"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/lapseguard/lapseguard/infra/emulator"
+	"github.com/lapseguard/lapseguard/infra/refregistry"
+	"github.com/lapseguard/lapseguard/infra/sim"
+	"github.com/lapseguard/lapseguard/infra/template"
+	"github.com/lapseguard/lapseguard/shared/store/dynamo"
+)
+
+const (
+	stackName = "lapseguard"
+	bucket    = "lapseguard-code"
+	alarmMail = "alarms@example.org"
+	// breakerCount lets two domains of one class pass (half of it): one fewer than the crowd.
+	breakerCount = 4
+)
+
+// cloud is the deployed product and everything around it.
+type cloud struct {
+	*api
+	cfg      aws.Config
+	account  string
+	text     string            // of the template, as packaged
+	given    map[string]string // the parameters of the deployment
+	outputs  map[string]string
+	physical map[string]string // what CloudFormation made, by logical name
+	daily    time.Time         // when the daily schedule fires first
+
+	store    *dynamo.Store
+	sqs      *sqs.Client
+	ssm      *ssm.Client
+	registry *refregistry.Server
+	admin    string // the registry's URL
+	net      *internet
+	pumped   map[string]bool // log events whose metrics are known, see pump
+}
+
+// open starts everything that is there before the product.
+func open(t *testing.T) *cloud {
+	t.Helper()
+	c := &cloud{cfg: emulator.Config(t), net: openInternet(t), pumped: map[string]bool{}}
+	who, err := c.cfg.Credentials.Retrieve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.account, c.api = who.AccessKeyID, openAPI(t, who.AccessKeyID)
+	c.registry, c.admin = openRegistry(t)
+	c.sqs, c.ssm = sqs.NewFromConfig(c.cfg), ssm.NewFromConfig(c.cfg)
+	c.set(t, "/lapseguard/registry-token", registryToken, ssmtypes.ParameterTypeSecureString)
+	c.set(t, "/lapseguard/status-token", statusToken, ssmtypes.ParameterTypeSecureString)
+	return c
+}
+
+func (c *cloud) set(t *testing.T, name, value string, kind ssmtypes.ParameterType) {
+	t.Helper()
+	in := &ssm.PutParameterInput{Name: &name, Value: &value, Type: kind, Overwrite: aws.Bool(true)}
+	if _, err := c.ssm.PutParameter(t.Context(), in); err != nil {
+		t.Fatalf("set %s: %v", name, err)
+	}
+}
+
+// folders of the functions.
+var folders = []string{"fanout", "checker", "applier"}
+
+// build compiles the functions for this machine by the rules that `sam build` calls, and puts each into a zip.
+func build(t *testing.T, root string) (zips map[string]string) {
+	t.Helper()
+	zips = map[string]string{}
+	for _, folder := range folders {
+		dir := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), "make", "-s", "build-"+template.FunctionID(folder), "ARTIFACTS_DIR="+dir, "GOARCH="+runtime.GOARCH)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", folder, err, out)
+		}
+		zips[folder] = filepath.Join(dir, folder+".zip")
+		if err := pack(zips[folder], filepath.Join(dir, "bootstrap")); err != nil {
+			t.Fatalf("package %s: %v", folder, err)
+		}
+	}
+	return zips
+}
+
+// pack makes a zip of one program.
+func pack(path, program string) error {
+	code, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer code.Close()
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	z := zip.NewWriter(file)
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
+	h := &zip.FileHeader{Name: "bootstrap", Method: zip.Deflate}
+	h.SetMode(0o755)
+	w, err := z.CreateHeader(h)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, code); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// upload is what `sam package` does: the code goes to S3, and its address into the template, in which nothing
+// else changes.
+func (c *cloud) upload(t *testing.T, root string, zips map[string]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.text = string(text)
+	c.call(t, "s3", "create_bucket", in{"Bucket": bucket}, nil)
+	for folder, path := range zips {
+		c.call(t, "s3", "upload_file", in{"Filename": path, "Bucket": bucket, "Key": folder + ".zip"}, nil)
+		local := "CodeUri: functions/" + folder + "/"
+		if strings.Count(c.text, local) != 1 {
+			t.Fatalf("template.yaml does not have %q exactly once", local)
+		}
+		c.text = strings.Replace(c.text, local, fmt.Sprintf("CodeUri: s3://%s/%s.zip", bucket, folder), 1)
+	}
+}
+
+// parameters of the deployment. The daily run starts at the next full minute that leaves time for what is to be
+// done before.
+func (c *cloud) parameters(t *testing.T) map[string]string {
+	c.daily = time.Now().UTC().Add(lead).Truncate(time.Minute).Add(time.Minute)
+	ministack := emulator.URL(t, emulator.Ministack)
+	return map[string]string{
+		"RegistryUrl": c.admin, "Contact": "https://example.org/lapseguard", "AlarmEmail": alarmMail,
+		"Mode": "enforce", "BreakerCount": strconv.Itoa(breakerCount),
+		"RdapBootstrapUrl": c.net.BootstrapURL(), "RdapRate": "50", "DnsServers": c.net.DNSAddr(), "DnsResolver": c.net.DNSAddr(),
+		"Canaries": strings.Join(canaries, ","), "StatusUrl": c.net.StatusURL(sim.Fastly),
+		"Architecture":     map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH],
+		"DailySchedule":    fmt.Sprintf("cron(%d %d * * ? *)", c.daily.Minute(), c.daily.Hour()),
+		"EndpointDynamoDB": emulator.URL(t, emulator.DynamoDB), "EndpointSqs": ministack, "EndpointSsm": ministack,
+	}
+}
+
+// lead is the time between a deployment and the daily run, at least: for the first run, and for ministack, which
+// looks at its schedules every ten seconds and sets no alarm clock for the past.
+const lead = 25 * time.Second
+
+// deploy puts the template into the account as `sam deploy` does, by a change set.
+func (c *cloud) deploy(t *testing.T) {
+	t.Helper()
+	c.given = c.parameters(t)
+	var list []in
+	for k, v := range c.given {
+		list = append(list, in{"ParameterKey": k, "ParameterValue": v})
+	}
+	const first = "first"
+	c.call(t, "cloudformation", "create_change_set", in{
+		"StackName": stackName, "ChangeSetName": first, "ChangeSetType": "CREATE", "TemplateBody": c.text, "Parameters": list,
+		"Capabilities": []string{"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"},
+	}, nil)
+	eventually(t, "change set made", time.Minute, func() (bool, string) {
+		var set struct{ Status, StatusReason string }
+		c.call(t, "cloudformation", "describe_change_set", in{"StackName": stackName, "ChangeSetName": first}, &set)
+		if set.Status == "FAILED" {
+			t.Fatalf("change set: %s", set.StatusReason)
+		}
+		return set.Status == "CREATE_COMPLETE", set.Status
+	})
+	c.call(t, "cloudformation", "execute_change_set", in{"StackName": stackName, "ChangeSetName": first}, nil)
+	eventually(t, "stack created", time.Minute, func() (bool, string) { return c.created(t) })
+	c.outputs, c.physical = c.made(t)
+	index := emulator.NamedTables(t, c.cfg, c.outputs["DomainsTableName"], c.outputs["RecordsTableName"])
+	c.store = dynamo.New(dynamodb.NewFromConfig(c.cfg), dynamo.Config{
+		DomainsTable: c.outputs["DomainsTableName"], RecordsTable: c.outputs["RecordsTableName"], IndexName: index, Now: time.Now,
+	})
+}
+
+// created tells whether the stack stands. One that failed ends the test, with what failed in it.
+func (c *cloud) created(t *testing.T) (ok bool, now string) {
+	t.Helper()
+	var list struct {
+		Stacks []struct{ StackStatus, StackStatusReason string }
+	}
+	c.call(t, "cloudformation", "describe_stacks", in{"StackName": stackName}, &list)
+	s := list.Stacks[0]
+	if strings.HasSuffix(s.StackStatus, "_IN_PROGRESS") || s.StackStatus == "CREATE_COMPLETE" {
+		return s.StackStatus == "CREATE_COMPLETE", s.StackStatus
+	}
+	var events struct {
+		StackEvents []struct{ LogicalResourceID, ResourceStatus, ResourceStatusReason string }
+	}
+	c.call(t, "cloudformation", "describe_stack_events", in{"StackName": stackName}, &events)
+	t.Fatalf("stack: %s %s: %+v", s.StackStatus, s.StackStatusReason, events.StackEvents)
+	return false, ""
+}
+
+// made is what the stack says of itself.
+func (c *cloud) made(t *testing.T) (outputs, physical map[string]string) {
+	t.Helper()
+	var list struct {
+		Stacks []struct {
+			Outputs []struct{ OutputKey, OutputValue string }
+		}
+	}
+	c.call(t, "cloudformation", "describe_stacks", in{"StackName": stackName}, &list)
+	outputs, physical = map[string]string{}, map[string]string{}
+	for _, o := range list.Stacks[0].Outputs {
+		outputs[o.OutputKey] = o.OutputValue
+	}
+	var resources struct {
+		StackResources []struct{ LogicalResourceID, PhysicalResourceID string } // matched whatever the case of the letters
+	}
+	c.call(t, "cloudformation", "describe_stack_resources", in{"StackName": stackName}, &resources)
+	for _, r := range resources.StackResources {
+		physical[r.LogicalResourceID] = r.PhysicalResourceID
+	}
+	return outputs, physical
+}
