@@ -40,7 +40,7 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # On the deployed stack of samconfig.toml (another: STACK=name REGION=name), by `sam remote invoke`; on a local
 # store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
 # no sign in it means anything to make or to the shell.
-ACTIONS := approve hold release recheck restore retry
+ACTIONS := approve revoke hold release recheck restore retry
 .PHONY: $(ACTIONS) status mode
 ifneq ($(filter $(ACTIONS) status mode,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
@@ -55,31 +55,35 @@ override REGION := $(value REGION)
 export DOMAIN BY CLASS REVIEWED PER_DAY DECISION MODE STACK REGION
 endif
 
-remote = | infra/lapseguard/remote.sh bin/lapseguard
+GUARD := bin/lapseguard
+remote = | infra/lapseguard/remote.sh $(GUARD)
 
 approve: build ## approve a held domain: make approve DOMAIN=example.org BY=you; a class: CLASS= REVIEWED=310 PER_DAY=40
-	@bin/lapseguard approve --event --by="$$BY" --class="$$CLASS" --reviewed="$${REVIEWED:-0}" --per-day="$${PER_DAY:-0}" -- "$$DOMAIN" $(remote)
+	@$(GUARD) approve --event --by="$$BY" --class="$$CLASS" --reviewed="$${REVIEWED:-0}" --per-day="$${PER_DAY:-0}" -- "$$DOMAIN" $(remote)
+
+revoke: build ## take the approval of a class back: make revoke CLASS=... BY=you
+	@$(GUARD) revoke --event --by="$$BY" -- "$$CLASS" $(remote)
 
 hold: build ## hold a domain until a person decides: make hold DOMAIN=example.org BY=you
-	@bin/lapseguard hold --event --by="$$BY" -- "$$DOMAIN" $(remote)
+	@$(GUARD) hold --event --by="$$BY" -- "$$DOMAIN" $(remote)
 
 release: build ## take a hold off: make release DOMAIN=example.org BY=you
-	@bin/lapseguard release --event --by="$$BY" -- "$$DOMAIN" $(remote)
+	@$(GUARD) release --event --by="$$BY" -- "$$DOMAIN" $(remote)
 
 recheck: build ## look at a domain with the next tick: make recheck DOMAIN=example.org BY=you
-	@bin/lapseguard recheck --event --by="$$BY" -- "$$DOMAIN" $(remote)
+	@$(GUARD) recheck --event --by="$$BY" -- "$$DOMAIN" $(remote)
 
 restore: build ## take an unverification back: make restore DOMAIN=example.org BY=you
-	@bin/lapseguard restore --event --by="$$BY" --decision="$$DECISION" -- "$$DOMAIN" $(remote)
+	@$(GUARD) restore --event --by="$$BY" --decision="$$DECISION" -- "$$DOMAIN" $(remote)
 
 retry: build ## send an unverification again, recovery being closed now: make retry DOMAIN=example.org BY=you
-	@bin/lapseguard retry --event --by="$$BY" -- "$$DOMAIN" $(remote)
+	@$(GUARD) retry --event --by="$$BY" -- "$$DOMAIN" $(remote)
 
 status: build ## where the deployed guard stands: mode, run, holds
-	@bin/lapseguard status --event $(remote)
+	@$(GUARD) status --event $(remote)
 
 mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or observe, enforce)
-	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" bin/lapseguard mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- "$$MODE"
+	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" $(GUARD) mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- "$$MODE"
 
 # ----------------------------------------------------------------- check it
 

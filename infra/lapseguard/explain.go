@@ -10,28 +10,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
-	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
-	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 )
 
 type explainCommand struct {
-	Domain  string `arg:"" help:"Domain, or an e-mail host below one."`
-	State   string `default:".lapseguard/demo" help:"Folder or file of a local store: a demonstration's, or that of an audit with --keep."`
-	Domains string `name:"domains-table" and:"tables" help:"Read a deployed guard instead: the stack's output DomainsTableName."`
-	Records string `name:"records-table" and:"tables" help:"And its output RecordsTableName."`
-	Limit   int    `default:"100" help:"How much of the history to tell, in entries."`
-	Now     string `help:"Tell as of this time (RFC 3339) instead of the store's present."`
+	tables
+	Domain string `arg:"" help:"Domain, or an e-mail host below one."`
+	Limit  int    `default:"100" help:"How much of the history to tell, in entries."`
+	Now    string `help:"Tell as of this time (RFC 3339) instead of the store's present."`
 }
-
-// explainTime bounds what is asked of a deployed table.
-const explainTime = time.Minute
 
 // Run tells what is known of a domain, from the stored state alone.
 func (c *explainCommand) Run(ctx context.Context, s streams) (err error) {
@@ -43,7 +34,7 @@ func (c *explainCommand) Run(ctx context.Context, s streams) (err error) {
 	if now, err = given(c.Now, now); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	ctx, cancel := context.WithTimeout(ctx, cloudTime)
 	defer cancel()
 	name, reason := domain.Parse(strings.TrimSpace(c.Domain))
 	if reason != "" {
@@ -60,23 +51,6 @@ func (c *explainCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	a.now = now
 	return a.tell(s.out)
-}
-
-func (c *explainCommand) open(ctx context.Context) (store.Store, time.Time, func() error, error) {
-	if c.Domains == "" {
-		st, now, err := openStore(c.State)
-		if err != nil {
-			return nil, now, nil, err
-		}
-		return st, now, st.Close, nil
-	}
-	now := time.Now().UTC()
-	aws, err := cloud.Load(ctx)
-	if err != nil {
-		return nil, now, nil, err
-	}
-	st := dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.Domains, RecordsTable: c.Records})
-	return st, now, func() error { return nil }, nil
 }
 
 // unwatchable says in a sentence why a host has no domain to watch.
@@ -112,8 +86,9 @@ type account struct {
 	name       domain.Name
 	d          store.Domain
 	hold       *safety.Hold
-	sent       []sent        // newest first: an operator can have a decision sent again
-	history    []store.Entry // newest first
+	class      *safety.Approval // of the hold's whole class
+	sent       []sent           // newest first: an operator can have a decision sent again
+	history    []store.Entry    // newest first
 	more       bool
 	dependents []string // domains that it is watched for, with what ties them to it
 	moreDeps   bool
@@ -125,6 +100,8 @@ type sent struct {
 	Request registry.Request `json:"request"`
 	At      time.Time        `json:"at"`
 	Answer  *registry.Answer `json:"answer"`
+	// Restored: taken back since.
+	Restored *registry.Restored `json:"restored"`
 }
 
 // dependentsShown bounds the domains that a mail host's account names.
@@ -140,6 +117,9 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	switch _, err = store.Load(ctx, s, store.PKHolds, a.d.Name, &hold); {
 	case err == nil:
 		a.hold = &hold
+		if a.class, err = approval(ctx, s, hold.Class); err != nil {
+			return a, err
+		}
 	case !errors.Is(err, store.ErrNotFound):
 		return a, err
 	}
@@ -170,6 +150,19 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	}
 	a.moreDeps = more
 	return a, nil
+}
+
+// approval is a person's word for a whole class; nil where there is none.
+func approval(ctx context.Context, s store.Store, class string) (*safety.Approval, error) {
+	var l safety.Ledger
+	_, err := store.Load(ctx, s, store.PKGuard, "breaker", &l)
+	if ap, ok := l.Approvals[class]; ok && err == nil {
+		return &ap, nil
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return nil, err
 }
 
 // tie reads a dependent's name, and by which kind of record it depends ("example.org/mx").
@@ -359,8 +352,11 @@ func (a account) decision() string {
 	if d.Released != "" && d.Action.Weight() >= lifecycle.Hold.Weight() {
 		parts = append(parts, "A person looked at an earlier or the present verdict and declined to act on it.")
 	}
-	if a.hold != nil && open {
+	if a.hold != nil && open && d.HeldBy == "" {
 		parts = append(parts, holdWords(*a.hold, d, a.now))
+	}
+	if a.class != nil && d.Pending() {
+		parts = append(parts, fmt.Sprintf("Its class (%s) was approved by %s as one reviewed list, %d a day; %d are left.", a.hold.Class, a.class.By, a.class.PerDay, a.class.Left))
 	}
 	return strings.Join(parts, " ")
 }
@@ -388,11 +384,6 @@ func (a account) requests() string {
 	for _, r := range a.sent {
 		parts = append(parts, r.words(a.d.Name))
 	}
-	for _, e := range a.history {
-		if e.What == "restored" && e.At.After(a.sent[len(a.sent)-1].At) {
-			parts = append(parts, fmt.Sprintf("On %s it was taken back by %s: %s.", lifecycle.At(e.At), cmp.Or(e.By, "an operator"), strings.TrimSuffix(e.Sentence, ".")))
-		}
-	}
 	return strings.Join(parts, " ")
 }
 
@@ -402,7 +393,11 @@ func (r sent) words(name string) string {
 	if r.Answer == nil {
 		return text + "; it has not answered yet."
 	}
-	return text + ". " + answerWords(*r.Answer)
+	text += ". " + answerWords(*r.Answer)
+	if r.Restored != nil {
+		text += fmt.Sprintf(" That was taken back: %s verified again, %d changed meanwhile and left alone.", count(r.Restored.Restored, "address is", "addresses are"), r.Restored.Kept)
+	}
+	return text
 }
 
 // answerWords is the registry's answer in a sentence or two.

@@ -18,14 +18,16 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" group:"Use it" help:"Play twelve days of a small registry and a simulated internet, and show what the guard did."`
 	Audit   auditCommand   `cmd:"" group:"Use it" help:"Look once at the domains of your own addresses, with the real upstreams; changes nothing."`
 	Explain explainCommand `cmd:"" group:"Use it" help:"Say in words what is known of a domain, what was done about it and why, and when it is looked at next."`
+	Holds   holdsCommand   `cmd:"" group:"Use it" help:"List what waits for a decision: to review it, and to approve a class as one list."`
 
 	Status  statusCommand  `cmd:"" group:"Operate the guard on a local store" help:"Say where the guard stands: mode, run, holds."`
 	Approve approveCommand `cmd:"" group:"Operate the guard on a local store" help:"Approve a held domain, or a whole class as one reviewed list with its daily rate."`
-	Hold    domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Hold a domain: nothing is done about it until a person decides."`
+	Revoke  revokeCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take the approval of a class back: the breaker judges it again."`
+	Hold    domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Hold a domain: nothing is done about it until it is released or approved."`
 	Release domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take a hold off; the domain stays under watch."`
 	Recheck domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Look at a domain with the next tick."`
 	Restore restoreCommand `cmd:"" group:"Operate the guard on a local store" help:"Take an unverification back, for the addresses that it changed."`
-	Retry   domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Send an unverification again after the registry closed recovery."`
+	Retry   domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Send an unverification again: the registry closed recovery since, or it was taken back."`
 	Mode    modeCommand    `cmd:"" group:"Operate the guard on a local store" help:"The kill switch: observe, enforce or stop."`
 
 	Answer answerCommand `cmd:"" hidden:"" help:"Read a deployed applier's answer from standard input and print its words."`

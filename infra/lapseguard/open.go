@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +12,13 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
+	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 )
 
 // guardFile is the file of table and queue in a demonstration's folder.
@@ -66,6 +72,34 @@ func openStore(path string) (s *bolt.Store, now time.Time, err error) {
 	}
 	s, err = bolt.Open(file, bolt.Options{Now: func() time.Time { return now }})
 	return s, now, err
+}
+
+// tables say which store is read: a local one, or a deployed guard's.
+type tables struct {
+	State   string `default:".lapseguard/demo" help:"Folder or file of a local store: a demonstration's, or that of an audit with --keep."`
+	Domains string `name:"domains-table" and:"tables" help:"Read a deployed guard instead: the stack's output DomainsTableName."`
+	Records string `name:"records-table" and:"tables" help:"And its output RecordsTableName."`
+}
+
+// cloudTime bounds what is asked of a deployed guard.
+const cloudTime = time.Minute
+
+// open gives the store, its present, and what closes it.
+func (t tables) open(ctx context.Context) (store.Store, time.Time, func() error, error) {
+	if t.Domains == "" {
+		st, now, err := openStore(t.State)
+		if err != nil {
+			return nil, now, nil, err
+		}
+		return st, now, st.Close, nil
+	}
+	now := time.Now().UTC()
+	aws, err := cloud.Load(ctx)
+	if err != nil {
+		return nil, now, nil, err
+	}
+	st := dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: t.Domains, RecordsTable: t.Records})
+	return st, now, func() error { return nil }, nil
 }
 
 // registrable maps what a person writes, a domain or a host below one, to the domain that is watched.

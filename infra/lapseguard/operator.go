@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
@@ -126,6 +128,21 @@ func (c *approveCommand) event() (applier.Event, error) {
 	return applier.Event{Action: "approve", Class: c.Class, Count: c.Reviewed, PerDay: c.PerDay, By: c.By}, c.check()
 }
 
+// revokeCommand takes the approval of a class back.
+type revokeCommand struct {
+	operate
+	who
+	Class string `arg:"" help:"The class, as it was approved."`
+}
+
+// Run revokes.
+func (c *revokeCommand) Run(ctx context.Context, s streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	return c.send(ctx, s, applier.Event{Action: "revoke", Class: c.Class, By: c.By})
+}
+
 type statusCommand struct{ operate }
 
 // Run says where the guard stands.
@@ -146,13 +163,16 @@ func (o operate) send(ctx context.Context, s streams, e applier.Event) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	res, err := st.host.Applier.Handle(ctx, e)
+	res, err := st.host.Applier.Handle(lambdacontext.NewContext(ctx, &lambdacontext.LambdaContext{AwsRequestID: localID()}), e)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(s.out, masked(res.Text))
 	return nil
 }
+
+// localID is what history keeps in the place of a Lambda invocation's id.
+func localID() string { return "local-" + strings.ToLower(rand.Text()[:12]) }
 
 func writeEvent(w io.Writer, e applier.Event) error {
 	b, err := json.Marshal(e)
@@ -232,9 +252,9 @@ func (c *modeCommand) local() error {
 }
 
 func (c *modeCommand) deployed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	ctx, cancel := context.WithTimeout(ctx, cloudTime)
 	defer cancel()
-	aws, err := cloud.Load(ctx)
+	aws, err := loadAWS(ctx)
 	if err != nil {
 		return err
 	}

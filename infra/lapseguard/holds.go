@@ -1,0 +1,89 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+type holdsCommand struct {
+	tables
+	Class string `help:"Only this class."`
+}
+
+// Run lists the holds by class, the oldest first.
+func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, cloudTime)
+	defer cancel()
+	st, _, done, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	holds, err := readHolds(ctx, st, c.Class)
+	if err != nil {
+		return err
+	}
+	if len(holds) == 0 {
+		fmt.Fprintln(s.out, "Nothing waits for a decision.")
+		return nil
+	}
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Format.Header = text.FormatDefault
+	t.AppendHeader(table.Row{"domain", "since", "phase", "addresses", "class", "why"})
+	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 44, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
+	byClass := map[string]int{}
+	for _, h := range holds {
+		if h.Action == string(lifecycle.Unverify) { // the breaker's: other verdicts are decided one by one
+			byClass[h.Class]++
+		}
+		t.AppendRow(table.Row{h.Domain, h.Since.UTC().Format("2006-01-02 15:04"), h.Phase, h.Addresses, masked(h.Class), masked(h.Why)})
+	}
+	fmt.Fprintln(s.out, t.Render())
+	fmt.Fprintln(s.out, "Read the evidence with `lapseguard explain DOMAIN`; decide with `approve DOMAIN` or `release DOMAIN`.")
+	if len(byClass) > 0 {
+		fmt.Fprintln(s.out, "What the breaker holds can be approved as one reviewed list, applied at a daily rate:")
+	}
+	for _, class := range slices.Sorted(maps.Keys(byClass)) {
+		fmt.Fprintf(s.out, "  lapseguard approve --class '%s' --reviewed %d --per-day %d --by NAME\n", masked(class), byClass[class], min(byClass[class], 20))
+	}
+	return nil
+}
+
+// readHolds reads the holds that no person has approved yet.
+func readHolds(ctx context.Context, s store.Store, class string) ([]safety.Hold, error) {
+	var holds []safety.Hold
+	for after, more := "", true; more; {
+		var items []store.Item
+		var err error
+		if items, more, err = s.Query(ctx, store.Query{PK: store.PKHolds, After: after, Limit: 200}); err != nil {
+			return nil, fmt.Errorf("read the holds: %w", err)
+		}
+		for _, it := range items {
+			after = it.SK
+			var h safety.Hold
+			if err := json.Unmarshal(it.Data, &h); err != nil {
+				return nil, fmt.Errorf("read the hold of %s: %w", it.SK, err)
+			}
+			if h.ApprovedAt.IsZero() && (class == "" || h.Class == class) {
+				holds = append(holds, h)
+			}
+		}
+	}
+	slices.SortFunc(holds, func(a, b safety.Hold) int {
+		return cmp.Or(cmp.Compare(a.Class, b.Class), a.Since.Compare(b.Since), cmp.Compare(a.Domain, b.Domain))
+	})
+	return holds, nil
+}
