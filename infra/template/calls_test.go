@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,12 @@ import (
 const (
 	modulePath = "github.com/lapseguard/lapseguard"
 	servicePkg = "github.com/aws/aws-sdk-go-v2/service/"
+)
+
+// jsonTarget is the header X-Amz-Target of a call made without the SDK's client of that service.
+var (
+	jsonTarget   = regexp.MustCompile(`^"(AmazonSSM|AmazonSQS|DynamoDB_20120810)\.([A-Z][A-Za-z]+)"$`)
+	jsonServices = map[string]string{"AmazonSSM": "ssm", "AmazonSQS": "sqs", "DynamoDB_20120810": "dynamodb"}
 )
 
 // program is the type-checked source of the functions and what they import of this module.
@@ -222,6 +229,10 @@ func (r *reach) node(pkg string, n ast.Node) {
 			r.object(r.p.info.Uses[n])
 		case *ast.CompositeLit:
 			r.literal(pkg, n)
+		case *ast.BasicLit:
+			if m := jsonTarget.FindStringSubmatch(n.Value); m != nil {
+				r.actions[jsonServices[m[1]]+":"+m[2]] = true
+			}
 		}
 		return true
 	})
