@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/lapseguard/lapseguard/functions/applier/applier"
 	"github.com/lapseguard/lapseguard/shared/cloud"
@@ -22,7 +20,7 @@ import (
 
 func main() {
 	log := telemetry.NewLogger(os.Stdout, slog.LevelInfo)
-	h, err := wire(context.Background(), log)
+	h, err := wire(log)
 	if err != nil {
 		log.Error("cold_start_failed", "error", err)
 		os.Exit(1)
@@ -30,16 +28,16 @@ func main() {
 	lambda.Start(h.Handle)
 }
 
-func wire(ctx context.Context, log *slog.Logger) (*applier.Handler, error) {
+func wire(log *slog.Logger) (*applier.Handler, error) {
 	c, err := applier.ReadConfig()
 	if err != nil {
 		return nil, err
 	}
-	aws, err := cloud.Load(ctx)
+	aws, err := cloud.Load(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	params := ssm.NewFromConfig(aws)
+	params := cloud.NewParameterStore(aws, time.Now)
 	token := cloud.NewParameter(params, c.TokenName)
 	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact)})
 	if err != nil {

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/lapseguard/lapseguard/functions/checker/checker"
 	"github.com/lapseguard/lapseguard/shared/cloud"
@@ -21,7 +19,7 @@ import (
 
 func main() {
 	log := telemetry.NewLogger(os.Stdout, slog.LevelInfo)
-	h, err := wire(context.Background(), log)
+	h, err := wire(log)
 	if err != nil {
 		log.Error("cold_start_failed", "error", err)
 		os.Exit(1)
@@ -29,16 +27,16 @@ func main() {
 	lambda.Start(h.Handle)
 }
 
-func wire(ctx context.Context, log *slog.Logger) (*checker.Handler, error) {
+func wire(log *slog.Logger) (*checker.Handler, error) {
 	c, err := checker.ReadConfig()
 	if err != nil {
 		return nil, err
 	}
-	aws, err := cloud.Load(ctx)
+	aws, err := cloud.Load(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	token := cloud.NewParameter(ssm.NewFromConfig(aws), c.StatusToken)
+	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), c.StatusToken)
 	h, err := checker.New(checker.Sources{
 		Contact: c.Contact, Canaries: c.Canaries, Bootstrap: c.RDAPBootstrap, RDAPRate: c.RDAPRate, DNSServers: c.DNSServers, Resolver: c.DNSResolver,
 		StatusURL: c.StatusURL, StatusAPI: c.StatusAPI, StatusToken: token.Value, Log: log, Now: time.Now,

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"log/slog"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
 	"github.com/lapseguard/lapseguard/shared/cloud"
@@ -24,7 +22,7 @@ import (
 
 func main() {
 	log := telemetry.NewLogger(os.Stdout, slog.LevelInfo)
-	h, err := wire(context.Background(), log)
+	h, err := wire(log)
 	if err != nil {
 		log.Error("cold_start_failed", "error", err)
 		os.Exit(1)
@@ -32,16 +30,16 @@ func main() {
 	lambda.Start(h.Handle)
 }
 
-func wire(ctx context.Context, log *slog.Logger) (*fanout.Handler, error) {
+func wire(log *slog.Logger) (*fanout.Handler, error) {
 	c, err := fanout.ReadConfig()
 	if err != nil {
 		return nil, err
 	}
-	aws, err := cloud.Load(ctx)
+	aws, err := cloud.Load(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	token := cloud.NewParameter(ssm.NewFromConfig(aws), c.TokenName)
+	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), c.TokenName)
 	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact)})
 	if err != nil {
 		return nil, err

@@ -14,7 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
@@ -94,7 +93,7 @@ func (t tables) open(ctx context.Context) (store.Store, time.Time, func() error,
 		return st, now, st.Close, nil
 	}
 	now := time.Now().UTC()
-	aws, err := cloud.Load(ctx)
+	aws, err := loadAWS(ctx)
 	if err != nil {
 		return nil, now, nil, err
 	}
