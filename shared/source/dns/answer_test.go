@@ -36,7 +36,7 @@ func FuzzAnswer(f *testing.F) {
 			checkVerdict(t, answer, judgeDelegation("foo.co.uk.", "uk.", answer))
 			checkVerdict(t, answer, judgeMail("foo.co.uk.", answer))
 			zoneHosts("uk.", answer)
-			ipv4(answer)
+			addressesIn(answer)
 		}
 	})
 }

@@ -70,6 +70,8 @@ type Client struct {
 
 	zones zoneCache
 	idle  chan *worker
+
+	buffers sync.Pool // of *buffers
 }
 
 // New checks the configuration; it asks nobody.
@@ -92,6 +94,7 @@ func New(config Config) (*Client, error) {
 	if client.log == nil {
 		client.log = slog.New(slog.DiscardHandler)
 	}
+	client.buffers.New = func() any { return newBuffers() }
 	client.idle = make(chan *worker, client.inFlight)
 	for _, server := range config.Servers {
 		address, err := hostPort(server)
@@ -135,7 +138,7 @@ type Question struct {
 func (c *Client) Delegation(ctx context.Context, name, suffix string) lifecycle.Observation {
 	w := c.take()
 	defer c.put(w)
-	return c.delegation(ctx, w, Question{Name: name, Suffix: suffix})
+	return c.delegation(ctx, w, Question{Name: name, Suffix: suffix}, c.tries)
 }
 
 // Delegations asks many questions, InFlight at a time, and returns the answers in the questions' places.
@@ -143,27 +146,64 @@ func (c *Client) Delegation(ctx context.Context, name, suffix string) lifecycle.
 // zone whose servers were silent many times in a row, because a dead zone must not use up the time
 // of the others.
 func (c *Client) Delegations(ctx context.Context, questions []Question) []lifecycle.Observation {
-	observations := make([]lifecycle.Observation, len(questions))
-	silent := silence{limit: 2 * c.inFlight, streak: map[string]int{}}
+	all := call{
+		client:       c,
+		questions:    questions,
+		observations: make([]lifecycle.Observation, len(questions)),
+		again:        make([]again, len(questions)),
+		silent:       silence{limit: 2 * c.inFlight, streak: map[string]int{}},
+	}
+	all.firstPass(ctx)
+	all.secondPass(ctx)
+	return all.observations
+}
+
+// secondPass asks what the first one left, each question by itself.
+func (c *call) secondPass(ctx context.Context) {
 	var next atomic.Int64
 	var group sync.WaitGroup
-	for range min(c.inFlight, len(questions)) {
+	for range min(c.client.inFlight, c.left()) {
 		group.Go(func() {
-			w := c.take()
-			defer c.put(w)
-			for i := next.Add(1) - 1; i < int64(len(questions)); i = next.Add(1) - 1 {
-				question := questions[i]
-				if ctx.Err() != nil || silent.tooLong(question.Suffix) {
-					observations[i] = c.observe(lifecycle.SourceDelegation, question.Suffix, unknown(lifecycle.CauseNotAsked, ""))
-					continue
+			w := c.client.take()
+			defer c.client.put(w)
+			for i := next.Add(1) - 1; i < int64(len(c.questions)); i = next.Add(1) - 1 {
+				if c.needs(int(i)) {
+					c.askAgain(ctx, w, int(i))
 				}
-				observations[i] = c.delegation(ctx, w, question)
-				silent.heard(question.Suffix, observations[i].Cause)
 			}
 		})
 	}
 	group.Wait()
-	return observations
+}
+
+// needs tells whether a question is for the second pass.
+func (c *call) needs(i int) bool { return c.observations[i].Outcome == "" || c.again[i].wanted }
+
+func (c *call) left() (n int) {
+	for i := range c.questions {
+		if c.needs(i) {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *call) askAgain(ctx context.Context, w *worker, i int) {
+	question, first := c.questions[i], c.again[i]
+	switch over := ctx.Err() != nil || c.silent.tooLong(question.Suffix); {
+	case over && first.wanted:
+		return // it keeps what the first pass heard
+	case over:
+		v := unknown(lifecycle.CauseNotAsked, "")
+		c.observations[i] = c.client.observe(lifecycle.SourceDelegation, question.Suffix, v)
+		return
+	}
+	tries := c.client.tries
+	if first.wanted {
+		w.offset, tries = first.offset, max(1, tries-1)
+	}
+	c.observations[i] = c.client.delegation(ctx, w, question, tries)
+	c.silent.heard(question.Suffix, c.observations[i].Cause)
 }
 
 // Mail asks the resolver (or Config.Servers) for the MX set of a name. No such name, no MX and the null
@@ -171,17 +211,24 @@ func (c *Client) Delegations(ctx context.Context, questions []Question) []lifecy
 func (c *Client) Mail(ctx context.Context, name string) lifecycle.Observation {
 	w := c.take()
 	defer c.put(w)
-	query := query{name: mdns.Fqdn(name), kind: mdns.TypeMX, recurse: true}
+	query := query{name: mdns.Fqdn(name), kind: mdns.TypeMX, recurse: true, tries: c.tries}
 	v := c.guarded(name, func() verdict {
 		return c.ask(ctx, w, c.resolver, query, func(m *mdns.Msg) verdict { return judgeMail(query.name, m) })
 	})
 	return c.observe(lifecycle.SourceMail, "resolver", v)
 }
 
-func (c *Client) delegation(ctx context.Context, w *worker, question Question) lifecycle.Observation {
+// delegationQuery is the question for a name's NS records; ok is false where the name is not below its suffix.
+func delegationQuery(question Question) (q query, ok bool) {
+	ok = question.Suffix != "" && strings.HasSuffix(question.Name, "."+question.Suffix)
+	return query{name: mdns.Fqdn(question.Name), kind: mdns.TypeNS}, ok
+}
+
+func (c *Client) delegation(ctx context.Context, w *worker, question Question, tries int) lifecycle.Observation {
 	server := question.Suffix
 	v := c.guarded(question.Name, func() verdict {
-		if question.Suffix == "" || !strings.HasSuffix(question.Name, "."+question.Suffix) {
+		query, ok := delegationQuery(question)
+		if !ok {
 			return unknown(lifecycle.CauseInternal, "")
 		}
 		zone := c.zoneAbove(ctx, w, question.Suffix)
@@ -189,7 +236,7 @@ func (c *Client) delegation(ctx context.Context, w *worker, question Question) l
 			return unknown(zone.cause, "")
 		}
 		server = zone.name
-		query := query{name: mdns.Fqdn(question.Name), kind: mdns.TypeNS}
+		query.tries = tries
 		judge := func(m *mdns.Msg) verdict { return judgeDelegation(query.name, zone.lowest, m) }
 		return c.ask(ctx, w, zone.servers, query, judge)
 	})
@@ -211,11 +258,11 @@ func (c *Client) guarded(name string, ask func() verdict) (v verdict) {
 	return v
 }
 
-// ask tries up to c.tries servers until one gives an answer that may be believed, and otherwise returns
+// ask tries up to q.tries servers until one gives an answer that may be believed, and otherwise returns
 // what the last one tried gave.
 func (c *Client) ask(ctx context.Context, w *worker, servers []string, q query, judge func(*mdns.Msg) verdict) verdict {
 	v := unknown(lifecycle.CauseNoServer, "")
-	for range c.tries {
+	for range q.tries {
 		if ctx.Err() != nil {
 			return unknown(lifecycle.CauseNotAsked, "")
 		}

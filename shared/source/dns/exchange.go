@@ -37,6 +37,7 @@ type query struct {
 	name    string // with its trailing dot
 	kind    uint16
 	recurse bool
+	tries   int // at different servers
 }
 
 // worker asks one question at a time over sockets that it keeps, one per server. A connected socket
@@ -203,13 +204,32 @@ func endWith(ctx context.Context, conn net.Conn) (stop func() bool) {
 func (w *worker) pack(q query) ([]byte, uint16, error) {
 	var random [2]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
-	message := mdns.Msg{
-		MsgHdr:   mdns.MsgHdr{Id: binary.BigEndian.Uint16(random[:]), RecursionDesired: q.recurse},
-		Question: []mdns.Question{{Name: q.name, Qtype: q.kind, Qclass: mdns.ClassINET}},
+	id := binary.BigEndian.Uint16(random[:])
+	packet, err := appendQuery(w.out[:0], id, q)
+	return packet, id, err
+}
+
+// maxQuery is the size that any query has room in: header, name, type and class, OPT record.
+const maxQuery = headerSize + 255 + 4 + len(optRecord)
+
+// optRecord is EDNS (RFC 6891 section 6.1.2) with udpSize, version 0, and neither flags nor options.
+const optRecord = "\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
+
+// appendQuery writes a query (RFC 1035 section 4.1) into the memory behind packet, which has maxQuery bytes.
+func appendQuery(packet []byte, id uint16, q query) ([]byte, error) {
+	flags := byte(0)
+	if q.recurse {
+		flags = 1 // RD
 	}
-	message.SetEdns0(udpSize, false)
-	packet, err := message.PackBuffer(w.out)
-	return packet, message.Id, err
+	packet = packet[:maxQuery]
+	copy(packet, []byte{byte(id >> 8), byte(id), flags, 0, 0, 1, 0, 0, 0, 0, 0, 1})
+	end, err := mdns.PackDomainName(q.name, packet, headerSize, nil, false)
+	if err != nil {
+		return nil, err
+	}
+	packet = binary.BigEndian.AppendUint16(packet[:end], q.kind)
+	packet = binary.BigEndian.AppendUint16(packet, mdns.ClassINET)
+	return append(packet, optRecord...), nil
 }
 
 var (

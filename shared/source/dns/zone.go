@@ -107,7 +107,7 @@ func (c *Client) findZone(ctx context.Context, w *worker, suffix string) zone {
 	for name := suffix; name != ""; name = parent(name) {
 		var hosts []string
 		var ttl time.Duration
-		query := query{name: mdns.Fqdn(name), kind: mdns.TypeNS, recurse: true}
+		query := query{name: mdns.Fqdn(name), kind: mdns.TypeNS, recurse: true, tries: c.tries}
 		v := c.ask(ctx, w, c.resolver, query, func(m *mdns.Msg) verdict {
 			hosts, ttl = zoneHosts(query.name, m)
 			return judgeResolved(m)
@@ -130,9 +130,9 @@ func (c *Client) resolveHosts(ctx context.Context, w *worker, found zone, hosts 
 			break
 		}
 		var addresses []net.IP
-		query := query{name: host, kind: mdns.TypeA, recurse: true}
+		query := query{name: host, kind: mdns.TypeA, recurse: true, tries: c.tries}
 		v := c.ask(ctx, w, c.resolver, query, func(m *mdns.Msg) verdict {
-			addresses = ipv4(m)
+			addresses = addressesIn(m)
 			return judgeResolved(m)
 		})
 		if v.outcome == lifecycle.Unknown {
@@ -170,8 +170,8 @@ func zoneHosts(name string, m *mdns.Msg) (hosts []string, ttl time.Duration) {
 	return hosts, ttl
 }
 
-// ipv4 are the addresses in an answer that can be a server's.
-func ipv4(m *mdns.Msg) []net.IP {
+// addressesIn are the IPv4 addresses in an answer that can be a server's.
+func addressesIn(m *mdns.Msg) []net.IP {
 	var addresses []net.IP
 	for _, record := range m.Answer {
 		if a, ok := record.(*mdns.A); ok && !a.A.IsUnspecified() && !a.A.IsMulticast() && a.A.To4() != nil {
