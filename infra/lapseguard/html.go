@@ -118,8 +118,8 @@ func newPage(rows []row, asOf time.Time) page {
 
 func newPageRow(rank int, r row) pageRow {
 	out := pageRow{
-		Rank: rank, Domain: masked(r.Domain), Action: string(r.Action), Phase: string(r.Phase), Class: phaseClass(r.Phase), Reason: masked(r.Reason),
-		Confidence: string(r.Confidence), Addresses: r.Addresses,
+		Rank: rank, Domain: masked(r.Domain), Action: masked(string(r.Action)), Phase: masked(string(r.Phase)), Class: phaseClass(r.Phase), Reason: masked(r.Reason),
+		Confidence: masked(string(r.Confidence)), Addresses: r.Addresses,
 	}
 	if len(r.Hosts) > 1 || len(r.Hosts) == 1 && r.Hosts[0] != r.Domain {
 		out.Hosts = masked(strings.Join(r.Hosts, ", "))
@@ -128,7 +128,7 @@ func newPageRow(rank int, r row) pageRow {
 		out.Next = lifecycle.At(*r.NextCheck).String()
 	}
 	for _, e := range r.Evidence {
-		out.Evidence = append(out.Evidence, pageWords{Source: e.Source, At: lifecycle.At(e.At).String(), Said: masked(e.Said)})
+		out.Evidence = append(out.Evidence, pageWords{Source: masked(e.Source), At: lifecycle.At(e.At).String(), Said: masked(e.Said)})
 	}
 	return out
 }
@@ -147,7 +147,7 @@ func shares(n map[lifecycle.Phase]int, all int) []share {
 	return bar
 }
 
-func phaseClass(p lifecycle.Phase) string { return "p-" + strings.ReplaceAll(string(p), " ", "-") }
+func phaseClass(p lifecycle.Phase) string { return "p-" + strings.ReplaceAll(masked(string(p)), " ", "-") }
 
 // digest is a hash source of CSP (https://www.w3.org/TR/CSP3/#grammardef-hash-source).
 func digest(s string) string {
