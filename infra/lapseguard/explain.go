@@ -36,9 +36,9 @@ func (c *explainCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cloudTime)
 	defer cancel()
-	name, reason := domain.Parse(strings.TrimSpace(c.Domain))
+	name, reason := domain.Parse(hostOf(c.Domain))
 	if reason != "" {
-		_, err = fmt.Fprint(s.out, paragraph(fmt.Sprintf("%s is not watched and cannot be: %s.", masked(c.Domain), unwatchable(reason))))
+		_, err = fmt.Fprint(s.out, paragraph(fmt.Sprintf("%s is not watched and cannot be: %s.", cmp.Or(masked(hostOf(c.Domain)), "That"), unwatchable(reason))))
 		return err //nolint:wrapcheck // of the output itself
 	}
 	a, err := collect(ctx, st, name, max(c.Limit, 1))
@@ -479,6 +479,7 @@ func tellEntry(e store.Entry) string {
 	if e.Answer != nil {
 		s += " " + answerWords(*e.Answer)
 	}
+	s = strings.TrimSuffix(s, ".") + "."
 	if e.By != "" {
 		s += " By " + e.By
 		if e.Request != "" {

@@ -147,7 +147,9 @@ func shares(n map[lifecycle.Phase]int, all int) []share {
 	return bar
 }
 
-func phaseClass(p lifecycle.Phase) string { return "p-" + strings.ReplaceAll(masked(string(p)), " ", "-") }
+func phaseClass(p lifecycle.Phase) string {
+	return "p-" + strings.ReplaceAll(masked(string(p)), " ", "-")
+}
 
 // digest is a hash source of CSP (https://www.w3.org/TR/CSP3/#grammardef-hash-source).
 func digest(s string) string {

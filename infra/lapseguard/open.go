@@ -101,11 +101,20 @@ func (t tables) open(ctx context.Context) (store.Store, time.Time, func() error,
 	return st, now, func() error { return nil }, nil
 }
 
-// registrable maps what a person writes, a domain or a host below one, to the domain that is watched.
-func registrable(host string) (domain.Name, error) {
-	name, reason := domain.Parse(strings.TrimSpace(host))
+// hostOf takes what a person writes: a domain, a host below one, or a whole address, of which only the host is used.
+func hostOf(s string) string {
+	s = strings.TrimSpace(s)
+	if host, ok := domain.HostOf(s); ok {
+		return host
+	}
+	return s
+}
+
+// registrable maps it to the domain that is watched.
+func registrable(s string) (domain.Name, error) {
+	name, reason := domain.Parse(hostOf(s))
 	if reason != "" {
-		return name, fmt.Errorf("%q has no registrable domain that can be watched: %s", host, reason)
+		return name, fmt.Errorf("%q is not a domain that can be watched: %s", masked(hostOf(s)), reason)
 	}
 	return name, nil
 }
