@@ -209,11 +209,8 @@ func (w *worker) pack(q query) ([]byte, uint16, error) {
 	return packet, id, err
 }
 
-// maxQuery is the size that any query has room in: header, name, type and class, OPT record.
-const maxQuery = headerSize + 255 + 4 + len(optRecord)
-
-// optRecord is EDNS (RFC 6891 section 6.1.2) with udpSize, version 0, and neither flags nor options.
-const optRecord = "\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
+// maxQuery is the size that any query has room in: header, name, type and class, and an OPT record of 11 bytes.
+const maxQuery = headerSize + 255 + 4 + 11
 
 // appendQuery writes a query (RFC 1035 section 4.1) into the memory behind packet, which has maxQuery bytes.
 func appendQuery(packet []byte, id uint16, q query) ([]byte, error) {
@@ -227,13 +224,19 @@ func appendQuery(packet []byte, id uint16, q query) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if end > headerSize+255 {
+		return nil, errName
+	}
 	packet = binary.BigEndian.AppendUint16(packet[:end], q.kind)
 	packet = binary.BigEndian.AppendUint16(packet, mdns.ClassINET)
-	return append(packet, optRecord...), nil
+	packet = append(packet, 0, 0, byte(mdns.TypeOPT)) // EDNS (RFC 6891 section 6.1.2), of the root
+	packet = binary.BigEndian.AppendUint16(packet, udpSize)
+	return append(packet, 0, 0, 0, 0, 0, 0), nil // version 0, no flags, no options
 }
 
 var (
 	errCounts = errors.New("dns: the message has fewer records than its header says")
+	errName   = errors.New("dns: a name of more than 255 bytes (RFC 1035 section 2.3.4)")
 	errEmpty  = errors.New("dns: a record without data")
 )
 
