@@ -258,15 +258,67 @@ func TestSentence(t *testing.T) {
 			"The delegation led to new name servers on 2026-03-01 13:00 UTC (first seen 2026-03-01 12:00 UTC)."},
 		{"home", set(func(s *State) { s.Deleg = DelegationHome }), Verdict{}, "It was delegated as known on 2026-03-01 13:00 UTC."},
 		{"status", State{Mkt: WordPendingDelete, MktAt: instant(2)}, Verdict{}, "The status API said `pending delete` on 2026-03-01 14:00 UTC."},
-		{"re-registered", State{Registered: instant(0)}, Verdict{Phase: ReRegistered}, "The registration dates from 2026-03-01 12:00 UTC."},
+		{"re-registered", State{Registered: instant(0)}, Verdict{Phase: ReRegistered, Reason: ReasonReviewNew},
+			"The registration dates from 2026-03-01 12:00 UTC. It was registered after an address was verified: the holder may be another."},
+		{"re-registered after a lapse", State{Registered: instant(24), LapseAt: instant(0), Worst: PendingDelete}, Verdict{Phase: ReRegistered, Reason: ReasonReRegistered},
+			"The registration dates from 2026-03-02 12:00 UTC; a lapse (pending delete) had been seen since 2026-03-01 12:00 UTC. Mail to its addresses may reach somebody else."},
 		{"re-registered, nobody says when", State{}, Verdict{Phase: ReRegistered}, "No source gave an answer yet."},
+		{"grace, by the registrar's date", State{RegAt: instant(48), Expires: instant(240), RegistrarExpires: instant(0)}, Verdict{Phase: Grace, Reason: ReasonGraceOnce},
+			"It had expired on 2026-03-01 12:00 UTC. Whoever held it can still renew it."},
+		{"grace, no date", State{RegAt: instant(48)}, Verdict{Phase: Grace, Reason: ReasonGraceTwice}, "No source gave an answer yet. Whoever held it can still renew it."},
+		{"changed hands", State{Interim: instant(0)}, Verdict{Phase: ChangedHands, Reason: ReasonReviewHands},
+			"After its expiry it had been parked or out of the zone on 2026-03-01 12:00 UTC. It may have been sold to somebody else."},
+		{"new control", State{ControlAt: instant(0)}, Verdict{Phase: ChangedHands, Reason: ReasonNewControl},
+			"Another registrar, or a transfer, was seen on 2026-03-01 12:00 UTC. Most likely its holder moved it."},
 		{"mail host", State{MailLapsed: "mail.example"}, Verdict{Reason: ReasonMailHost}, "Its mail depends on mail.example, which lapsed."},
-		{"mail host beside the point", State{MailLapsed: "mail.example"}, Verdict{Reason: ReasonDeleted}, "No source gave an answer yet."},
+		{"mail host beside the point", State{MailLapsed: "mail.example"}, Verdict{Reason: ReasonDelegated}, "No source gave an answer yet."},
 		{"two", State{Reg: WordAbsent, RegServer: "r.example", Deleg: DelegationGone}, Verdict{},
 			"The registry (r.example) said `not found` on unknown; the delegation was gone on unknown (first seen gone unknown)."},
 	} {
 		if got := Sentence(c.s, c.v); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// Every verdict on which somebody may have to act says what it means.
+func TestSentenceSaysWhatItMeans(t *testing.T) {
+	for reason, phase := range map[Reason]Phase{
+		ReasonGraceOnce: Grace, ReasonGraceTwice: Grace, ReasonRestore: Redemption, ReasonDeleted: Redemption, ReasonDeletedAlone: PendingDelete, ReasonStatusDeleted: Released,
+		ReasonReleased: Released, ReasonReRegistered: ReRegistered, ReasonReviewNew: ReRegistered, ReasonReviewHands: ChangedHands, ReasonNewControl: ChangedHands,
+		ReasonOutOfService: Active, ReasonStillThere: Redemption, ReasonFreeButThere: Active, ReasonQuarantine: Released, ReasonUndescribed: Redemption,
+		ReasonOneWitness: Active, ReasonUnknownSource: Active,
+	} {
+		if got := meaningFor(Verdict{Phase: phase, Reason: reason}); !strings.HasSuffix(got, ".") {
+			t.Errorf("%s: %q", reason, got)
+		}
+	}
+	for _, quiet := range []Reason{ReasonDelegated, ReasonRegistered, ReasonDelegatedOnly, ReasonAutoRenew, ReasonMailHost, ""} {
+		if got := meaningFor(Verdict{Phase: Active, Reason: quiet}); got != "" {
+			t.Errorf("%s: %q", quiet, got)
+		}
+	}
+}
+
+// The rule of confidence, written out.
+func TestConfidence(t *testing.T) {
+	for e, want := range map[evidence]Confidence{
+		{}:                                        NoConfidence,
+		{sign: true, again: true}:                 NoConfidence,
+		{registry: true}:                          Medium,
+		{registry: true, again: true}:             Medium,
+		{registry: true, other: true}:             High,
+		{other: true}:                             Low,
+		{other: true, again: true}:                Medium,
+		{registry: true, sign: true}:              Low,
+		{other: true, sign: true}:                 Low,
+		{registry: true, other: true, sign: true}: Low,
+		{registry: true, other: true, sign: true, again: true}: Medium,
+		{against: true}: Contradiction,
+		{registry: true, other: true, sign: true, again: true, against: true}: Contradiction,
+	} {
+		if got := e.confidence(); got != want {
+			t.Errorf("%+v: %s, want %s", e, got, want)
 		}
 	}
 }

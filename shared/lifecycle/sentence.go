@@ -5,11 +5,45 @@ import (
 	"strings"
 )
 
-// Sentence explains a verdict to a support agent: who said what when, from the state alone.
+// Sentence explains a verdict to a support agent: who said what when, from the state alone, then what it means. Of
+// the verdict it uses phase and reason.
 func Sentence(s State, v Verdict) string {
-	var parts []string
+	parts := said(s)
+	switch {
+	case v.Phase == Grace && s.RegAt != 0 && max(passedBy(s.Expires, s.RegAt), passedBy(s.RegistrarExpires, s.RegAt)) != 0:
+		parts = append(parts, fmt.Sprintf("it had expired on %s", max(passedBy(s.Expires, s.RegAt), passedBy(s.RegistrarExpires, s.RegAt))))
+	case v.Reason == ReasonReviewHands && s.Interim != 0:
+		parts = append(parts, fmt.Sprintf("after its expiry it had been parked or out of the zone on %s", s.Interim))
+	case v.Reason == ReasonNewControl && s.ControlAt != 0:
+		parts = append(parts, fmt.Sprintf("another registrar, or a transfer, was seen on %s", s.ControlAt))
+	case v.Phase == ReRegistered && s.Registered != 0:
+		parts = append(parts, fmt.Sprintf("the registration dates from %s", s.Registered))
+	}
+	if v.Phase == ReRegistered && s.LapseAt != 0 && s.Worst != "" {
+		parts = append(parts, fmt.Sprintf("a lapse (%s) had been seen since %s", s.Worst, s.LapseAt))
+	}
+	if s.MailLapsed != "" && v.Reason == ReasonMailHost {
+		parts = append(parts, fmt.Sprintf("its mail depends on %s, which lapsed", s.MailLapsed))
+	}
+	text := strings.Join(parts, "; ") + "."
+	if len(parts) == 0 {
+		text = "No source gave an answer yet."
+	}
+	return strings.TrimSpace(strings.ToUpper(text[:1]) + text[1:] + " " + meaningFor(v))
+}
+
+// passedBy is the expiry if it had passed when the registry was asked, else 0.
+func passedBy(expires, asked Instant) Instant {
+	if expires > asked {
+		return 0
+	}
+	return expires
+}
+
+// said is what each witness last said.
+func said(s State) (parts []string) {
 	if s.Reg != WordNone {
-		parts = append(parts, fmt.Sprintf("The registry (%s) said `%s` on %s", s.RegServer, s.Reg, s.RegAt))
+		parts = append(parts, fmt.Sprintf("the registry (%s) said `%s` on %s", s.RegServer, s.Reg, s.RegAt))
 	}
 	switch s.Deleg {
 	case DelegationGone:
@@ -25,15 +59,41 @@ func Sentence(s State, v Verdict) string {
 	if s.Mkt != WordNone {
 		parts = append(parts, fmt.Sprintf("the status API said `%s` on %s", s.Mkt, s.MktAt))
 	}
-	if v.Phase == ReRegistered && s.Registered != 0 {
-		parts = append(parts, fmt.Sprintf("the registration dates from %s", s.Registered))
+	return parts
+}
+
+// meaningFor says what a verdict means for whoever holds an account with such an address; nothing where all is well.
+func meaningFor(v Verdict) string {
+	switch v.Reason {
+	case ReasonGraceOnce, ReasonGraceTwice:
+		return "Whoever held it can still renew it."
+	case ReasonRestore:
+		return "Whoever held it is getting it back."
+	case ReasonDeleted, ReasonDeletedAlone, ReasonStatusDeleted, ReasonReleased:
+		return map[Phase]string{
+			Redemption:    "Whoever held it can still restore it; after that anyone can register it.",
+			PendingDelete: "It will be released within days, and nobody can restore it.",
+			Released:      "Anyone can register it.",
+		}[v.Phase]
+	case ReasonReRegistered:
+		return "Mail to its addresses may reach somebody else."
+	case ReasonReviewNew:
+		return "It was registered after an address was verified: the holder may be another."
+	case ReasonReviewHands:
+		return "It may have been sold to somebody else."
+	case ReasonNewControl:
+		return "Most likely its holder moved it."
+	case ReasonOutOfService:
+		return "It is registered; that it is out of service is no lapse by itself."
+	case ReasonStillThere, ReasonFreeButThere:
+		return "These cannot both be right."
+	case ReasonQuarantine:
+		return "In this TLD that may hide a name which its holder can still get back."
+	case ReasonUndescribed:
+		return "This TLD's rules are not described, so a person decides."
+	case ReasonOneWitness, ReasonUnknownSource:
+		return "That is not enough to believe anything; it is asked again."
+	default: // all is well, or the sentence says it already
+		return ""
 	}
-	if s.MailLapsed != "" && v.Reason == ReasonMailHost {
-		parts = append(parts, fmt.Sprintf("its mail depends on %s, which lapsed", s.MailLapsed))
-	}
-	if len(parts) == 0 {
-		return "No source gave an answer yet."
-	}
-	text := strings.Join(parts, "; ") + "."
-	return strings.ToUpper(text[:1]) + text[1:]
 }
