@@ -45,6 +45,7 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 		return nil, err
 	}
 	h.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now})
+	h.Metrics = telemetry.NewMetrics(os.Stdout, time.Now)
 	h.Queue = queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL)
 	h.GraceUnverify, h.BaselineDays, h.Margin = c.GraceAction == "unverify", c.BaselineDays, 30*time.Second
 	return h, nil

@@ -47,7 +47,7 @@ func wire(log *slog.Logger) (*fanout.Handler, error) {
 	return &fanout.Handler{
 		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now}),
 		Queue: queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL),
-		List:  reg, Log: log, Now: time.Now, Segments: c.Segments, BaselineDays: c.BaselineDays, Margin: 30 * time.Second,
+		List:  reg, Metrics: telemetry.NewMetrics(os.Stdout, time.Now), Log: log, Now: time.Now, Segments: c.Segments, BaselineDays: c.BaselineDays, Margin: 30 * time.Second,
 		CanaryLabel: "lapseguard-" + strings.ToLower(rand.Text()),
 	}, nil
 }

@@ -35,6 +35,8 @@ type Sync struct {
 	Listing  bool              `json:"listing_done"`
 	Done     bool              `json:"done"`
 	Believed bool              `json:"believed"` // complete, and not shrunk: hosts that left were marked
+	// Uncovered counts hosts whose domain cannot be watched; of a list of changes, how many more there are.
+	Uncovered int `json:"uncovered,omitempty"`
 }
 
 // Synced is what the next sync starts from. PKGuard, "synced".
@@ -42,6 +44,8 @@ type Synced struct {
 	WholeAt lifecycle.Instant `json:"whole_at"`
 	AsOf    lifecycle.Instant `json:"as_of"`
 	Hosts   int               `json:"hosts"`
+	// Uncovered counts hosts whose domain cannot be watched although somebody could come to own it.
+	Uncovered int `json:"uncovered,omitempty"`
 }
 
 // Segment is how far a segment of the table was dispatched. RunPK, "c/N".
@@ -50,6 +54,9 @@ type Segment struct {
 	Part    int    `json:"part"`
 	Done    bool   `json:"done"`
 	Watched int    `json:"watched"`
+	// Phases counts the watched domains by phase; Unknown those of which nothing could be believed for a week.
+	Phases  map[lifecycle.Phase]int `json:"phases,omitempty"`
+	Unknown int                     `json:"unknown,omitempty"`
 }
 
 // Sent lists messages that a run sent. RunPK, "s/…". Answered messages have a Marker: RunPK, "m/ID".
@@ -133,6 +140,7 @@ const PKUpstreams = "upstreams"
 // Upstream says when an upstream last gave an answer that could be believed.
 type Upstream struct {
 	LastGood lifecycle.Instant `json:"last_good"`
+	Asked    lifecycle.Instant `json:"asked,omitempty"` // start of the first run that asked it
 }
 
 // Lease keeps two invocations of one job apart: one conditional item, PKGuard, "lease/JOB".

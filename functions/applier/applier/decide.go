@@ -252,9 +252,10 @@ func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registr
 		h.Log.WarnContext(ctx, "verified_after_change_of_owner", "domain", d.Name, "addresses", a.KeptLater,
 			"meaning", "verified under the new registration; an account older than that may have been taken over: review it")
 	}
-	values := map[string]float64{telemetry.WouldUnverify: 1}
+	name := telemetry.WouldUnverify
+	values := map[string]float64{}
 	if act.Spends() {
-		values = map[string]float64{telemetry.Unverified: 1}
+		name = telemetry.Unverified
 		if a.Recovery == registry.RecoveryOpen {
 			values[telemetry.RecoveryOpen] = 1
 			h.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "decision", d.Key(),
@@ -263,6 +264,9 @@ func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registr
 		if a.Recovery == registry.RecoveryUnknown {
 			h.Log.WarnContext(ctx, "recovery_unknown", "domain", d.Name, "decision", d.Key())
 		}
+	}
+	if err := h.Metrics.EmitBy(telemetry.DimReason, string(reason(d.State.Phase)), map[string]float64{name: 1}); err != nil {
+		return err
 	}
 	return h.Metrics.Emit(values)
 }

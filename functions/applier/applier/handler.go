@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
@@ -152,58 +151,3 @@ func (h *Handler) tick(ctx context.Context) (Result, error) {
 		"resent", res.Resent, "waiting", res.Waiting, "tripped", res.Tripped)
 	return res, errors.Join(errs...)
 }
-
-// completeRun marks the run as complete once every message of it was answered, and names what is missing.
-func (h *Handler) completeRun(ctx context.Context) (store.Run, error) {
-	var run store.Run
-	it, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
-	if err != nil || !run.Sent || run.Complete {
-		if errors.Is(err, store.ErrNotFound) {
-			err = nil
-		}
-		return run, err
-	}
-	tally, err := store.Balance(ctx, h.Store, run.ID)
-	if err != nil {
-		return run, err
-	}
-	if len(tally.Missing) > 0 {
-		if lifecycle.At(h.Now()).Since(run.Started) > settleTime {
-			h.Log.WarnContext(ctx, "run_incomplete", "run", run.ID, "answered", tally.Answered, "missing", tally.Missing)
-		}
-		return run, nil
-	}
-	if err := h.noteUpstreams(ctx, run, tally.Good); err != nil {
-		return run, err
-	}
-	run.Complete = true
-	if err := h.Store.Write(ctx, store.Save(it, run)); err != nil {
-		return run, fmt.Errorf("mark run %s as complete: %w", run.ID, err)
-	}
-	h.Log.InfoContext(ctx, "run_complete", "run", run.ID, "messages", tally.Answered, "checked", tally.Checked, "watched", run.Watched)
-	return run, h.Metrics.Emit(map[string]float64{telemetry.RunCompleted: 1, telemetry.DomainsChecked: float64(tally.Checked)})
-}
-
-// noteUpstreams keeps the time of each upstream's last answer that could be believed, and names those that the
-// whole run heard nothing good from: not looked at is not unchanged.
-func (h *Handler) noteUpstreams(ctx context.Context, run store.Run, good map[string]int) error {
-	var groups [][]store.Write
-	for upstream, n := range good {
-		if n > 0 {
-			groups = append(groups, []store.Write{store.Record(store.PKUpstreams, upstream, store.Upstream{LastGood: run.Started}, time.Time{})})
-			continue
-		}
-		var u store.Upstream
-		if _, err := store.Load(ctx, h.Store, store.PKUpstreams, upstream, &u); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		h.Log.WarnContext(ctx, "upstream_without_good_answer", "upstream", upstream, "run", run.ID, "last_good", u.LastGood.String())
-	}
-	if err := errors.Join(h.Store.WriteEach(ctx, groups)...); err != nil {
-		return fmt.Errorf("note the last good answers of run %s: %w", run.ID, err)
-	}
-	return nil
-}
-
-// settleTime is how long the breaker waits for a run to be whole before it judges what is there.
-const settleTime = 6 * time.Hour

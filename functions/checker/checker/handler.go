@@ -18,6 +18,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 // asker asks one upstream about many domains: an observation for each name, in order. It respects ctx's
@@ -41,8 +42,11 @@ type Handler struct {
 	// Known holds names whose answer is known, by kind; Trust which upstreams were right about them.
 	Known map[queue.Kind]*canary.Set
 	Trust Trust
-	Log   *slog.Logger
-	Now   func() time.Time
+	// Published is when the list of RDAP servers was published; nil: not measured.
+	Published func() time.Time
+	Metrics   *telemetry.Metrics
+	Log       *slog.Logger
+	Now       func() time.Time
 	// StatusUpstream names the status API in messages; empty: switched off.
 	StatusUpstream string
 	// GraceUnverify, see lifecycle.Facts.
@@ -134,6 +138,9 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 	actx, cancel := h.askUntil(ctx)
 	obs := h.believe(actx, m, ask.Ask(actx, m))
 	cancel()
+	if err := h.measure(m, obs); err != nil {
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("asking %s/%s was cut off: %w", m.Kind, m.Upstream, err) // an answer that was not waited for is no answer
 	}

@@ -60,7 +60,7 @@ func New(s Sources) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("RDAP: %w", err)
 	}
-	h := &Handler{Servers: rdapClient, Known: known, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]asker{
+	h := &Handler{Servers: rdapClient, Published: rdapClient.Published, Known: known, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]asker{
 		queue.KindDelegation: Delegations{Client: dnsClient},
 		queue.KindRDAP:       &OneByOne{Source: lifecycle.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup},
 		queue.KindMail: &OneByOne{Source: lifecycle.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,

@@ -79,11 +79,10 @@ func (h *Handler) stretch(ctx context.Context, run *store.Run, n int, seg *store
 			return err
 		}
 		for _, item := range items {
-			e, zone, ok := h.entry(ctx, item)
+			e, zone, ok := h.entry(ctx, item, seg)
 			if !ok {
 				continue
 			}
-			seg.Watched++
 			zones[zone] = append(zones[zone], e)
 			if buffered++; len(zones[zone]) == queue.MaxDelegation {
 				ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
@@ -114,8 +113,8 @@ func (h *Handler) stretch(ctx context.Context, run *store.Run, n int, seg *store
 	return nil
 }
 
-// entry is a domain's part of a message and the zone that is asked about it.
-func (h *Handler) entry(ctx context.Context, it store.Item) (e queue.Entry, zone string, ok bool) {
+// entry is a domain's part of a message and the zone that is asked about it; the segment counts it.
+func (h *Handler) entry(ctx context.Context, it store.Item, seg *store.Segment) (e queue.Entry, zone string, ok bool) {
 	d, err := store.ParseDomain(it)
 	if err != nil {
 		h.Log.ErrorContext(ctx, "domain_unreadable", "domain", it.PK, "error", err)
@@ -125,6 +124,7 @@ func (h *Handler) entry(ctx context.Context, it store.Item) (e queue.Entry, zone
 	if !d.Watched() || reason != "" {
 		return e, "", false
 	}
+	h.count(d, seg)
 	return queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, name.Suffix, true
 }
 

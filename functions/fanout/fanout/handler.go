@@ -13,6 +13,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 // Event is what the schedules send.
@@ -42,7 +43,9 @@ type Handler struct {
 	Queue queue.Sender
 	List  lister
 	Log   *slog.Logger
-	Now   func() time.Time
+	// Metrics may be nil.
+	Metrics *telemetry.Metrics
+	Now     func() time.Time
 	// Segments of the table scanned in parallel.
 	Segments int
 	// BaselineDays spreads the first RDAP look at new domains.
@@ -137,6 +140,9 @@ func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) 
 		if err := h.syncPage(ctx, run); err != nil {
 			// A registry that cannot be listed must not stop the watch over what is known already.
 			h.Log.ErrorContext(ctx, "sync_failed", "run", run.ID, "error", err)
+			if err := h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1}); err != nil {
+				return err
+			}
 			break
 		}
 		if err := save(); err != nil {
@@ -149,6 +155,11 @@ func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) 
 		}
 		h.Log.InfoContext(ctx, "synced", "run", run.ID, "whole", run.Sync.Whole, "listed", run.Sync.Listed,
 			"changed", run.Sync.Changed, "gone", run.Sync.Gone, "believed", run.Sync.Believed)
+		if !run.Sync.Believed {
+			if err := h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1}); err != nil {
+				return err
+			}
+		}
 		if err := save(); err != nil {
 			return err
 		}
@@ -161,5 +172,8 @@ func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) 
 		return err
 	}
 	h.Log.InfoContext(ctx, "dispatched", "run", run.ID, "watched", run.Watched)
-	return save()
+	if err := save(); err != nil {
+		return err
+	}
+	return h.measure(ctx, run)
 }

@@ -113,6 +113,7 @@ func (h *Handler) compare(ctx context.Context, s *store.Sync, page registry.Page
 		}
 		c.now = hostOf(hc)
 		c.left = hc.Addresses == 0 && c.item.Version != 0
+		s.Uncovered += moreUncovered(s.Whole, c, hc.Addresses > 0)
 		if c.now != c.old && (hc.Addresses > 0 || c.left) {
 			changes = append(changes, c)
 		}
@@ -351,8 +352,9 @@ func (h *Handler) finishSync(ctx context.Context, run *store.Run) error {
 	if s.Believed {
 		synced.AsOf = s.AsOf
 		if s.Whole {
-			synced.WholeAt, synced.Hosts = lifecycle.At(h.Now()), s.Listed
+			synced.WholeAt, synced.Hosts, synced.Uncovered = lifecycle.At(h.Now()), s.Listed, 0
 		}
+		synced.Uncovered += s.Uncovered
 	}
 	if err := h.Store.Write(ctx, store.Save(it, synced)); err != nil {
 		return fmt.Errorf("note the end of the sync: %w", err)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 )
 
 //go:embed iana-rdap-dns.json
@@ -33,7 +34,12 @@ type server struct {
 type table struct {
 	servers map[string]server // by suffix: lower case, A-labels
 	hosts   map[string]bool   // host:port that a redirect may lead to
+
+	published time.Time // by the file's own word; zero where it does not say
 }
+
+// Published is when the list of servers in use was published, by its own word; zero where it does not say.
+func (c *Client) Published() time.Time { return c.known().published }
 
 // find gives the server of the longest entry that tld ends in, label by label (RFC 9224 section 4).
 func (t *table) find(tld string) (server, bool) {
@@ -188,12 +194,14 @@ func readAll(r io.Reader) ([]byte, error) {
 // parse makes a table of a file in RFC 9224 form, and adds the supplemental list where IANA's file is in use.
 func (c *Client) parse(data []byte) (*table, error) {
 	var file struct {
-		Services [][][]string `json:"services"` // each: suffixes, base URLs
+		Published string       `json:"publication"` // RFC 3339
+		Services  [][][]string `json:"services"`    // each: suffixes, base URLs
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return nil, fmt.Errorf("not in RFC 9224 form: %w", err)
 	}
-	t := &table{servers: map[string]server{}, hosts: map[string]bool{}}
+	published, _ := time.Parse(time.RFC3339, file.Published) // a date that cannot be read is none
+	t := &table{servers: map[string]server{}, hosts: map[string]bool{}, published: published}
 	for _, service := range file.Services {
 		if len(service) < 2 {
 			continue

@@ -1,0 +1,74 @@
+package checker
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// metered are the upstreams that metrics tell apart: with "other" of their kind at most ten. Each costs money every
+// month; the log's message_answered names all of them.
+var metered = [...]string{
+	"delegation/com", "delegation/net", "delegation/org", "delegation/other",
+	"rdap/rdap.verisign.com", "rdap/rdap.publicinterestregistry.org", "rdap/rdap.identitydigital.services", "rdap/other",
+	"mail/resolver", "status",
+}
+
+// upstreamName is the value of telemetry.DimUpstream for a message's upstream: one of metered.
+func upstreamName(m queue.Message) string {
+	kind, name := string(m.Kind), m.Upstream
+	switch m.Kind {
+	case queue.KindRDAP:
+		if u, err := url.Parse(m.Upstream); err == nil {
+			name = u.Hostname()
+		}
+	case queue.KindMail:
+		return "mail/resolver"
+	case queue.KindStatus:
+		return "status"
+	case queue.KindDelegation:
+	}
+	if !slices.Contains(metered[:], kind+"/"+name) {
+		name = "other"
+	}
+	return kind + "/" + name
+}
+
+// measure writes what an upstream failed to answer. A message that was not asked for lack of time is no failure of
+// the upstream.
+func (h *Handler) measure(m queue.Message, obs []lifecycle.Observation) error {
+	faults, throttled := 0, 0
+	for _, o := range obs {
+		if o.Outcome != lifecycle.Unknown || !upstreamFault(o.Cause) || o.Cause == lifecycle.CauseNotAsked {
+			continue
+		}
+		faults++
+		if o.Cause == lifecycle.CauseRateLimited {
+			throttled++
+		}
+	}
+	values := map[string]float64{}
+	if faults > 0 {
+		values[telemetry.UpstreamErrors] = float64(faults)
+	}
+	if throttled > 0 {
+		values[telemetry.UpstreamThrottled] = float64(throttled)
+	}
+	if err := h.Metrics.EmitBy(telemetry.DimUpstream, upstreamName(m), values); err != nil {
+		return err
+	}
+	whole := map[string]float64{}
+	if faults*2 >= len(obs) && faults > 0 {
+		whole[telemetry.UpstreamFailing] = 1
+	}
+	if m.Kind == queue.KindRDAP && h.Published != nil {
+		if at := h.Published(); !at.IsZero() {
+			whole[telemetry.BootstrapAge] = float64(int(h.Now().Sub(at) / (24 * time.Hour)))
+		}
+	}
+	return h.Metrics.Emit(whole)
+}

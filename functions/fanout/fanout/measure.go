@@ -1,0 +1,90 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// unknownAfter is how long nothing believable may be known of a domain before it counts as unknown.
+const unknownAfter = 7 * 24 * time.Hour
+
+// count counts a watched domain in its segment.
+func (h *Handler) count(d store.Domain, seg *store.Segment) {
+	seg.Watched++
+	if d.Synthetic {
+		return
+	}
+	if seg.Phases == nil {
+		seg.Phases = map[lifecycle.Phase]int{}
+	}
+	seg.Phases[d.State.Phase]++
+	if d.State.Phase == lifecycle.PhaseUnknown && lifecycle.At(h.Now()).Since(d.State.First) >= unknownAfter {
+		seg.Unknown++
+	}
+}
+
+// uncovered tells whether a host cannot be watched although somebody could come to own its domain. Addresses at
+// literals, reserved names and public suffixes are nobody's to lose.
+func uncovered(h store.Host) bool {
+	switch domain.Reason(h.Why) {
+	case domain.ReasonNotCovered, domain.ReasonUnknownTLD, domain.ReasonMalformed:
+		return true
+	case domain.ReasonNone, domain.ReasonEmpty, domain.ReasonIPLiteral, domain.ReasonSpecialUse, domain.ReasonPublicSuffix, domain.ReasonSingleLabel:
+	}
+	return false
+}
+
+// moreUncovered is by how many uncovered hosts a host of the list makes more: of a whole list all count, of a list
+// of changes what changed.
+func moreUncovered(whole bool, c change, there bool) (n int) {
+	if there && uncovered(c.now) {
+		n++
+	}
+	if !whole && c.item.Version != 0 && uncovered(c.old) {
+		n--
+	}
+	return n
+}
+
+// measure writes what a dispatched run looks at, as it found it stored.
+func (h *Handler) measure(ctx context.Context, run *store.Run) error {
+	phases := map[lifecycle.Phase]int{}
+	unknown := 0
+	for n := range run.Segments {
+		var seg store.Segment
+		if _, err := store.Load(ctx, h.Store, store.RunPK(run.ID), "c/"+strconv.Itoa(n), &seg); err != nil {
+			return err
+		}
+		for phase, count := range seg.Phases {
+			phases[phase] += count
+		}
+		unknown += seg.Unknown
+	}
+	var synced store.Synced
+	if _, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	for _, phase := range lifecycle.Phases() {
+		if err := h.Metrics.EmitBy(telemetry.DimPhase, string(phase), map[string]float64{telemetry.DomainsByPhase: float64(phases[phase])}); err != nil {
+			return err
+		}
+	}
+	listed, err := time.Parse(time.DateOnly, domain.ListDate)
+	if err != nil {
+		return fmt.Errorf("date of the public suffix list: %w", err)
+	}
+	return h.Metrics.Emit(map[string]float64{
+		telemetry.DomainsDue:      float64(run.Watched),
+		telemetry.DomainsUnknown:  float64(unknown),
+		telemetry.HostsNotCovered: float64(synced.Uncovered),
+		telemetry.SuffixListAge:   float64(int(h.Now().Sub(listed) / (24 * time.Hour))),
+	})
+}
