@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,7 +45,10 @@ type cloud struct {
 	given    map[string]string // the parameters of the deployment
 	outputs  map[string]string
 	physical map[string]string // what CloudFormation made, by logical name
-	daily    time.Time         // when the daily schedule fires first
+	made     time.Time         // when the stack was created
+	daily    time.Time         // when the daily run is due
+	heard    map[string]bool   // alarms that the topic's subscriber was told of: logical name, state
+	ear      string            // URL of the subscriber's queue
 
 	store    *dynamo.Store
 	sqs      *sqs.Client
@@ -58,7 +62,7 @@ type cloud struct {
 // open starts everything that is there before the product.
 func open(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{cfg: emulator.Config(t), net: openInternet(t), pumped: map[string]bool{}}
+	c := &cloud{cfg: emulator.Config(t), net: openInternet(t), pumped: map[string]bool{}, heard: map[string]bool{}}
 	who, err := c.cfg.Credentials.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -147,10 +151,8 @@ func (c *cloud) upload(t *testing.T, root string, zips map[string]string) {
 	}
 }
 
-// parameters of the deployment. The daily run starts at the next full minute that leaves time for what is to be
-// done before.
+// parameters of the deployment.
 func (c *cloud) parameters(t *testing.T) map[string]string {
-	c.daily = time.Now().UTC().Add(lead).Truncate(time.Minute).Add(time.Minute)
 	ministack := emulator.URL(t, emulator.Ministack)
 	return map[string]string{
 		"RegistryUrl": c.admin, "Contact": "https://example.org/lapseguard", "AlarmEmail": alarmMail,
@@ -158,55 +160,67 @@ func (c *cloud) parameters(t *testing.T) map[string]string {
 		"RdapBootstrapUrl": c.net.BootstrapURL(), "RdapRate": "50", "DnsServers": c.net.DNSAddr(), "DnsResolver": c.net.DNSAddr(),
 		"Canaries": strings.Join(canaries, ","), "StatusUrl": c.net.StatusURL(sim.Fastly),
 		"Architecture":     map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH],
-		"DailySchedule":    fmt.Sprintf("cron(%d %d * * ? *)", c.daily.Minute(), c.daily.Hour()),
 		"EndpointDynamoDB": emulator.URL(t, emulator.DynamoDB), "EndpointSqs": ministack, "EndpointSsm": ministack,
 	}
 }
 
-// lead is the time between a deployment and the daily run, at least: for the first run, and for ministack, which
-// looks at its schedules every ten seconds and sets no alarm clock for the past.
-const lead = 25 * time.Second
-
-// deploy puts the template into the account as `sam deploy` does, by a change set.
+// deploy puts the template into the account.
 func (c *cloud) deploy(t *testing.T) {
 	t.Helper()
 	c.given = c.parameters(t)
-	var list []in
-	for k, v := range c.given {
-		list = append(list, in{"ParameterKey": k, "ParameterValue": v})
-	}
-	const first = "first"
-	c.call(t, "cloudformation", "create_change_set", in{
-		"StackName": stackName, "ChangeSetName": first, "ChangeSetType": "CREATE", "TemplateBody": c.text, "Parameters": list,
-		"Capabilities": []string{"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"},
-	}, nil)
-	eventually(t, "change set made", time.Minute, func() (bool, string) {
-		var set struct{ Status, StatusReason string }
-		c.call(t, "cloudformation", "describe_change_set", in{"StackName": stackName, "ChangeSetName": first}, &set)
-		if set.Status == "FAILED" {
-			t.Fatalf("change set: %s", set.StatusReason)
-		}
-		return set.Status == "CREATE_COMPLETE", set.Status
-	})
-	c.call(t, "cloudformation", "execute_change_set", in{"StackName": stackName, "ChangeSetName": first}, nil)
-	eventually(t, "stack created", time.Minute, func() (bool, string) { return c.created(t) })
-	c.outputs, c.physical = c.made(t)
+	c.apply(t, "CREATE", "CREATE_COMPLETE")
+	c.made = time.Now()
 	index := emulator.NamedTables(t, c.cfg, c.outputs["DomainsTableName"], c.outputs["RecordsTableName"])
 	c.store = dynamo.New(dynamodb.NewFromConfig(c.cfg), dynamo.Config{
 		DomainsTable: c.outputs["DomainsTableName"], RecordsTable: c.outputs["RecordsTableName"], IndexName: index, Now: time.Now,
 	})
 }
 
-// created tells whether the stack stands. One that failed ends the test, with what failed in it.
-func (c *cloud) created(t *testing.T) (ok bool, now string) {
+// apply makes a change set and carries it out, as `sam deploy` does. It gives the logical names of what changed.
+func (c *cloud) apply(t *testing.T, kind, done string) (changed []string) {
+	t.Helper()
+	var list []in
+	for k, v := range c.given {
+		list = append(list, in{"ParameterKey": k, "ParameterValue": v})
+	}
+	name := strings.ToLower(kind)
+	c.call(t, "cloudformation", "create_change_set", in{
+		"StackName": stackName, "ChangeSetName": name, "ChangeSetType": kind, "TemplateBody": c.text, "Parameters": list,
+		"Capabilities": []string{"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"},
+	}, nil)
+	var set struct {
+		Status, StatusReason string
+		Changes              []struct {
+			ResourceChange struct{ Action, LogicalResourceID string }
+		}
+	}
+	eventually(t, "change set to "+name+" made", time.Minute, func() (bool, string) {
+		c.call(t, "cloudformation", "describe_change_set", in{"StackName": stackName, "ChangeSetName": name}, &set)
+		if set.Status == "FAILED" {
+			t.Fatalf("change set: %s", set.StatusReason)
+		}
+		return set.Status == "CREATE_COMPLETE", set.Status
+	})
+	c.call(t, "cloudformation", "execute_change_set", in{"StackName": stackName, "ChangeSetName": name}, nil)
+	eventually(t, "stack: "+done, time.Minute, func() (bool, string) { return c.settled(t, done) })
+	c.outputs, c.physical = c.inventory(t)
+	for _, r := range set.Changes {
+		changed = append(changed, r.ResourceChange.Action+" "+r.ResourceChange.LogicalResourceID)
+	}
+	slices.Sort(changed)
+	return changed
+}
+
+// settled tells whether the stack is done. One that failed ends the test, with what failed in it.
+func (c *cloud) settled(t *testing.T, done string) (ok bool, now string) {
 	t.Helper()
 	var list struct {
 		Stacks []struct{ StackStatus, StackStatusReason string }
 	}
 	c.call(t, "cloudformation", "describe_stacks", in{"StackName": stackName}, &list)
 	s := list.Stacks[0]
-	if strings.HasSuffix(s.StackStatus, "_IN_PROGRESS") || s.StackStatus == "CREATE_COMPLETE" {
-		return s.StackStatus == "CREATE_COMPLETE", s.StackStatus
+	if strings.HasSuffix(s.StackStatus, "_IN_PROGRESS") || s.StackStatus == done {
+		return s.StackStatus == done, s.StackStatus
 	}
 	var events struct {
 		StackEvents []struct{ LogicalResourceID, ResourceStatus, ResourceStatusReason string }
@@ -216,8 +230,8 @@ func (c *cloud) created(t *testing.T) (ok bool, now string) {
 	return false, ""
 }
 
-// made is what the stack says of itself.
-func (c *cloud) made(t *testing.T) (outputs, physical map[string]string) {
+// inventory is what the stack says of itself.
+func (c *cloud) inventory(t *testing.T) (outputs, physical map[string]string) {
 	t.Helper()
 	var list struct {
 		Stacks []struct {

@@ -52,15 +52,18 @@ func world(start time.Time) sim.World {
 		RDAP: sim.RDAP{Registration: sim.Registration{Statuses: []string{"redemption period", "pending delete"}}}}
 	held := sim.Step{From: later, Delegation: sim.Delegation{Answer: sim.Gone},
 		RDAP: sim.RDAP{Registration: sim.Registration{Statuses: []string{"client hold"}}}}
+	dropped := redemption // a later phase: a class of its own to the breaker
+	dropped.RDAP = sim.RDAP{Registration: sim.Registration{Statuses: []string{"pending delete"}}}
 	add := func(name string, steps ...sim.Step) {
 		w.Domains = append(w.Domains, sim.Domain{Name: name, Steps: append([]sim.Step{asEver}, steps...)})
 	}
 	for _, name := range slices.Concat(quiet, canaries, []string{newcomer, "hoster.net"}) {
 		add(name)
 	}
-	for _, name := range append(slices.Clone(crowd), lapsed) {
-		add(name, redemption)
+	for _, name := range crowd {
+		add(name, dropped)
 	}
+	add(lapsed, redemption)
 	add(onHold, held)
 	return w
 }
