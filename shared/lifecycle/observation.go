@@ -41,8 +41,12 @@ const (
 	CauseMalformed    Cause = "malformed"     // cannot be decoded, or does not match the question
 	CauseTooLarge     Cause = "too large"     // the body exceeds the limit
 	CauseWrongName    Cause = "wrong name"    // an answer about another domain
-	CauseWrongClass   Cause = "wrong class"   // not a domain object (a search result, a name server)
-	CauseNotRDAP      Cause = "not rdap"      // HTML, an empty body, another protocol
+	CauseTooDeep      Cause = "too deep"      // JSON nested deeper than any answer is
+	CauseWrongClass   Cause = "wrong class"   // another kind of object (a name server, an entity)
+	CauseSearch       Cause = "search result" // results of a search, which is not what was asked
+	CauseEmptyBody    Cause = "empty body"    // a success that says nothing
+	CauseHTML         Cause = "html"          // a page: something in between, or not RDAP at all
+	CauseNotRDAP      Cause = "not rdap"      // text, or JSON of another protocol
 	CauseErrorInside  Cause = "error inside"  // an error object inside a success
 	CauseRateLimited  Cause = "rate limited"  // 429
 	CauseForbidden    Cause = "forbidden"     // 401, 403, 451
@@ -96,7 +100,8 @@ const (
 	FormNoData    = "nodata"
 )
 
-// Registration is a domain object of RDAP, reduced to what judgement needs. Zero times are unknown.
+// Registration is a domain object of RDAP, reduced to what judgement needs. Zero times are unknown. Registrar,
+// NameServers, DS, Transferred and Registered together are the fingerprint of who controls the name.
 type Registration struct {
 	// Authoritative: the server is the one that IANA's bootstrap names for the TLD. A server of the
 	// supplemental list is believed in what it says, not in what it says is absent.
@@ -112,6 +117,9 @@ type Registration struct {
 	Registrar   string   // the sponsoring registrar's IANA id, or its name where there is no id
 	NameServers []string // canonical as in Delegation.NS
 	Signed      bool     // secureDNS.delegationSigned
+	// DS are the DS records in the parent, "keyTag algorithm digestType digest" (RFC 4034 section 5.3), the
+	// digest in lower case: sorted, unique.
+	DS []string
 }
 
 // Market is an answer of the status API.

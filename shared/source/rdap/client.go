@@ -159,8 +159,8 @@ func (c *Client) read200(r *reader, resp *http.Response, h hop, o *lifecycle.Obs
 		o.Said = "HTTP 200"
 		return
 	}
-	if r.notJSON(resp) {
-		o.Cause, o.Said = lifecycle.CauseNotRDAP, upstream.Said("HTTP 200 "+resp.Header.Get("Content-Type"))
+	if o.Cause = r.kind(resp); o.Cause != lifecycle.CauseNone {
+		o.Said = upstream.Said("HTTP 200 " + resp.Header.Get("Content-Type"))
 		return
 	}
 	a := answer{asked: h.name, now: c.cfg.Now()}
@@ -187,9 +187,9 @@ func (c *Client) read404(r *reader, resp *http.Response, h hop, o *lifecycle.Obs
 	if o.Cause = r.fill(resp, c.cfg.MaxBody); o.Cause != lifecycle.CauseNone {
 		return
 	}
-	if !r.empty() {
-		if r.notJSON(resp) {
-			o.Cause, o.Said = lifecycle.CauseNotRDAP, upstream.Said("HTTP 404 "+resp.Header.Get("Content-Type"))
+	if kind := r.kind(resp); kind != lifecycle.CauseEmptyBody {
+		if o.Cause = kind; kind != lifecycle.CauseNone {
+			o.Said = upstream.Said("HTTP 404 " + resp.Header.Get("Content-Type"))
 			return
 		}
 		a := answer{asked: h.name, now: c.cfg.Now()}
@@ -212,7 +212,7 @@ func (c *Client) readRefusal(r *reader, resp *http.Response, o *lifecycle.Observ
 	o.Cause = cmp.Or(upstream.CauseOfStatus(resp.StatusCode), lifecycle.CauseNotRDAP)
 	o.RetryAfter = upstream.RetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
 	a := answer{now: c.cfg.Now()}
-	if r.fill(resp, min(c.cfg.MaxBody, maxRefusal)) == lifecycle.CauseNone && !r.notJSON(resp) {
+	if r.fill(resp, min(c.cfg.MaxBody, maxRefusal)) == lifecycle.CauseNone && r.kind(resp) == lifecycle.CauseNone {
 		_ = r.decode(&a)
 	}
 	o.Said = a.saidError(resp.StatusCode)

@@ -54,7 +54,11 @@ func TestLookup200(t *testing.T) {
 		{"error inside", jsonType, `{"errorCode":404,"title":"Not Found"}`, lifecycle.CauseErrorInside},
 		{"error beside a domain", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","errorCode":"500"}`, lifecycle.CauseErrorInside},
 		{"odd error code", jsonType, `{"objectClassName":"domain","errorCode":{}}`, lifecycle.CauseErrorInside},
-		{"search results", jsonType, `{"domainSearchResults":[` + goodBody + `]}`, lifecycle.CauseWrongClass},
+		{"search results", jsonType, `{"domainSearchResults":[` + goodBody + `]}`, lifecycle.CauseSearch},
+		{"search results beside a domain", jsonType, `{"nameserverSearchResults":[],` + goodBody[1:], lifecycle.CauseSearch},
+		{"entities found", jsonType, `{"rdapConformance":["rdap_level_0"],"entitySearchResults":[]}`, lifecycle.CauseSearch},
+		{"entity", jsonType, `{"objectClassName":"entity","handle":"X"}`, lifecycle.CauseWrongClass},
+		{"help", jsonType, `{"rdapConformance":["rdap_level_0"],"notices":[]}`, lifecycle.CauseWrongClass},
 		{"name server", jsonType, `{"objectClassName":"nameserver","ldhName":"lapsed.example"}`, lifecycle.CauseWrongClass},
 		{"second class", jsonType, `{"objectClassName":"domain","objectClassName":"entity","ldhName":"lapsed.example"}`, lifecycle.CauseWrongClass},
 		{"no class, no name", jsonType, `{"status":["active"]}`, lifecycle.CauseWrongClass},
@@ -64,10 +68,10 @@ func TestLookup200(t *testing.T) {
 		{"second name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","ldhName":"other.example"}`, lifecycle.CauseWrongName},
 		{"other unicode name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","unicodeName":"other.example"}`, lifecycle.CauseWrongName},
 		{"odd unicode name alone", jsonType, `{"objectClassName":"domain","unicodeName":"a b"}`, lifecycle.CauseWrongName},
-		{"html", "text/html", "<!doctype html><title>Down</title>", lifecycle.CauseNotRDAP},
-		{"html said to be json", jsonType, "\r\n <html>", lifecycle.CauseNotRDAP},
-		{"empty", jsonType, "", lifecycle.CauseNotRDAP},
-		{"blank", jsonType, " \r\n", lifecycle.CauseNotRDAP},
+		{"html", "text/html", "<!doctype html><title>Down</title>", lifecycle.CauseHTML},
+		{"html said to be json", jsonType, "\r\n <html>", lifecycle.CauseHTML},
+		{"empty", jsonType, "", lifecycle.CauseEmptyBody},
+		{"blank", jsonType, " \r\n", lifecycle.CauseEmptyBody},
 		{"text", "text/plain", "No match for domain", lifecycle.CauseNotRDAP},
 		{"array", jsonType, `[` + goodBody + `]`, lifecycle.CauseMalformed},
 		{"null", jsonType, `null`, lifecycle.CauseMalformed},
@@ -98,8 +102,8 @@ func TestLookup404(t *testing.T) {
 		{"rdap error sent as text", "text/plain", rdapError, lifecycle.CauseNone},
 		{"code as a string", jsonType, `{"errorCode":"404"}`, lifecycle.CauseNone},
 		{"conformance alone", jsonType, `{"rdapConformance":["rdap_level_0"],"notices":[]}`, lifecycle.CauseNone},
-		{"html", "text/html", "<html>404</html>", lifecycle.CauseNotRDAP},
-		{"html said to be json", jsonType, "<html>404</html>", lifecycle.CauseNotRDAP},
+		{"html", "text/html", "<html>404</html>", lifecycle.CauseHTML},
+		{"html said to be json", jsonType, "<html>404</html>", lifecycle.CauseHTML},
 		{"text", "text/plain", "404 page not found", lifecycle.CauseNotRDAP},
 		{"gateway's json", "application/json", `{"message":"no Route matched with those values"}`, lifecycle.CauseNotRDAP},
 		{"another code", jsonType, `{"errorCode":429,"title":"slow down"}`, lifecycle.CauseErrorInside},
@@ -290,8 +294,13 @@ func TestHostileBodies(t *testing.T) {
 		{"30 MB of 404", respond(404, jsonType, huge), lifecycle.CauseTooLarge},
 		{"30 MB of 503", respond(503, jsonType, huge), lifecycle.CauseServerError},
 		{"not gzip", respond(200, jsonType, goodBody, "Content-Encoding", "gzip"), lifecycle.CauseMalformed},
-		{"100,000 deep", respond(200, jsonType, nested(100_000)), lifecycle.CauseMalformed},
-		{"100,000 deep and open", respond(200, jsonType, nested(100_000)[:90_000]), lifecycle.CauseMalformed},
+		{"100,000 deep", respond(200, jsonType, nested(100_000)), lifecycle.CauseTooDeep},
+		{"100,000 deep and open", respond(200, jsonType, nested(100_000)[:90_000]), lifecycle.CauseTooDeep},
+		{"100,000 deep in a 404", respond(404, jsonType, nested(100_000)), lifecycle.CauseTooDeep},
+		{"100,000 deep in a vCard", respond(200, jsonType, `{"entities":[{"vcardArray":`+nested(100_000)+`}]}`), lifecycle.CauseTooDeep},
+		{"20,000 entities deep", respond(200, jsonType, strings.Repeat(`{"entities":[`, 20_000)+strings.Repeat(`]}`, 20_000)), lifecycle.CauseTooDeep},
+		{"10,000 deep", respond(200, jsonType, nested(9_999)), lifecycle.CauseNone},
+		{"10,000 slashes in a name", respond(200, jsonType, `{"`+strings.Repeat("/", 10_000)+`":[x]}`), lifecycle.CauseMalformed},
 		{"200 statuses", respond(200, jsonType, many+`]}`), lifecycle.CauseMalformed},
 		{"a name of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","ldhName":"`+letters(300_000)+`"}`), lifecycle.CauseWrongName},
 		{"name servers of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","nameservers":["`+letters(300_000)+`"]}`), lifecycle.CauseNone},
@@ -339,7 +348,7 @@ func TestBuffersStartEmpty(t *testing.T) {
 		respond(200, jsonType, goodBody)(w, r)
 	}).URL)
 	for range 4 {
-		wantCause(t, c.Lookup(t.Context(), "lapsed.example", "example"), lifecycle.CauseNotRDAP)
+		wantCause(t, c.Lookup(t.Context(), "lapsed.example", "example"), lifecycle.CauseHTML)
 		if o := c.Lookup(t.Context(), "lapsed.example", "example"); o.Outcome != lifecycle.Observed {
 			t.Errorf("got %q %q", o.Cause, o.Said)
 		}

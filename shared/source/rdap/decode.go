@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,15 +74,18 @@ func (r *reader) fill(resp *http.Response, limit int64) lifecycle.Cause {
 	return lifecycle.CauseNone
 }
 
-func (r *reader) empty() bool { return len(bytes.TrimSpace(r.buf.Bytes())) == 0 }
-
-// notJSON says that the body is of another kind: empty, markup, or text that the server itself calls so.
-func (r *reader) notJSON(resp *http.Response) bool {
+// kind names a body that is no JSON: empty, a page, or text that the server itself calls so.
+func (r *reader) kind(resp *http.Response) lifecycle.Cause {
 	body := bytes.TrimLeft(bytes.TrimPrefix(r.buf.Bytes(), byteOrderMark), " \t\r\n")
-	if len(body) == 0 || body[0] == '<' {
-		return true
+	switch {
+	case len(body) == 0:
+		return lifecycle.CauseEmptyBody
+	case body[0] == '<':
+		return lifecycle.CauseHTML
+	case body[0] != '{' && !strings.Contains(resp.Header.Get("Content-Type"), "json"):
+		return lifecycle.CauseNotRDAP
 	}
-	return body[0] != '{' && !strings.Contains(resp.Header.Get("Content-Type"), "json")
+	return lifecycle.CauseNone
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -104,7 +108,8 @@ type answer struct {
 	reg       lifecycle.Registration
 	name      nameSeen
 	domain    bool // objectClassName "domain"
-	other     bool // another objectClassName, or search results
+	other     bool // another objectClassName
+	search    bool // results of a search
 	rdap      bool // rdapConformance is there
 	errorCode []byte
 	title     []byte
@@ -117,6 +122,8 @@ func (a *answer) cause() lifecycle.Cause {
 	switch {
 	case a.errorCode != nil:
 		return lifecycle.CauseErrorInside
+	case a.search:
+		return lifecycle.CauseSearch
 	case a.other, !a.domain && a.name == nameAbsent:
 		return lifecycle.CauseWrongClass
 	case a.name == nameWrong, a.name == nameUnreadable:
@@ -128,7 +135,7 @@ func (a *answer) cause() lifecycle.Cause {
 // cause404 judges the JSON of a 404: an RDAP error, or something in between that speaks JSON too.
 func (a *answer) cause404() lifecycle.Cause {
 	switch {
-	case a.domain || a.other || a.name != nameAbsent:
+	case a.domain || a.other || a.search || a.name != nameAbsent:
 		return lifecycle.CauseMalformed // an object, and no such object
 	case a.errorCode == nil && !a.rdap:
 		return lifecycle.CauseNotRDAP
@@ -149,14 +156,27 @@ func (r *reader) decode(a *answer) lifecycle.Cause {
 		return lifecycle.CauseMalformed
 	}
 	if err := r.object(func(name []byte) error { return r.member(a, name) }); err != nil {
-		return lifecycle.CauseMalformed
+		return causeOfJSON(err)
 	}
 	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return lifecycle.CauseMalformed
 	}
 	slices.Sort(a.reg.Statuses)
 	slices.Sort(a.reg.NameServers)
+	slices.Sort(a.reg.DS)
 	return lifecycle.CauseNone
+}
+
+// maxDepth is the nesting that jsontext refuses to go beyond.
+const maxDepth = 10_000
+
+// causeOfJSON tells what is nested too deeply from what is wrong.
+func causeOfJSON(err error) lifecycle.Cause {
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) && strings.Count(string(syntax.JSONPointer), "/") >= maxDepth {
+		return lifecycle.CauseTooDeep
+	}
+	return lifecycle.CauseMalformed
 }
 
 // member takes one member of the topmost object.
@@ -191,7 +211,7 @@ func (r *reader) member(a *answer, name []byte) error {
 	case "rdapConformance":
 		a.rdap = true
 	case "domainSearchResults", "nameserverSearchResults", "entitySearchResults":
-		a.other = true
+		a.search = true
 	}
 	return r.dec.SkipValue()
 }
@@ -324,14 +344,70 @@ func (r *reader) nameServer(reg *lifecycle.Registration) error {
 
 // secure takes a member of secureDNS.
 func (r *reader) secure(reg *lifecycle.Registration, name []byte) error {
-	if string(name) != "delegationSigned" {
-		return r.dec.SkipValue()
+	switch string(name) {
+	case "delegationSigned":
+		signed, err := r.text()
+		reg.Signed = reg.Signed || strings.EqualFold(string(signed), "true")
+		return err
+	case "dsData":
+		return r.each(func() error { return r.ds(reg) })
 	}
-	signed, err := r.text()
-	if strings.EqualFold(string(signed), "true") {
-		reg.Signed = true
+	return r.dec.SkipValue()
+}
+
+// ds takes a DS record. One that cannot be is left out: it is no sign of anybody's control.
+func (r *reader) ds(reg *lifecycle.Registration) error {
+	var tag, algorithm, kind, digest []byte
+	err := r.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "keyTag":
+			tag, err = r.text()
+		case "algorithm":
+			algorithm, err = r.text()
+		case "digestType":
+			kind, err = r.text()
+		case "digest":
+			digest, err = r.text()
+		default:
+			err = r.dec.SkipValue()
+		}
+		return err
+	})
+	if err != nil || !decimal(tag, 65535) || !decimal(algorithm, 255) || !decimal(kind, 255) {
+		return err
+	}
+	line := make([]byte, 0, len("65535 255 255 ")+maxDigest)
+	line = append(append(line, tag...), ' ')
+	line = append(append(line, algorithm...), ' ')
+	line = append(append(line, kind...), ' ')
+	start := len(line)
+	for _, c := range digest {
+		switch {
+		case c >= 'A' && c <= 'F':
+			c += 'a' - 'A'
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
+		case c == ' ':
+			continue // zone files break long digests
+		default:
+			return nil
+		}
+		if line = append(line, c); len(line)-start > maxDigest {
+			return nil
+		}
+	}
+	if len(line) > start {
+		reg.DS, err = insert(reg.DS, string(line))
 	}
 	return err
+}
+
+// maxDigest bounds a DS digest, in hexadecimal digits: SHA-384 has 96, and there is room for longer ones.
+const maxDigest = 128
+
+// decimal says whether b is a number up to most, written as a number is.
+func decimal(b []byte, most int) bool {
+	n, err := strconv.Atoi(string(b))
+	return err == nil && n >= 0 && n <= most && string(b) == strconv.Itoa(n)
 }
 
 // entity is what is kept of one until its end, when its role is known.

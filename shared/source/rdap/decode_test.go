@@ -37,7 +37,7 @@ func TestDecodeBigBody(t *testing.T) {
 	want := lifecycle.Registration{
 		Statuses:   []string{"client delete prohibited", "client transfer prohibited", "client update prohibited", "server hold"},
 		Registered: time.Date(2019, 3, 1, 10, 0, 0, 0, time.UTC), Expires: time.Date(2027, 3, 1, 10, 0, 0, 0, time.UTC),
-		Registrar: "292", Signed: true,
+		Registrar: "292", Signed: true, DS: []string{"12345 13 2 49fd46e6c4b45c55d4ac49fd46e6c4b45c55d4ac49fd46e6c4b45c55d4ac0000"},
 		NameServers: []string{"ns0.lapsed.example", "ns1.lapsed.example", "ns2.lapsed.example", "ns3.lapsed.example"},
 	}
 	if d := cmp.Diff(want, got); d != "" || cause != lifecycle.CauseNone {
@@ -182,6 +182,31 @@ func TestDecodeNameServersAndDNSSEC(t *testing.T) {
 	}
 }
 
+func TestDecodeDS(t *testing.T) {
+	digest := strings.Repeat("0A", 32)
+	for members, want := range map[string][]string{
+		`{"keyTag":12345,"algorithm":13,"digestType":2,"digest":"` + digest + `"}`:  {"12345 13 2 " + strings.ToLower(digest)},
+		`{"keyTag":"7","algorithm":"8","digestType":"1","digest":"ab cd","x":[{}]}`: {"7 8 1 abcd"},
+		`[{"keyTag":9,"algorithm":8,"digestType":1,"digest":"ff"},{"keyTag":10,"algorithm":8,"digestType":1,"digest":"FF"},
+			{"digest":"ff","digestType":1,"algorithm":8,"keyTag":9}]`: {"10 8 1 ff", "9 8 1 ff"},
+		`{"keyTag":65536,"algorithm":8,"digestType":1,"digest":"ff"}`:                    nil,
+		`{"keyTag":-1,"algorithm":8,"digestType":1,"digest":"ff"}`:                       nil,
+		`{"keyTag":"007","algorithm":8,"digestType":1,"digest":"ff"}`:                    nil,
+		`{"keyTag":1e3,"algorithm":8,"digestType":1,"digest":"ff"}`:                      nil,
+		`{"keyTag":1,"algorithm":256,"digestType":1,"digest":"ff"}`:                      nil,
+		`{"keyTag":1,"algorithm":8,"digestType":"SHA-256","digest":"ff"}`:                nil,
+		`{"keyTag":1,"algorithm":8,"digestType":1,"digest":"xyz"}`:                       nil,
+		`{"keyTag":1,"algorithm":8,"digestType":1,"digest":""}`:                          nil,
+		`{"keyTag":1,"algorithm":8,"digestType":1}`:                                      nil,
+		`{"keyTag":1,"algorithm":8,"digestType":1,"digest":"` + digest + digest + `ff"}`: nil,
+		`null`: nil, `[null,3,"x",[]]`: nil,
+	} {
+		if got := decodes(t, `"secureDNS":{"delegationSigned":true,"dsData":`+members+`}`).DS; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", members, got, want)
+		}
+	}
+}
+
 func TestParseDate(t *testing.T) {
 	clock := func(h, m, s int) time.Time { return time.Date(2026, 3, 1, h, m, s, 0, time.UTC) }
 	for in, want := range map[string]time.Time{
@@ -286,12 +311,12 @@ func FuzzDecode(f *testing.F) {
 		if cause != lifecycle.CauseNone && !cmp.Equal(reg, lifecycle.Registration{}) {
 			t.Fatal("a refused answer left something")
 		}
-		for _, list := range [][]string{reg.Statuses, reg.NameServers} {
+		for _, list := range [][]string{reg.Statuses, reg.NameServers, reg.DS} {
 			if !slices.IsSorted(list) || len(slices.Compact(slices.Clone(list))) != len(list) || len(list) > maxList {
 				t.Fatalf("not sorted and unique: %q", list)
 			}
 		}
-		for _, s := range append(append(reg.Statuses, reg.NameServers...), reg.Registrar, saidRegistration(&reg)) {
+		for _, s := range append(slices.Concat(reg.Statuses, reg.NameServers, reg.DS), reg.Registrar, saidRegistration(&reg)) {
 			if s != upstream.Printable(s, lifecycle.MaxSaid+maxName) {
 				t.Fatalf("not printable: %q", s)
 			}
