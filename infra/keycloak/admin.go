@@ -79,7 +79,9 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 
-func loopback(host string) bool { return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.") }
+func loopback(host string) bool {
+	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+}
 
 // Error is a failure of Keycloak, or of the way to it. It holds no body: bodies have addresses in them.
 type Error struct {

@@ -15,7 +15,7 @@ type account struct {
 	ID       string   `json:"id"`
 	Email    string   `json:"email"`
 	Verified bool     `json:"emailVerified"`
-	Actions  []string `json:"requiredActions"` // absent in lists
+	Actions  []string `json:"requiredActions"`  // absent in lists
 	Created  int64    `json:"createdTimestamp"` // milliseconds since 1970
 }
 

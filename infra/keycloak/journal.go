@@ -1,0 +1,209 @@
+package keycloak
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+//go:embed schema.sql
+var schema string
+
+// States of a journal entry and of a mark; schema.sql says what they mean.
+const (
+	working   = "working"
+	done      = "done"
+	restoring = "restoring"
+	restored  = "restored"
+
+	planned = "planned"
+	marked  = "marked"
+	missed  = "missed"
+	barred  = "refused"
+	lifted  = "lifted"
+	kept    = "kept"
+	deleted = "gone"
+)
+
+// journal is the adapter's file. One connection serialises everything.
+type journal struct {
+	db   *sql.DB
+	salt string
+}
+
+func openJournal(path string) (*journal, error) {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"}}
+	u := url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}
+	if path == ":memory:" {
+		u.Opaque = path
+	}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, fmt.Errorf("open the journal %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1) // and never closed when idle: a database in memory lives as long as its connection
+	db.SetMaxIdleConns(1)
+	j := &journal{db: db}
+	if err := j.prepare(); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the journal %s: %w", path, err), db.Close())
+	}
+	return j, nil
+}
+
+func (j *journal) prepare() error {
+	ctx := context.Background() // opening takes no context
+	if _, err := j.db.ExecContext(ctx, schema); err != nil {
+		return fmt.Errorf("create the tables: %w", err)
+	}
+	if _, err := j.db.ExecContext(ctx, `INSERT INTO meta VALUES ('salt', ?) ON CONFLICT DO NOTHING`, rand.Text()); err != nil {
+		return fmt.Errorf("make a salt: %w", err)
+	}
+	if err := j.db.QueryRowContext(ctx, `SELECT v FROM meta WHERE k = 'salt'`).Scan(&j.salt); err != nil {
+		return fmt.Errorf("read the salt: %w", err)
+	}
+	return nil
+}
+
+// tx runs f in a transaction. What was begun is finished: a caller that hangs up does not undo it.
+func (j *journal) tx(ctx context.Context, f func(ctx context.Context, tx *sql.Tx) error) error {
+	ctx = context.WithoutCancel(ctx)
+	tx, err := j.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("journal: begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	if err := f(ctx, tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("journal: commit: %w", err)
+	}
+	return nil
+}
+
+func (j *journal) exec(ctx context.Context, what, query string, args ...any) error {
+	return j.tx(ctx, func(ctx context.Context, tx *sql.Tx) error { return exec(ctx, tx, what, query, args...) })
+}
+
+func exec(ctx context.Context, tx *sql.Tx, what, query string, args ...any) error {
+	if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+		return fmt.Errorf("journal: %s: %w", what, err)
+	}
+	return nil
+}
+
+// hash stands for an address; Keycloak stores addresses in lower case, and so the hash does.
+func (j *journal) hash(address string) string {
+	sum := sha256.Sum256([]byte(j.salt + "\x00" + strings.ToLower(address)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// meta reads a time from meta; zero when it is not there.
+func (j *journal) time(ctx context.Context, k string) (time.Time, error) {
+	var text string
+	err := j.db.QueryRowContext(ctx, `SELECT v FROM meta WHERE k = ?`, k).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("journal: read %s: %w", k, err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("journal: read %s: %w", k, err)
+	}
+	return at, nil
+}
+
+func setTime(ctx context.Context, tx *sql.Tx, k string, at time.Time) error {
+	return exec(ctx, tx, "note "+k, `INSERT INTO meta VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v`, k, at.UTC().Format(time.RFC3339Nano))
+}
+
+// entry is a key's line.
+type entry struct {
+	key, domain, request, state, answer, restored string
+	before                                        time.Time
+	already, kept                                 int
+}
+
+func (j *journal) entry(ctx context.Context, key string) (entry, bool, error) {
+	e := entry{key: key}
+	var before int64
+	err := j.db.QueryRowContext(ctx, `SELECT domain, request, before, already, kept, state, answer, restored FROM journal WHERE key = ?`, key).
+		Scan(&e.domain, &e.request, &before, &e.already, &e.kept, &e.state, &e.answer, &e.restored)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, false, nil
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("journal: read the key: %w", err)
+	}
+	e.before = time.UnixMicro(before).UTC()
+	return e, true, nil
+}
+
+// mark is a line of what a key does.
+type mark struct {
+	id            int64
+	key           string
+	account, hash string
+	counts, added bool
+	at            time.Time
+	state         string
+	domain        string    // of its key
+	before        time.Time // of its key
+}
+
+const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.at, m.state, j.domain, j.before FROM marks m JOIN journal j ON j.key = m.key `
+
+func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark, error) {
+	rows, err := j.db.QueryContext(ctx, selectMarks+where+` ORDER BY m.id`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("journal: read marks: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []mark
+	for rows.Next() {
+		var m mark
+		var at, before int64
+		if err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &at, &m.state, &m.domain, &before); err != nil {
+			return nil, fmt.Errorf("journal: read a mark: %w", err)
+		}
+		m.at, m.before = time.UnixMicro(at).UTC(), time.UnixMicro(before).UTC()
+		list = append(list, m)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("journal: read marks: %w", err)
+	}
+	return list, nil
+}
+
+// count is the number of a key's marks in a state, counting ones only.
+func (j *journal) count(ctx context.Context, key, state string) (n int, err error) {
+	if err := j.db.QueryRowContext(ctx, `SELECT count(*) FROM marks WHERE key = ? AND state = ? AND counts`, key, state).Scan(&n); err != nil {
+		return 0, fmt.Errorf("journal: count marks: %w", err)
+	}
+	return n, nil
+}
+
+func (j *journal) setMark(ctx context.Context, id int64, state string) error {
+	return j.exec(ctx, "note a mark", `UPDATE marks SET state = ? WHERE id = ?`, state, id)
+}
+
+// quarantined tells whether an account is under a mark that is in force.
+func (j *journal) quarantined(ctx context.Context, account string) (bool, error) {
+	var n int
+	if err := j.db.QueryRowContext(ctx, `SELECT count(*) FROM marks WHERE account = ? AND state = ?`, account, marked).Scan(&n); err != nil {
+		return false, fmt.Errorf("journal: read a mark: %w", err)
+	}
+	return n > 0, nil
+}

@@ -1,0 +1,133 @@
+package keycloak
+
+import (
+	"context"
+	stdjson "encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/lapseguard/lapseguard/shared/registry"
+)
+
+// restoredBody is the contract's Restored.
+type restoredBody struct {
+	Restored int `json:"restored"`
+	Kept     int `json:"kept"`
+}
+
+func (s *Server) restore(ctx context.Context, r *http.Request) (reply, error) {
+	key := r.PathValue("key")
+	if !registry.ValidKey(key) {
+		return malformed("the key does not fit the contract"), nil
+	}
+	release, err := s.take(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	defer release()
+	e, known, err := s.journal.entry(ctx, key)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case !known:
+		return problem(http.StatusNotFound, registry.TypeUnknownKey, "unknown key", "nothing was ever done under it"), nil
+	case e.state == working:
+		out := problem(http.StatusConflict, registry.TypeInProgress, "the unverify of this key has not finished", "")
+		out.after = askAgain
+		s.recount()
+		return out, nil
+	case e.state == restored:
+		return reply{status: http.StatusOK, body: stdjson.RawMessage(e.restored)}, nil
+	}
+	return s.takeBack(ctx, key)
+}
+
+// takeBack opens recovery again for every account that a key quarantined, and verifies those again that it
+// unverified and that are as it left them.
+func (s *Server) takeBack(ctx context.Context, key string) (reply, error) {
+	if err := s.journal.exec(ctx, "begin a restore", `UPDATE journal SET state = ? WHERE key = ?`, restoring, key); err != nil {
+		return reply{}, err
+	}
+	left, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, key, marked)
+	if err != nil {
+		return reply{}, err
+	}
+	g, err := s.cfg.Admin.group(ctx)
+	if err != nil && !gone(err) {
+		return reply{}, err
+	}
+	for _, m := range left {
+		if err := s.unmark(ctx, m, g.ID); err != nil {
+			return reply{}, fmt.Errorf("restore %s: %w", key, err)
+		}
+	}
+	var out restoredBody
+	if out.Restored, err = s.journal.count(ctx, key, restored); err != nil {
+		return reply{}, err
+	}
+	for _, state := range []string{kept, deleted, lifted} {
+		n, err := s.journal.count(ctx, key, state)
+		if err != nil {
+			return reply{}, err
+		}
+		out.Kept += n
+	}
+	body, err := stdjson.Marshal(out)
+	if err != nil {
+		return reply{}, fmt.Errorf("encode the answer: %w", err)
+	}
+	if err := s.journal.exec(ctx, "write the restore down", `UPDATE journal SET state = ?, restored = ? WHERE key = ?`, restored, string(body), key); err != nil {
+		return reply{}, err
+	}
+	s.recount()
+	s.cfg.Log.InfoContext(ctx, "restored", "key", key, "restored", out.Restored, "kept", out.Kept)
+	return reply{status: http.StatusOK, body: out}, nil
+}
+
+// unmark is the reverse of mark. An address that was verified or changed meanwhile is left as it is; its account
+// leaves the quarantine all the same.
+func (s *Server) unmark(ctx context.Context, m mark, group string) error {
+	u, err := s.cfg.Admin.account(ctx, m.account)
+	switch {
+	case gone(err):
+		return s.journal.setMark(ctx, m.id, deleted)
+	case err != nil:
+		return err
+	}
+	state := kept
+	if s.journal.hash(u.Email) == m.hash && !u.Verified {
+		if m.added {
+			u.Actions = without(u.Actions, actionUpdate, actionVerify)
+		}
+		if err := s.cfg.Admin.set(ctx, m.account, m.counts, u.Actions); err != nil {
+			if back, again := s.cfg.Admin.account(ctx, m.account); again != nil || back.Verified != m.counts {
+				return err
+			}
+		}
+		state = restored
+	}
+	if err := s.release(ctx, m.account, group); err != nil {
+		return err
+	}
+	return s.journal.setMark(ctx, m.id, state)
+}
+
+// release takes an account out of quarantine, and reads back that it is.
+func (s *Server) release(ctx context.Context, id, group string) error {
+	if group == "" {
+		return nil
+	}
+	err := s.cfg.Admin.leave(ctx, id, group)
+	if err == nil || gone(err) {
+		return nil
+	}
+	if in, again := s.cfg.Admin.member(ctx, id, group); again == nil && !in {
+		return nil
+	}
+	return err
+}
+
+func without(list []string, names ...string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(names, s) })
+}

@@ -1,0 +1,212 @@
+package keycloak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+)
+
+// Sweep finishes what was begun and interrupted, and looks at every account in quarantine: it lifts the quarantine
+// of a holder who proved another address, or the same one where the domain is in service again, and marks again an
+// address that somebody confirmed who may be its domain's new owner.
+func (s *Server) Sweep(ctx context.Context) error {
+	open, err := s.unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range open {
+		errs = append(errs, s.alone(ctx, func(ctx context.Context) error {
+			do := s.work
+			if e.state == restoring {
+				do = s.takeBack
+			}
+			_, err := do(ctx, e.key)
+			return err
+		}))
+	}
+	g, err := s.cfg.Admin.group(ctx)
+	if gone(err) {
+		return errors.Join(errs...)
+	}
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return errors.Join(append(errs, s.lookAfter(ctx, g.ID))...)
+}
+
+// alone runs f when it is its turn, and so that it may take as long as a call of the API.
+func (s *Server) alone(ctx context.Context, f func(ctx context.Context) error) error {
+	release, err := s.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f(ctx)
+}
+
+func (s *Server) unfinished(ctx context.Context) ([]entry, error) {
+	rows, err := s.journal.db.QueryContext(ctx, `SELECT key, state FROM journal WHERE state IN (?, ?)`, working, restoring)
+	if err != nil {
+		return nil, fmt.Errorf("journal: list open keys: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []entry
+	for rows.Next() {
+		var e entry
+		if err := rows.Scan(&e.key, &e.state); err != nil {
+			return nil, fmt.Errorf("journal: list open keys: %w", err)
+		}
+		list = append(list, e)
+	}
+	return list, rows.Err()
+}
+
+// lookAfter compares the group's members with the marks in force. Accounts are read again before they are changed.
+func (s *Server) lookAfter(ctx context.Context, group string) error {
+	list, err := s.journal.marks(ctx, `WHERE m.state = ?`, marked)
+	if err != nil {
+		return err
+	}
+	marks := map[string]mark{}
+	for _, m := range list {
+		marks[m.account] = m
+	}
+	unknown := 0
+	var work []mark
+	for first := 0; ; first += pageSize {
+		page, err := s.members(ctx, group, first)
+		if err != nil {
+			return err
+		}
+		for _, u := range page {
+			m, known := marks[u.ID]
+			delete(marks, u.ID)
+			switch {
+			case !known:
+				unknown++
+			case u.Verified || s.journal.hash(u.Email) != m.hash:
+				work = append(work, m)
+			}
+		}
+		if len(page) < pageSize {
+			break
+		}
+	}
+	for _, m := range marks { // not in the group any more
+		work = append(work, m)
+	}
+	if unknown > 0 {
+		s.cfg.Log.WarnContext(ctx, "quarantined_by_others", "accounts", unknown, "means", "they are in the group "+Group+", and this adapter did not put them there; it leaves them alone")
+	}
+	var errs []error
+	for _, m := range work {
+		errs = append(errs, s.alone(ctx, func(ctx context.Context) error { return s.judge(ctx, m, group) }))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) members(ctx context.Context, group string, first int) ([]account, error) {
+	var page []account
+	err := s.cfg.Admin.do(ctx, call{doing: "list the quarantine group", method: http.MethodGet, path: "/groups/" + url.PathEscape(group) + "/members",
+		query: url.Values{"first": {strconv.Itoa(first)}, "max": {strconv.Itoa(pageSize)}, "briefRepresentation": {"true"}}, out: &page})
+	return page, err
+}
+
+// judge decides about one quarantined account that is not as it was left.
+func (s *Server) judge(ctx context.Context, m mark, group string) error {
+	u, err := s.cfg.Admin.account(ctx, m.account)
+	if gone(err) {
+		return s.journal.setMark(ctx, m.id, deleted)
+	}
+	if err != nil {
+		return err
+	}
+	if now, err := s.journal.marks(ctx, `WHERE m.id = ? AND m.state = ?`, m.id, marked); err != nil || len(now) == 0 {
+		return err // it was restored meanwhile
+	}
+	in, err := s.cfg.Admin.member(ctx, m.account, group)
+	if err != nil {
+		return err
+	}
+	host, _ := domain.HostOf(u.Email)
+	same := s.journal.hash(u.Email) == m.hash
+	switch {
+	case !in:
+		s.cfg.Log.WarnContext(ctx, "quarantine_lifted_by_others", "domain", m.domain, "account", m.account)
+		return s.journal.setMark(ctx, m.id, lifted)
+	case !u.Verified:
+		return nil
+	case !same && !domain.Below(canonical(host), m.domain):
+		return s.lift(ctx, m, group, "another address was verified")
+	}
+	return s.confirmed(ctx, m, u, group, same)
+}
+
+func (s *Server) lift(ctx context.Context, m mark, group, why string) error {
+	if err := s.release(ctx, m.account, group); err != nil {
+		return err
+	}
+	s.recount()
+	s.cfg.Log.InfoContext(ctx, "quarantine_lifted", "domain", m.domain, "account", m.account, "why", why)
+	return s.journal.setMark(ctx, m.id, lifted)
+}
+
+// confirmed: an address at the lapsed domain was confirmed by somebody who reads its mail. That is the holder only
+// if the domain is in service again as before, and if the link was followed in the session in which the holder gave
+// the password. Otherwise it is unverified again, and the holder asked for such a proof, or for another address.
+func (s *Server) confirmed(ctx context.Context, m mark, u account, group string, same bool) error {
+	back := false
+	if same && s.cfg.Standing != nil {
+		var err error
+		if back, err = s.cfg.Standing(ctx, m.domain, m.before); err != nil {
+			s.cfg.Log.WarnContext(ctx, "standing_unknown", "domain", m.domain, "error", err)
+			back = false
+		}
+	}
+	ask := actionUpdate
+	if back {
+		proven, err := s.signedIn(ctx, m)
+		if err != nil {
+			return err
+		}
+		if proven {
+			return s.lift(ctx, m, group, "the domain is in service again, and its holder verified the address in a session")
+		}
+		ask = actionVerify
+	}
+	actions := without(u.Actions, actionUpdate, actionVerify)
+	s.cfg.Log.InfoContext(ctx, "marked_again", "domain", m.domain, "account", m.account, "asks", ask)
+	if err := s.journal.exec(ctx, "note a mark", `UPDATE marks SET added = 1 WHERE id = ?`, m.id); err != nil {
+		return err
+	}
+	return s.cfg.Admin.set(ctx, m.account, false, append(actions, ask))
+}
+
+// signedIn: after the mark, the address was verified in the very session that a sign-in then completed. Whoever
+// only reads the mail follows the link in a session of their own, in which nobody signed in.
+func (s *Server) signedIn(ctx context.Context, m mark) (bool, error) {
+	q := eventQuery{types: []string{actionVerify, "LOGIN"}, user: m.account, since: m.at.Add(-eventMargin), max: pageSize}
+	events, err := s.cfg.Admin.events(ctx, q)
+	if err != nil {
+		return false, err
+	}
+	for _, v := range events {
+		if v.Type != actionVerify || v.Details["action"] != "verify-email" || !v.at().After(m.at) || s.journal.hash(v.address()) != m.hash {
+			continue
+		}
+		session := v.Details["code_id"]
+		if session != "" && slices.ContainsFunc(events, func(l event) bool {
+			return l.Type == "LOGIN" && l.Details["code_id"] == session && !l.at().Before(v.at())
+		}) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

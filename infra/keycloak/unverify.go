@@ -1,0 +1,360 @@
+package keycloak
+
+import (
+	"context"
+	"database/sql"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/idna"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/registry"
+)
+
+// answerBody is the contract's Answer.
+type answerBody struct {
+	Changed  int               `json:"changed"`
+	Already  int               `json:"already_unverified"`
+	Kept     int               `json:"kept_verified_later"`
+	Recovery registry.Recovery `json:"recovery"`
+}
+
+// parseUnverify reads a request. The client's own check is the contract's; what a decoder cannot tell from an
+// empty value, a missing member, is asked here.
+func parseUnverify(r *http.Request) (registry.Request, reply, bool) {
+	var in registry.Request
+	if out, ok := readJSON(r, &in); !ok {
+		return in, out, false
+	}
+	in.Domain = r.PathValue("domain")
+	if in.Evidence == nil || len(in.Evidence) > 32 || slices.ContainsFunc(in.Evidence, func(s string) bool { return len([]rune(s)) > 2000 }) {
+		return in, malformed("evidence must be at most 32 texts of at most 2000 characters"), false
+	}
+	if err := in.Check(); err != nil {
+		return in, malformed(err.Error()), false
+	}
+	in.VerifiedBefore, in.ExposedSince = in.VerifiedBefore.UTC(), in.ExposedSince.UTC()
+	return in, reply{}, true
+}
+
+func (s *Server) unverify(ctx context.Context, r *http.Request) (reply, error) {
+	in, out, ok := parseUnverify(r)
+	if !ok {
+		return out, nil
+	}
+	if s.cfg.IsPublicSuffix(in.Domain) {
+		return problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
+	}
+	request, err := canonicalRequest(in)
+	if err != nil {
+		return reply{}, err
+	}
+	release, err := s.take(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	defer release()
+	if !in.DryRun {
+		switch e, known, err := s.journal.entry(ctx, in.Key); {
+		case err != nil:
+			return reply{}, err
+		case known:
+			return s.again(ctx, e, request)
+		}
+	}
+	p, err := s.plan(ctx, in)
+	if err != nil {
+		return reply{}, fmt.Errorf("unverify %s: %w", in.Domain, err)
+	}
+	if p.answer.Changed > in.MaxAddresses {
+		return problem(http.StatusUnprocessableEntity, registry.TypeTooMany, "too many addresses",
+			fmt.Sprintf("%d addresses would change, %d are allowed", p.answer.Changed, in.MaxAddresses)), nil
+	}
+	if in.DryRun {
+		p.answer.Recovery, err = s.recovery(ctx, in.Domain)
+		return reply{status: http.StatusOK, body: p.answer}, err
+	}
+	if err := s.writeDown(ctx, in, request, p); err != nil {
+		return reply{}, err
+	}
+	return s.work(ctx, in.Key)
+}
+
+// again answers a key that is known.
+func (s *Server) again(ctx context.Context, e entry, request string) (reply, error) {
+	switch {
+	case e.request != request:
+		return problem(http.StatusConflict, registry.TypeKeyReused, "the key belongs to another request", ""), nil
+	case e.state == restoring || e.state == restored:
+		return problem(http.StatusConflict, registry.TypeRestored, "what was done under this key was taken back", "doing it again needs a new key"), nil
+	case e.state == working:
+		return s.work(ctx, e.key)
+	}
+	return reply{status: http.StatusOK, body: stdjson.RawMessage(e.answer)}, nil
+}
+
+// plan is what a request would do, by what Keycloak says now.
+type plan struct {
+	accounts []account // to be quarantined: those that change, and the unverified ones of before
+	answer   answerBody
+}
+
+// unknownIsOlder: in these phases nobody can have verified an address since, so an unknown time is an old one.
+func unknownIsOlder(phase string) bool {
+	return phase == "redemption" || phase == "pending delete" || phase == "released"
+}
+
+func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
+	var p plan
+	found, err := s.at(ctx, in.Domain)
+	if err != nil {
+		return p, err
+	}
+	if _, err := s.learnTimes(ctx); err != nil {
+		return p, err
+	}
+	for _, u := range found {
+		closed, err := s.journal.quarantined(ctx, u.ID)
+		if err != nil {
+			return p, err
+		}
+		at, err := s.verifiedAt(ctx, u)
+		if err != nil {
+			return p, err
+		}
+		switch older := at.Before(in.VerifiedBefore) && (!at.IsZero() || unknownIsOlder(in.Phase)); {
+		case closed:
+			p.answer.Already++
+		case !u.Verified:
+			p.answer.Already++
+			// Keycloak lets an unverified address recover its account, and the answer is about the effect.
+			if time.UnixMilli(u.Created).Before(in.VerifiedBefore) {
+				p.accounts = append(p.accounts, u)
+			}
+		case older:
+			p.answer.Changed++
+			p.accounts = append(p.accounts, u)
+		default:
+			p.answer.Kept++
+		}
+	}
+	return p, nil
+}
+
+// at collects the accounts whose address is at a domain or below it, all pages before anything is written, since
+// writing moves accounts between pages. Keycloak searches by substring; labels are compared here.
+func (s *Server) at(ctx context.Context, name string) ([]account, error) {
+	searches, err := s.searches(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]account{}
+	for _, search := range searches {
+		err := s.cfg.Admin.eachPage(ctx, accountQuery{email: search}, func(page []account) error {
+			for _, u := range page {
+				if host, ok := domain.HostOf(u.Email); ok && domain.Below(canonical(host), name) {
+					found[u.ID] = u
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	list := make([]account, 0, len(found))
+	for _, u := range found {
+		list = append(list, u)
+	}
+	slices.SortFunc(list, func(a, b account) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// searches are the substrings that find every address at a domain: its A-labels, their Unicode form, and whatever
+// other spelling the last count met.
+func (s *Server) searches(ctx context.Context, name string) ([]string, error) {
+	list := []string{name}
+	if u, err := idna.ToUnicode(name); err == nil && u != name {
+		list = append(list, u)
+	}
+	if !strings.Contains(name, "xn--") {
+		return list, nil
+	}
+	rows, err := s.journal.db.QueryContext(ctx, `SELECT host FROM hosts`)
+	if err != nil {
+		return nil, fmt.Errorf("journal: list hosts: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var host string
+		if err := rows.Scan(&host); err != nil {
+			return nil, fmt.Errorf("journal: list hosts: %w", err)
+		}
+		covered := slices.ContainsFunc(list, func(s string) bool { return strings.Contains(host, s) })
+		if !covered && domain.Below(canonical(host), name) {
+			list = append(list, "@"+host)
+		}
+	}
+	return list, rows.Err()
+}
+
+// writeDown makes the plan the key's, before anything is done.
+func (s *Server) writeDown(ctx context.Context, in registry.Request, request string, p plan) error {
+	now := s.cfg.Now().UnixMicro()
+	return s.journal.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := exec(ctx, tx, "write the key down", `INSERT INTO journal (key, domain, request, before, already, kept, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			in.Key, in.Domain, request, in.VerifiedBefore.UnixMicro(), p.answer.Already, p.answer.Kept, working, now)
+		for _, u := range p.accounts {
+			if err != nil {
+				return err
+			}
+			// An account that Keycloak would not change before is tried again, under this key.
+			err = errors.Join(
+				exec(ctx, tx, "plan a mark", `UPDATE marks SET state = ? WHERE account = ? AND state = ?`, missed, u.ID, barred),
+				exec(ctx, tx, "plan a mark", `INSERT INTO marks (key, account, hash, counts, at, state) VALUES (?, ?, ?, ?, ?, ?)`,
+					in.Key, u.ID, s.journal.hash(u.Email), u.Verified, now, planned))
+		}
+		return err
+	})
+}
+
+// work does what is left of a key's plan, and answers.
+func (s *Server) work(ctx context.Context, key string) (reply, error) {
+	e, _, err := s.journal.entry(ctx, key)
+	if err != nil {
+		return reply{}, err
+	}
+	left, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, key, planned)
+	if err != nil {
+		return reply{}, err
+	}
+	g, err := s.cfg.Admin.group(ctx)
+	if err != nil && !gone(err) {
+		return reply{}, err
+	}
+	for _, m := range left {
+		if err := s.mark(ctx, m, g.ID); err != nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				s.recount() // which wakes Run
+				return reply{status: http.StatusAccepted, after: askAgain}, nil
+			}
+			return reply{}, fmt.Errorf("unverify %s: %w", e.domain, err)
+		}
+	}
+	return s.finish(ctx, e)
+}
+
+// finish answers a key whose plan is done.
+func (s *Server) finish(ctx context.Context, e entry) (reply, error) {
+	a := answerBody{Already: e.already, Kept: e.kept}
+	var err error
+	if a.Changed, err = s.journal.count(ctx, e.key, marked); err != nil {
+		return reply{}, err
+	}
+	if a.Recovery, err = s.recovery(ctx, e.domain); err != nil {
+		return reply{}, err
+	}
+	barredOnes, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, e.key, barred)
+	if err != nil {
+		return reply{}, err
+	}
+	if len(barredOnes) > 0 {
+		a.Recovery = registry.RecoveryOpen
+		s.cfg.Log.ErrorContext(ctx, "accounts_not_changed", "domain", e.domain, "key", e.key, "accounts", len(barredOnes),
+			"means", "Keycloak will not change them (another directory keeps them?): their recovery is open")
+	}
+	body, err := stdjson.Marshal(a)
+	if err != nil {
+		return reply{}, fmt.Errorf("encode the answer: %w", err)
+	}
+	if err := s.journal.exec(ctx, "write the answer down", `UPDATE journal SET state = ?, answer = ? WHERE key = ?`, done, string(body), e.key); err != nil {
+		return reply{}, err
+	}
+	s.recount()
+	s.cfg.Log.InfoContext(ctx, "unverified", "domain", e.domain, "key", e.key, "changed", a.Changed, "already", a.Already, "kept", a.Kept, "recovery", a.Recovery)
+	return reply{status: http.StatusOK, body: a}, nil
+}
+
+// recovery says what a mark is worth, by what Keycloak's flows are at this moment.
+func (s *Server) recovery(ctx context.Context, name string) (registry.Recovery, error) {
+	open, err := s.cfg.Admin.closed(ctx)
+	if err != nil {
+		return "", err
+	}
+	if open == "" {
+		return registry.RecoveryClosed, nil
+	}
+	s.cfg.Log.ErrorContext(ctx, "recovery_open", "domain", name, "why", open, "next", "run the adapter's guard install")
+	return registry.RecoveryOpen, nil
+}
+
+// mark closes recovery, marks, and reads back. Each step may have been done before, or be answered with an error
+// after it was done: only what is read back counts. An error leaves the mark planned.
+func (s *Server) mark(ctx context.Context, m mark, group string) error {
+	u, err := s.cfg.Admin.account(ctx, m.account)
+	switch {
+	case gone(err), err == nil && s.journal.hash(u.Email) != m.hash:
+		return s.journal.setMark(ctx, m.id, missed)
+	case err != nil:
+		return err
+	}
+	var failed error
+	if group != "" { // without one the mark alone is set, and the answer says that recovery is open
+		failed = s.cfg.Admin.join(ctx, m.account, group)
+	}
+	added := !slices.Contains(u.Actions, actionUpdate)
+	if failed == nil && (u.Verified || added) {
+		// The holder who signs in is asked for another address; without it Keycloak would mail the lapsed one.
+		if added {
+			if err := s.journal.exec(ctx, "note a mark", `UPDATE marks SET added = 1 WHERE id = ?`, m.id); err != nil {
+				return err
+			}
+			u.Actions = append(u.Actions, actionUpdate)
+		}
+		failed = s.cfg.Admin.set(ctx, m.account, false, u.Actions)
+	}
+	if ok, err := s.seen(ctx, m.account, group); ok {
+		return s.journal.setMark(ctx, m.id, marked)
+	} else if failed == nil {
+		failed = err
+	}
+	switch {
+	case gone(failed):
+		return s.journal.setMark(ctx, m.id, missed)
+	case refused(failed):
+		return s.journal.setMark(ctx, m.id, barred)
+	case failed == nil:
+		return &Error{Doing: "mark an account", cause: errors.New("it says done, and nothing has changed")}
+	}
+	return failed
+}
+
+// seen reads back that an account is in quarantine and unverified.
+func (s *Server) seen(ctx context.Context, id, group string) (bool, error) {
+	u, err := s.cfg.Admin.account(ctx, id)
+	if err != nil || u.Verified {
+		return false, err
+	}
+	if group == "" {
+		return true, nil
+	}
+	return s.cfg.Admin.member(ctx, id, group)
+}
+
+// canonicalRequest is domain and body in one form, for comparison.
+func canonicalRequest(in registry.Request) (string, error) {
+	data, err := stdjson.Marshal(struct {
+		Domain string
+		registry.Request
+	}{in.Domain, in})
+	if err != nil {
+		return "", fmt.Errorf("encode the request: %w", err)
+	}
+	return string(data), nil
+}
