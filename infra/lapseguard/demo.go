@@ -241,7 +241,7 @@ func (st *stage) play(ctx context.Context, progress io.Writer) error {
 		fmt.Fprintf(progress, "going on at %s\n", st.clock.now().Format("2006-01-02 15:04"))
 	}
 	acted, held := 0, 0
-	for at := st.clock.now(); !at.After(st.end()); at = at.Add(tickEvery) {
+	for at := st.clock.now().Truncate(tickEvery); !at.After(st.end()); at = at.Add(tickEvery) {
 		if err := st.clock.set(at); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -162,6 +163,11 @@ func (o operate) send(ctx context.Context, s streams, e applier.Event) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
+	if e.Action != "status" { // each decision has a moment of its own, by which history keeps it
+		if err := st.clock.set(st.clock.now().Add(time.Second)); err != nil {
+			return err
+		}
+	}
 	res, err := st.host.Applier.Handle(lambdacontext.NewContext(ctx, &lambdacontext.LambdaContext{AwsRequestID: localID()}), e)
 	if err != nil {
 		return err
