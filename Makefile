@@ -147,6 +147,12 @@ cold-start: need-go need-python ## init plus first event beside an empty Go func
 need-docker:
 	@infra/samlocal/engine.sh
 
+# ---------------------------------------------------------- the emulated cloud
+
+.PHONY: cloud
+cloud: need-go need-python emulators ## the whole product in an emulated AWS account: deployed, scheduled, watched (two minutes)
+	@go test -v -count=1 -timeout=10m ./infra/cloud
+
 # --------------------------------------------------------------- deploy it
 
 .PHONY: sam-build

@@ -96,14 +96,14 @@ func (c *cloud) pump(t *testing.T) {
 	t.Helper()
 	metrics := 0
 	for _, folder := range folders {
-		for _, e := range c.log(t, folder) {
+		lines := c.log(t, folder)
+		for _, text := range lines[c.pumped[folder]:] {
 			var line embedded
-			if c.pumped[e.EventID] || !strings.HasPrefix(e.Message, "{") || json.Unmarshal([]byte(e.Message), &line) != nil || line.AWS == nil {
-				continue
+			if strings.HasPrefix(text, "{") && json.Unmarshal([]byte(text), &line) == nil && line.AWS != nil {
+				metrics += c.putEmbedded(t, text, line)
 			}
-			c.pumped[e.EventID] = true
-			metrics += c.putEmbedded(t, e.Message, line)
 		}
+		c.pumped[folder] = len(lines)
 	}
 	t.Logf("read %d values from the functions' logs and put them into CloudWatch, as ministack does not", metrics)
 	if metrics == 0 {

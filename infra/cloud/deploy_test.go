@@ -56,13 +56,13 @@ type cloud struct {
 	registry *refregistry.Server
 	admin    string // the registry's URL
 	net      *internet
-	pumped   map[string]bool // log events whose metrics are known, see pump
+	pumped   map[string]int // how many lines of each function's log pump read
 }
 
 // open starts everything that is there before the product.
 func open(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{cfg: emulator.Config(t), net: openInternet(t), pumped: map[string]bool{}, heard: map[string]bool{}}
+	c := &cloud{cfg: emulator.Config(t), net: openInternet(t), pumped: map[string]int{}, heard: map[string]bool{}}
 	who, err := c.cfg.Credentials.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -183,18 +183,16 @@ func (c *cloud) depth(t *testing.T, url string) int {
 	return n
 }
 
-// logEvent is one line of a function's log.
-type logEvent struct {
-	EventID, Message string
-}
-
-// log reads what a function wrote, whole.
-func (c *cloud) log(t *testing.T, folder string) []logEvent {
+// log reads what a function wrote, line by line; a later call gives the same and more.
+func (c *cloud) log(t *testing.T, folder string) (lines []string) {
 	t.Helper()
-	var out struct{ Events []logEvent }
+	var out struct{ Events []struct{ Message string } }
 	name := strings.TrimSuffix(template.FunctionID(folder), "Function") + "Logs"
 	c.call(t, "logs", "filter_log_events", in{"logGroupName": c.physical[name]}, &out)
-	return out.Events
+	for _, e := range out.Events {
+		lines = append(lines, e.Message)
+	}
+	return lines
 }
 
 // say prints the end of each function's log where the test failed.
@@ -203,24 +201,17 @@ func (c *cloud) say(t *testing.T) {
 		return
 	}
 	for _, folder := range folders {
-		events := c.log(t, folder)
-		for _, e := range events[max(0, len(events)-60):] {
-			if strings.HasPrefix(e.Message, "{") {
-				t.Logf("%s: %s", folder, e.Message)
-			}
+		lines := c.log(t, folder)
+		for _, line := range lines[max(0, len(lines)-60):] {
+			t.Logf("%s: %s", folder, line)
 		}
 	}
 }
 
 // logged are the lines of a function's log that have a text in them.
-func (c *cloud) logged(t *testing.T, folder, text string) (lines []string) {
+func (c *cloud) logged(t *testing.T, folder, text string) []string {
 	t.Helper()
-	for _, e := range c.log(t, folder) {
-		if strings.Contains(e.Message, text) {
-			lines = append(lines, e.Message)
-		}
-	}
-	return lines
+	return slices.DeleteFunc(c.log(t, folder), func(line string) bool { return !strings.Contains(line, text) })
 }
 
 // invocations counts how often a function ran.
@@ -236,13 +227,13 @@ func (c *cloud) noAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, folder := range folders {
-		events := c.log(t, folder)
-		if len(events) == 0 {
+		lines := c.log(t, folder)
+		if len(lines) == 0 {
 			t.Errorf("%s has no log", folder)
 		}
-		for _, e := range events {
+		for _, line := range lines {
 			for i, a := range all {
-				if strings.Contains(e.Message, a.Address) {
+				if strings.Contains(line, a.Address) {
 					t.Errorf("the log of %s has address %d", folder, i)
 				}
 			}
