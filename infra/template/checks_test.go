@@ -31,6 +31,7 @@ var checks = map[string]func(*Template) []string{
 	"parameters": checkParameters,
 	"variables":  checkVariables,
 	"outputs":    checkOutputs,
+	"dashboard":  checkDashboard,
 }
 
 const functionType = "AWS::Serverless::Function"

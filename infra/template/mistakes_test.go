@@ -56,6 +56,13 @@ var mistakes = []struct {
 	{"variables", "LAPSEGUARD_SEGMENTS: !Ref Segments", "LAPSEGUARD_SEGMENT: !Ref Segments", "fanout gets"},
 	{"variables", "Default: observe", "Default: enforce", "observe must be the default"},
 	{"variables", "Value: observe", "Value: enforce", "first value"},
+	{"dashboard", `["Lapseguard", "HoldsOpen"],`, "", "HoldsOpen: not on the dashboard"},
+	{"dashboard", `["Lapseguard", "DomainsByPhase", "Phase", "grace"],`, "", "DomainsByPhase: the dashboard lacks Phase grace"},
+	{"dashboard", `"Phase", "grace"]`, `"Phase", "graze"]`, "no Phase graze"},
+	{"dashboard", `["Lapseguard", "RunDuration"]`, `["Lapseguard", "RunTime"]`, "RunTime: no such metric"},
+	{"dashboard", "MetricName: HoldsStale", "MetricName: HoldsOld", "HoldsOld: no such metric"},
+	{"dashboard", `"${DeadLettersAlarm.Arn}",`, "", "DeadLettersAlarm: not on the dashboard"},
+	{"dashboard", `"${ChecksQueue.QueueName}"]`, `"${CheckQueue.QueueName}"]`, "${CheckQueue.QueueName}: no such resource"},
 	{"outputs", "  AlarmTopicArn:\n    Description", "  AlarmTopic:\n    Description", "no output AlarmTopicArn"},
 }
 

@@ -60,7 +60,7 @@ const (
 type Metric struct {
 	Name      string
 	Unit      Unit
-	Dimension string // beside the metric without dimensions; empty: none
+	Dimension string // empty: none
 	Hours     int    // hours of a day in which it is written, at most: CloudWatch charges a metric by the hour
 	Means     string
 }
@@ -111,13 +111,13 @@ func NewMetrics(w io.Writer, now func() time.Time) *Metrics {
 	return m
 }
 
-// Emit writes values without dimensions. A name that All does not list is an error.
+// Emit writes values without dimensions. A name that All does not list, or lists with a dimension, is an error.
 func (m *Metrics) Emit(values map[string]float64) error {
 	return m.write("", "", values)
 }
 
-// EmitBy writes values both without dimensions and for one value of a dimension. Values of the dimension add up to
-// the metric without it; a metric that is listed without this dimension is an error.
+// EmitBy writes values for one value of a dimension, and not without it: that would be one more metric to pay for.
+// A metric that All lists without this dimension is an error.
 func (m *Metrics) EmitBy(dimension, value string, values map[string]float64) error {
 	return m.write(dimension, value, values)
 }
@@ -130,16 +130,16 @@ func (m *Metrics) write(dimension, value string, values map[string]float64) erro
 		Name string
 		Unit Unit
 	}
-	sets := [][]string{{}}
+	set := []string{}
 	line := map[string]any{}
 	if dimension != "" {
-		sets = append(sets, []string{dimension})
+		set = []string{dimension}
 		line[dimension] = value
 	}
 	var metrics []metric
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		k, ok := m.known[name]
-		if !ok || dimension != "" && k.Dimension != dimension {
+		if !ok || k.Dimension != dimension {
 			return fmt.Errorf("metric %q with dimension %q is not listed", name, dimension)
 		}
 		line[name] = values[name]
@@ -147,7 +147,7 @@ func (m *Metrics) write(dimension, value string, values map[string]float64) erro
 	}
 	line["_aws"] = map[string]any{
 		"Timestamp":         m.now().UnixMilli(),
-		"CloudWatchMetrics": []any{map[string]any{"Namespace": Namespace, "Dimensions": sets, "Metrics": metrics}},
+		"CloudWatchMetrics": []any{map[string]any{"Namespace": Namespace, "Dimensions": [][]string{set}, "Metrics": metrics}},
 	}
 	b, err := json.Marshal(line)
 	if err != nil {

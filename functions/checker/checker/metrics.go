@@ -10,15 +10,17 @@ import (
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// metered are the upstreams that metrics tell apart: with "other" of their kind at most ten. Each costs money every
+// Upstreams are the values of telemetry.DimUpstream: with "other" of their kind at most ten. Each costs money every
 // month; the log's message_answered names all of them.
-var metered = [...]string{
-	"delegation/com", "delegation/net", "delegation/org", "delegation/other",
-	"rdap/rdap.verisign.com", "rdap/rdap.publicinterestregistry.org", "rdap/rdap.identitydigital.services", "rdap/other",
-	"mail/resolver", "status",
+func Upstreams() []string {
+	return []string{
+		"delegation/com", "delegation/net", "delegation/org", "delegation/other",
+		"rdap/rdap.verisign.com", "rdap/rdap.publicinterestregistry.org", "rdap/rdap.identitydigital.services", "rdap/other",
+		"mail/resolver", "status",
+	}
 }
 
-// upstreamName is the value of telemetry.DimUpstream for a message's upstream: one of metered.
+// upstreamName is the value of telemetry.DimUpstream for a message's upstream: one of Upstreams.
 func upstreamName(m queue.Message) string {
 	kind, name := string(m.Kind), m.Upstream
 	switch m.Kind {
@@ -32,7 +34,7 @@ func upstreamName(m queue.Message) string {
 		return "status"
 	case queue.KindDelegation:
 	}
-	if !slices.Contains(metered[:], kind+"/"+name) {
+	if !slices.Contains(Upstreams(), kind+"/"+name) {
 		name = "other"
 	}
 	return kind + "/" + name

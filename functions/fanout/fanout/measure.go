@@ -54,6 +54,25 @@ func moreUncovered(whole bool, c change, there bool) (n int) {
 	return n
 }
 
+// maxNamed bounds the hosts that the log names for one page of the list.
+const maxNamed = 50
+
+// nameUncovered names hosts that are new in the list, or changed, and cannot be watched.
+func (h *Handler) nameUncovered(ctx context.Context, changes []change) {
+	n := 0
+	for _, c := range changes {
+		if !uncovered(c.now) {
+			continue
+		}
+		if n++; n <= maxNamed {
+			h.Log.WarnContext(ctx, "host_not_covered", "host", c.host, "why", c.now.Why, "addresses", c.now.Addresses)
+		}
+	}
+	if n > maxNamed {
+		h.Log.WarnContext(ctx, "hosts_not_covered", "count", n, "named", maxNamed)
+	}
+}
+
 // measure writes what a dispatched run looks at, as it found it stored.
 func (h *Handler) measure(ctx context.Context, run *store.Run) error {
 	phases := map[lifecycle.Phase]int{}

@@ -76,6 +76,7 @@ func (h *Handler) syncPage(ctx context.Context, run *store.Run) error {
 	if err := h.apply(ctx, stay); err != nil {
 		return err
 	}
+	h.nameUncovered(ctx, stay)
 	s.Changed += len(stay)
 	if err := h.rememberGone(ctx, run, left); err != nil {
 		return err
