@@ -87,7 +87,7 @@ mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or ob
 
 # ----------------------------------------------------------------- check it
 
-STEPS := tools vet lint template-check test-race coverage vulncheck
+STEPS := tools vet lint template-check test-race fuzz bench-check coverage vulncheck
 .PHONY: test test-go test-race vet lint template-check coverage vulncheck bench bench-diff fmt
 test: ## everything: tools, vet, lint, template, tests with the race detector, coverage, vulnerabilities
 	@all=$$SECONDS; steps='$(STEPS)'; \
@@ -131,6 +131,24 @@ bench-diff: need-go $(BIN)/benchstat ## compare two of them: make bench-diff OLD
 
 fmt: need-go ## gofmt everything
 	@gofmt -l -w functions shared infra
+
+# --------------------------------------------------- compare and search it
+# The comparisons are Go modules of their own: what they need is no requirement of the product.
+FUZZTIME ?= 5s
+FUZZ ?= .
+
+.PHONY: fuzz bench-rdap bench-dns bench-check
+fuzz: need-go ## every fuzz target for a while: make fuzz FUZZTIME=10m FUZZ=FuzzParse
+	@infra/tools/fuzz.sh "$(FUZZTIME)" "$(FUZZ)"
+
+bench-rdap: need-go ## the RDAP client beside openrdap's, on one core (a minute)
+	@cd infra/bench/rdap && go run .
+
+bench-dns: need-go ## the tripwire beside a naive client and dnsperf, on a loopback NSD (needs nsd and dnsperf; a minute)
+	@cd infra/bench/dns && go run .
+
+bench-check: need-go ## go vet for the two comparisons
+	@for m in rdap dns; do (cd "infra/bench/$$m" && go vet ./...); done
 
 # ------------------------------------------------------- in real containers
 ROUNDS ?= 20

@@ -53,7 +53,7 @@ func serve(ctx context.Context, folder string) (address string, stop func(), err
 	if err != nil {
 		return "", nil, err
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return "", nil, err
 	}
@@ -106,8 +106,9 @@ func awaitZone(ctx context.Context, address string, ended <-chan struct{}) error
 	}
 }
 
-func freePort() (int, error) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	var listen net.ListenConfig
+	conn, err := listen.ListenPacket(ctx, "udp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
