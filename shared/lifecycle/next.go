@@ -32,7 +32,7 @@ func nextLook(s State, f Facts) (Instant, string) {
 	case heard == 0 && s.RetryAt == 0:
 		return s.NextRDAP, "nobody looked at it yet; first looks are spread over days, and this is its turn"
 	case s.RetryAt != 0:
-		return s.RetryAt, fmt.Sprintf("the last look gave no answer that can be believed, or only one witness without authority; asked again after %s", RetryLook)
+		return s.RetryAt, fmt.Sprintf("the last look gave no answer that can be believed, or only one witness without authority; asked again after %d hours", RetryLook/time.Hour)
 	}
 	if v := (judge{s: s, f: f, now: heard}).decide(); v.Action == Confirm {
 		return v.Next, fmt.Sprintf("a second look must agree (%s)", v.Reason)

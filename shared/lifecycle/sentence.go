@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Sentence explains a verdict to a support agent: who said what when, from the state alone, then what it means. Of
-// the verdict it uses phase and reason.
+// Sentence explains a verdict to a support agent: who said what when, from the state alone, then what it means. The
+// registry's words are given by their meaning (tld.txt); the evidence has them as they were sent. Of the verdict it
+// needs phase and reason; action and confidence, where given, say whether it is believed yet.
 func Sentence(s State, v Verdict) string {
 	parts := said(s)
 	switch {
@@ -57,13 +58,30 @@ func said(s State) (parts []string) {
 	case DelegationUnknown:
 	}
 	if s.Mkt != WordNone {
-		parts = append(parts, fmt.Sprintf("the status API said `%s` on %s", s.Mkt, s.MktAt))
+		parts = append(parts, fmt.Sprintf("the status API said `%s` on %s", token(s.Mkt), s.MktAt))
 	}
 	return parts
 }
 
+// token is the status API's word for what it said (see marketWord).
+func token(w Word) string {
+	switch w {
+	case WordRedemption:
+		return "expiring"
+	case WordPendingDelete:
+		return "deleting"
+	case WordAbsent:
+		return "inactive"
+	default:
+		return string(w)
+	}
+}
+
 // meaningFor says what a verdict means for whoever holds an account with such an address; nothing where all is well.
 func meaningFor(v Verdict) string {
+	if v.Action == Confirm && v.Confidence != NoConfidence {
+		return "A second look must agree before that is believed."
+	}
 	switch v.Reason {
 	case ReasonGraceOnce, ReasonGraceTwice:
 		return "Whoever held it can still renew it."

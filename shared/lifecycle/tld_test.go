@@ -13,7 +13,7 @@ func TestTLDOf(t *testing.T) {
 		"com": gtld, "shop": gtld, "x": gtld, "cc": gtld,
 		"co.uk":  {Described: true, OffInDeletion: true, Ask: SourceRDAP, Redemption: 60 * days, Release: 95 * days, Words: "pending delete = redemption period"},
 		"ru":     {Described: true, Ask: SourceStatus, Redemption: 30 * days, Release: 30 * days},
-		"museum": {OffInDeletion: true, Ask: SourceRDAP}, "edu": {OffInDeletion: true, Ask: SourceRDAP},
+		"museum": {OffInDeletion: true, Ask: SourceRDAP}, "edu": {OffInDeletion: true, Ask: SourceStatus},
 		"ac.uk": {}, "xx": {}, "xn--vermgensberatung-pwb": {}, "": gtld,
 	} {
 		if got := TLDOf(suffix); got != want {
