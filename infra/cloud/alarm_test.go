@@ -24,6 +24,9 @@ func (c *cloud) subscribe(t *testing.T) {
 	c.call(t, "sqs", "create_queue", in{"QueueName": "ear"}, &queue)
 	c.ear = queue.QueueURL
 	arn := c.one(t, "sqs", "get_queue_attributes", in{"QueueUrl": c.ear, "AttributeNames": []string{"QueueArn"}}, "Attributes")["QueueArn"]
+	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":%q,
+		"Condition":{"ArnEquals":{"aws:SourceArn":%q}}}]}`, arn, c.outputs["AlarmTopicArn"])
+	c.call(t, "sqs", "set_queue_attributes", in{"QueueUrl": c.ear, "Attributes": in{"Policy": policy}}, nil)
 	c.call(t, "sns", "subscribe", in{"TopicArn": c.outputs["AlarmTopicArn"], "Protocol": "sqs", "Endpoint": arn}, nil)
 }
 

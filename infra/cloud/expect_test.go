@@ -169,6 +169,10 @@ func (e *expected) attribute(logical, name string) string {
 		return "arn:aws:iam::" + e.account + ":role/" + physical
 	case "AWS::Logs::LogGroup.Arn":
 		return "arn:aws:logs:" + where + ":log-group:" + physical + ":*"
+	case "AWS::CloudWatch::Alarm.Arn":
+		return "arn:aws:cloudwatch:" + where + ":alarm:" + physical
+	case "AWS::SNS::Topic.TopicArn":
+		return physical
 	case "AWS::SNS::Topic.TopicName":
 		return physical[strings.LastIndexByte(physical, ':')+1:]
 	}
