@@ -18,6 +18,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" group:"Use it" help:"Play twelve days of a small registry and a simulated internet, and show what the guard did."`
 	Audit   auditCommand   `cmd:"" group:"Use it" help:"Look once at the domains of your own addresses, with the real upstreams; changes nothing."`
 	Explain explainCommand `cmd:"" group:"Use it" help:"Say in words what is known of a domain, what was done about it and why, and when it is looked at next."`
+	Conform conformCommand `cmd:"" group:"Use it" help:"Walk the admin API's contract on your registry, and say in words what is wrong."`
 	Holds   holdsCommand   `cmd:"" group:"Use it" help:"List what waits for a decision: to review it, and to approve a class as one list."`
 
 	Status  statusCommand  `cmd:"" group:"Operate the guard on a local store" help:"Say where the guard stands: mode, run, holds."`
