@@ -29,8 +29,6 @@ const (
 	// NearExpiry is the distance from expiry, or from its anniversary, within which RDAP is asked weekly:
 	// 45 days of auto-renew grace (RFC 3915) and five to spare.
 	NearExpiry = 50 * 24 * time.Hour
-	// MailLook is the distance of MX looks.
-	MailLook = 7*24*time.Hour - 4*time.Hour
 	// Margin is how far registrars' and registries' clocks differ about one registration.
 	Margin = 24 * time.Hour
 	// ClockMargin is taken off verified_before: the moment a lapse is seen is not the moment it began.

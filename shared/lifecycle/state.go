@@ -75,7 +75,7 @@ type State struct {
 	MailLapsed string  `json:"ml,omitempty"` // mail or name-server host's domain that lapsed
 
 	NextRDAP Instant `json:"nr,omitempty"`
-	NextMail Instant `json:"nm,omitempty"`
+	NextMail Instant `json:"nm,omitempty"` // MX to be asked again, after a failure
 	MailSet  string  `json:"mx,omitempty"` // fingerprint of the domains that mail depends on
 	RetryAt  Instant `json:"ry,omitempty"` // look again after an answer that could not be believed
 }

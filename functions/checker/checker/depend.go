@@ -34,16 +34,21 @@ type dependency struct {
 func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	s := &v.after.State
 	if v.obs.Outcome == lifecycle.Unknown || v.obs.Mail == nil {
+		s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.Daily)
+		v.changed = true
 		return nil
 	}
-	s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.MailLook)
-	v.changed = true
+	if s.NextMail != 0 {
+		s.NextMail = 0
+		v.changed = true
+	}
 	hosts := registrables(v.obs.Mail.Hosts, v.name.Registrable)
 	fp := lifecycle.Fingerprint(hosts)
 	if s.MailSet == fp {
 		return nil
 	}
 	s.MailSet = fp
+	v.changed = true
 	return h.depend(ctx, v, store.DependsMail, hosts)
 }
 
@@ -175,15 +180,20 @@ func (h *Handler) watchMailHost(ctx context.Context, name string) error {
 	return store.ErrConflict
 }
 
-// mailDue tells whether the domain's MX set is to be asked now: weekly, and when the tripwire moved. The first
-// time is spread over a week.
-func (h *Handler) mailDue(d *store.Domain, before lifecycle.State, now lifecycle.Instant) bool {
+// mailDue tells whether the domain's MX set is to be asked now: weekly, when the tripwire moved, and the day after a
+// failure. The day of the week follows from the name, and is that on which the run began: a stored time would cost a
+// write for every quiet look.
+func (h *Handler) mailDue(d *store.Domain, before lifecycle.State, now, began lifecycle.Instant) bool {
 	s := &d.State
 	if h.Ask[queue.KindMail] == nil || !d.Listed || s.Deleg == lifecycle.DelegationGone || s.Deleg == lifecycle.DelegationUnknown {
 		return false
 	}
-	if s.NextMail == 0 {
-		s.NextMail = lifecycle.BaselineAt(d.Name, now, min(h.BaselineDays, 7))
-	}
-	return s.NextMail <= now || before.NS != "" && before.NS != s.NS
+	atOnce := s.MailSet == "" && h.BaselineDays <= 0
+	failed := s.NextMail != 0 && s.NextMail <= now
+	return atOnce || failed || mailDay(d.Name) == int64(began)/daySeconds%7 || before.NS != "" && before.NS != s.NS
 }
+
+const daySeconds = 24 * 60 * 60
+
+// mailDay is the day of the week on which a domain's MX set is asked, counted from 1 January 1970.
+func mailDay(name string) int64 { return int64(lifecycle.BaselineAt(name, 1, 7)-1) / daySeconds }

@@ -98,7 +98,7 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o 
 		state.NextRDAP = min(state.NextRDAP, now) // stays due until the registry answers
 	}
 	v.after.State = state
-	if o.Source == lifecycle.SourceDelegation && h.mailDue(&v.after, d.State, now) {
+	if o.Source == lifecycle.SourceDelegation && h.mailDue(&v.after, d.State, now, lifecycle.At(m.Sent)) {
 		v.ask = append(v.ask, lifecycle.SourceMail)
 	}
 	h.carryVerdict(&v, now)
