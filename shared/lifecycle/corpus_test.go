@@ -213,7 +213,7 @@ func (w *wire) play(t *testing.T, c corpusCase, tally map[string]int) string {
 		text += fmt.Sprintf("  addresses verified before %s; %s\n", v.VerifiedBefore, exposed)
 	}
 	_, next := lifecycle.Next(s, f, at)
-	return text + "  " + lifecycle.Sentence(s, v) + "\n  " + next + "\n\n"
+	return text + "  " + strings.TrimSpace(lifecycle.Sentence(s, v)+" "+lifecycle.Meaning(v)) + "\n  " + next + "\n\n"
 }
 
 // ask decodes one raw answer into an observation.

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// Sentence explains a verdict to a support agent: who said what when, from the state alone, then what it means. The
-// registry's words are given by their meaning (tld.txt); the evidence has them as they were sent. Of the verdict it
-// needs phase and reason; action and confidence, where given, say whether it is believed yet.
+// Sentence explains a verdict to a support agent: who said what when, from the state alone. The registry's words are
+// given by their meaning (tld.txt); the evidence has them as they were sent. Of the verdict it needs phase and reason.
 func Sentence(s State, v Verdict) string {
 	parts := said(s)
 	switch {
@@ -30,7 +29,7 @@ func Sentence(s State, v Verdict) string {
 	if len(parts) == 0 {
 		text = "No source gave an answer yet."
 	}
-	return strings.TrimSpace(strings.ToUpper(text[:1]) + text[1:] + " " + meaningFor(v))
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 // passedBy is the expiry if it had passed when the registry was asked, else 0.
@@ -77,8 +76,10 @@ func token(w Word) string {
 	}
 }
 
-// meaningFor says what a verdict means for whoever holds an account with such an address; nothing where all is well.
-func meaningFor(v Verdict) string {
+// Meaning says what a verdict means for whoever holds an account with such an address: the sentence after Sentence.
+// It is empty where all is well. Of the verdict it needs phase and reason; action and confidence, where given, say
+// whether it is believed yet.
+func Meaning(v Verdict) string {
 	if v.Action == Confirm && v.Confidence != NoConfidence {
 		return "A second look must agree before that is believed."
 	}

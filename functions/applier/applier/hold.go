@@ -103,7 +103,8 @@ func (h *Handler) holdAs(ctx context.Context, d store.Domain, hold safety.Hold, 
 func (h *Handler) described(ctx context.Context, d store.Domain, hold safety.Hold, now time.Time) (safety.Hold, error) {
 	hold.Domain, hold.Since = d.Name, now
 	hold.Reason, hold.Phase, hold.Action, hold.Confidence = string(d.Reason), string(d.State.Phase), string(d.Action), string(d.Confidence)
-	hold.Sentence = lifecycle.Sentence(d.State, lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason})
+	v := lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason}
+	hold.Sentence = strings.TrimSpace(lifecycle.Sentence(d.State, v) + " " + lifecycle.Meaning(v))
 	hold.Class, hold.DecisionID, hold.Addresses = class(d), d.Decision(), d.Addresses
 	if !d.MailHost {
 		return hold, nil
