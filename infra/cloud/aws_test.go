@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/lapseguard/lapseguard/infra/emulator"
 )
 
@@ -26,7 +28,7 @@ type api struct {
 }
 
 // openAPI starts aws.py for the account. It ends with the test.
-func openAPI(t *testing.T, account string) *api {
+func openAPI(t *testing.T, who aws.Credentials) *api {
 	t.Helper()
 	url := emulator.URL(t, emulator.Ministack)
 	a := &api{said: filepath.Join(t.TempDir(), "aws.err")}
@@ -37,7 +39,7 @@ func openAPI(t *testing.T, account string) *api {
 	cmd := exec.CommandContext(t.Context(), emulator.Python(t), "aws.py")
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "AWS_ENDPOINT_URL=" + url, "AWS_DEFAULT_REGION=" + emulator.Region,
-		"AWS_ACCESS_KEY_ID=" + account, "AWS_SECRET_ACCESS_KEY=secret", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+		"AWS_ACCESS_KEY_ID=" + who.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + who.SecretAccessKey, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"AWS_EC2_METADATA_DISABLED=true", "PYTHONDONTWRITEBYTECODE=1",
 	}
 	cmd.Stderr, cmd.WaitDelay = stderr, time.Second

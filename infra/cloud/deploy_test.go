@@ -53,6 +53,8 @@ type cloud struct {
 	store    *dynamo.Store
 	sqs      *sqs.Client
 	ssm      *ssm.Client
+	gate     *gate
+	endpoint string // the gate's URL: where the functions find AWS
 	registry *refregistry.Server
 	admin    string // the registry's URL
 	net      *internet
@@ -67,7 +69,8 @@ func open(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.account, c.api = who.AccessKeyID, openAPI(t, who.AccessKeyID)
+	c.account, c.api = who.AccessKeyID, openAPI(t, who)
+	c.gate, c.endpoint = openGate(t, who)
 	c.registry, c.admin = openRegistry(t)
 	c.sqs, c.ssm = sqs.NewFromConfig(c.cfg), ssm.NewFromConfig(c.cfg)
 	c.set(t, "/lapseguard/registry-token", registryToken, ssmtypes.ParameterTypeSecureString)
@@ -152,24 +155,24 @@ func (c *cloud) upload(t *testing.T, root string, zips map[string]string) {
 }
 
 // parameters of the deployment.
-func (c *cloud) parameters(t *testing.T) map[string]string {
-	ministack := emulator.URL(t, emulator.Ministack)
+func (c *cloud) parameters() map[string]string {
 	return map[string]string{
 		"RegistryUrl": c.admin, "Contact": "https://example.org/lapseguard", "AlarmEmail": alarmMail,
 		"Mode": "enforce", "BreakerCount": strconv.Itoa(breakerCount),
 		"RdapBootstrapUrl": c.net.BootstrapURL(), "RdapRate": "50", "DnsServers": c.net.DNSAddr(), "DnsResolver": c.net.DNSAddr(),
 		"Canaries": strings.Join(canaries, ","), "StatusUrl": c.net.StatusURL(sim.Fastly),
 		"Architecture":     map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH],
-		"EndpointDynamoDB": emulator.URL(t, emulator.DynamoDB), "EndpointSqs": ministack, "EndpointSsm": ministack,
+		"EndpointDynamoDB": c.endpoint, "EndpointSqs": c.endpoint, "EndpointSsm": c.endpoint,
 	}
 }
 
 // deploy puts the template into the account.
 func (c *cloud) deploy(t *testing.T) {
 	t.Helper()
-	c.given = c.parameters(t)
+	c.given = c.parameters()
 	c.apply(t, "CREATE", "CREATE_COMPLETE")
 	c.made = time.Now()
+	c.learn(t)
 	index := emulator.NamedTables(t, c.cfg, c.outputs["DomainsTableName"], c.outputs["RecordsTableName"])
 	c.store = dynamo.New(dynamodb.NewFromConfig(c.cfg), dynamo.Config{
 		DomainsTable: c.outputs["DomainsTableName"], RecordsTable: c.outputs["RecordsTableName"], IndexName: index, Now: time.Now,

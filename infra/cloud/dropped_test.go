@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// dropped looks in the translated template for what ministack does not carry over from a stack, or does not
-// enforce: time to live, point-in-time recovery and encryption of tables, what is kept of a deleted stack,
-// concurrency, what becomes of failed invocations, and policies.
+// dropped looks in the translated template for what ministack does not carry over from a stack: time to live,
+// point-in-time recovery and encryption of tables, what is kept of a deleted stack, concurrency, what becomes of
+// failed invocations. Policies are looked at too: the gate enforces those of the functions alone.
 func (c *cloud) dropped(t *testing.T) {
 	e := c.expect(t)
-	t.Log("ministack drops TTL, PITR, SSE, reserved concurrency and event invoke configs of a stack, and enforces no IAM")
+	t.Log("ministack drops TTL, PITR, SSE, reserved concurrency and event invoke configs of a stack; these were read in the translated template")
 	for logical, r := range e.Resources {
 		p, _ := e.value(r.Properties).(map[string]any)
 		switch r.Type {

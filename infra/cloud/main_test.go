@@ -10,7 +10,7 @@ import (
 	"github.com/lapseguard/lapseguard/infra/emulator"
 )
 
-func TestMain(m *testing.M) { os.Exit(emulator.Main(m, emulator.DynamoDB, emulator.Ministack)) }
+func TestMain(m *testing.M) { os.Exit(emulator.Main(m, emulator.DynamoDB, emulator.MinistackAuth)) }
 
 // pollEvery is how often a condition is looked at that something else brings about.
 const pollEvery = 250 * time.Millisecond

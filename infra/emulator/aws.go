@@ -25,6 +25,9 @@ import (
 // Region that the emulators are asked in.
 const Region = "us-east-1"
 
+// secret is every account's secret key.
+const secret = "secret" // #nosec G101 -- of emulators on loopback
+
 // URL is where a service that Main started listens. The test is skipped where emulators are left out.
 func URL(t testing.TB, s Service) string {
 	t.Helper()
@@ -78,7 +81,7 @@ func newConfig() aws.Config {
 	key := fmt.Sprint(100000000000 + running.account.Add(1)) // twelve digits: ministack takes it for the account
 	return aws.Config{
 		Region:      Region,
-		Credentials: credentials.NewStaticCredentialsProvider(key, "secret", ""),
+		Credentials: credentials.NewStaticCredentialsProvider(key, secret, ""),
 		HTTPClient:  plainBody{awshttp.NewBuildableClient()},
 		Logger:      logging.Nop{}, // DynamoDB Local's errors carry a wrong checksum, each is a warning
 	}

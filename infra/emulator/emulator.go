@@ -36,6 +36,8 @@ const (
 	DynamoDB  Service = "DynamoDB Local" // DynamoDB
 	Ministack Service = "ministack"      // SQS, SSM, Scheduler, CloudFormation, Lambda
 	ElasticMQ Service = "ElasticMQ"      // SQS, a second opinion on FIFO groups
+	// MinistackAuth is Ministack with IAM: functions call with sessions of their roles. It is in Ministack's place.
+	MinistackAuth Service = "ministack with IAM"
 )
 
 // Variables of the environment that the harness reads.
@@ -140,6 +142,9 @@ func start(services []Service) (stop func(), err error) {
 			p = procs[i]
 		}
 		running.urls[p.service] = p.url
+		if p.service == MinistackAuth {
+			running.urls[Ministack] = p.url
+		}
 	}
 	return stop, nil
 }
@@ -204,10 +209,13 @@ func command(s Service, tools, dir string, port int) (*exec.Cmd, error) {
 		cmd = exec.CommandContext(ctx, java, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m", "--enable-native-access=ALL-UNNAMED",
 			"-Djava.library.path="+jars, "-cp", jars+"/*", "software.amazon.dynamodb.services.local.main.ServerRunner",
 			"-inMemory", "-disableTelemetry", "-port", fmt.Sprint(port))
-	case Ministack:
+	case Ministack, MinistackAuth:
 		cmd = exec.CommandContext(ctx, filepath.Join(tools, "ministack", "bin", "ministack"))
 		env = append(env, fmt.Sprintf("GATEWAY_PORT=%d", port), "BIND_HOST=127.0.0.1", "MINISTACK_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0",
 			"LAMBDA_EXECUTOR=local", fmt.Sprintf("AWS_ENDPOINT_URL=http://127.0.0.1:%d", port), "LOG_LEVEL=WARNING")
+		if s == MinistackAuth {
+			env = append(env, "AUTH=true", "AWS_SECRET_ACCESS_KEY="+secret)
+		}
 	case ElasticMQ:
 		conf := filepath.Join(dir, fmt.Sprintf("elasticmq-%d.conf", port))
 		text := fmt.Sprintf("include classpath(\"application.conf\")\n"+
