@@ -53,6 +53,12 @@ func TestDemoTwiceAndRestore(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "restored 2 addresses at deleted-two.org") {
 		t.Errorf("restore: exit %d %s %s", code, out, stderr)
 	}
+	out, stderr, code = demonstrate(t, "explain", "--state", dir, "deleted-two.org")
+	for _, want := range []string{"deleted-two.org is about to be released", "It marked 2 addresses", "That was taken back: 2 addresses are verified again", "By test (request local-", "from active to pending delete"} {
+		if code != 0 || !strings.Contains(folded(out), want) {
+			t.Errorf("explain: exit %d %s, it lacks %q:\n%s", code, stderr, want, out)
+		}
+	}
 	if out, stderr, code := demonstrate(t, "restore", "--dir", dir, "on-hold.com"); code == 0 {
 		t.Errorf("restored what was never unverified: %s %s", out, stderr)
 	}

@@ -240,7 +240,8 @@ func (a account) standing() string {
 	if s.Since != 0 {
 		text += fmt.Sprintf(" (first seen so on %s)", s.Since)
 	}
-	text += ". " + lifecycle.Sentence(s, lifecycle.Verdict{Phase: s.Phase, Reason: a.d.Reason})
+	v := lifecycle.Verdict{Phase: s.Phase, Action: a.d.Action, Confidence: a.d.Confidence, Reason: a.d.Reason}
+	text += ". " + strings.TrimSpace(lifecycle.Sentence(s, v)+" "+lifecycle.Meaning(v))
 	if a.d.Reason != "" {
 		text += fmt.Sprintf(" The verdict: %s. It asks to %s; confidence %s.", a.d.Reason, actionWords(a.d.Action), a.d.Confidence)
 	}
@@ -259,13 +260,13 @@ func phaseWords(p lifecycle.Phase) string {
 	case lifecycle.Active:
 		return "registered"
 	case lifecycle.Grace:
-		return "in its grace period: it expired and was taken out of service or parked, and its holder can still renew it"
+		return "in its grace period: expired, and out of service or parked"
 	case lifecycle.Redemption:
-		return "in redemption: it was deleted, and only its former holder can restore it"
+		return "in redemption: deleted, and not released yet"
 	case lifecycle.PendingDelete:
-		return "about to be released (pending delete): nobody can restore it any more"
+		return "about to be released (pending delete)"
 	case lifecycle.Released:
-		return "released: anyone can register it"
+		return "released: nobody holds it"
 	case lifecycle.ReRegistered:
 		return "registered again, by somebody who need not be its former holder"
 	case lifecycle.ChangedHands:
