@@ -41,8 +41,8 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
 # no sign in it means anything to make or to the shell.
 ACTIONS := approve revoke hold release recheck restore retry
-.PHONY: $(ACTIONS) status mode
-ifneq ($(filter $(ACTIONS) status mode,$(MAKECMDGOALS)),)
+.PHONY: $(ACTIONS) status mode audit-page
+ifneq ($(filter $(ACTIONS) status mode audit-page,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
 override BY := $(value BY)
 override CLASS := $(value CLASS)
@@ -52,7 +52,9 @@ override DECISION := $(value DECISION)
 override MODE := $(value MODE)
 override STACK := $(value STACK)
 override REGION := $(value REGION)
-export DOMAIN BY CLASS REVIEWED PER_DAY DECISION MODE STACK REGION
+override EMAILS := $(value EMAILS)
+override PAGE := $(or $(value PAGE),.lapseguard/audit.html)
+export DOMAIN BY CLASS REVIEWED PER_DAY DECISION MODE STACK REGION EMAILS PAGE
 endif
 
 GUARD := bin/lapseguard
@@ -84,6 +86,12 @@ status: build ## where the deployed guard stands: mode, run, holds
 
 mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or observe, enforce)
 	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" $(GUARD) mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- "$$MODE"
+
+audit-page: build ## an audit as a page for a browser: make audit-page EMAILS=FILE PAGE=audit.html
+	@[ -n "$$EMAILS" ] || { echo 'make audit-page EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
+	@mkdir -p .lapseguard
+	@$(GUARD) audit --format html --emails="$$EMAILS" > "$$PAGE"
+	@printf 'open %s in a browser\n' "$$PAGE"
 
 # ----------------------------------------------------------------- check it
 

@@ -206,6 +206,33 @@ func TestPageOfALargeRegistry(t *testing.T) {
 	}
 }
 
+// TestAuditAsPage goes the whole way, from a list of addresses to the page.
+func TestAuditAsPage(t *testing.T) {
+	startSmall(t).environ(t)
+	file := writeEmails(t, "email\na@gone1.com\nb@mail.site2.com\nc@localhost\n")
+	out, stderr, code := demonstrate(t, "audit", "--format", "html", "--emails", file, "--state", t.TempDir(), "--now", "2026-03-01T12:00:00Z")
+	if code != 0 || !strings.HasPrefix(out, "<!doctype html>") {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	doc, err := html.Parse(strings.NewReader(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, tr := range all(all(doc, "tbody")[0], "tr") {
+		got = append(got, textOf(all(tr, "bdi")[0])+" "+attr(tr, "data-n"))
+	}
+	if want := []string{"gone1.com 1", "site2.com 1", "localhost 1"}; !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+	if text := textOf(doc); !strings.Contains(text, "status: redemption period") || !strings.Contains(text, "As of 2026-03-01 12:0") {
+		t.Errorf("the page lacks evidence or time: %s", text)
+	}
+	if strings.Contains(strings.Replace(out, pageCSS, "", 1), "@") {
+		t.Error("an address got into the page")
+	}
+}
+
 func BenchmarkPage(b *testing.B) {
 	rows := slices.Repeat(someRows(), 334)
 	for b.Loop() {

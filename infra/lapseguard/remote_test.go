@@ -152,6 +152,25 @@ func TestMakeSaysWhatWentWrong(t *testing.T) {
 	}
 }
 
+func TestMakeAuditPage(t *testing.T) {
+	r := startRemote(t)
+	page, trap := filepath.Join(t.TempDir(), "a page.html"), filepath.Join(t.TempDir(), "trap")
+	file := writeEmails(t, "email\na@host.invalid\n")
+	out, stderr, err := r.make(t, "audit-page", "EMAILS="+file, "PAGE="+page)
+	b, readErr := os.ReadFile(page)
+	if err != nil || readErr != nil || !strings.Contains(string(b), "host.invalid") || !strings.Contains(out, page) {
+		t.Errorf("%v %v %s %s", err, readErr, out, stderr)
+	}
+	for _, args := range [][]string{{"EMAILS=$(shell touch " + trap + ")"}, {"EMAILS=; touch " + trap}, {"EMAILS=" + file, "PAGE=$(shell touch " + trap + ")/x"}, {}} {
+		if _, _, err := r.make(t, append([]string{"audit-page"}, args...)...); err == nil {
+			t.Errorf("%v was accepted", args)
+		}
+	}
+	if _, err := os.Stat(trap); err == nil {
+		t.Error("what was typed ran")
+	}
+}
+
 // TestRemoteNamesSam: who has no sam is told what to install.
 func TestRemoteNamesSam(t *testing.T) {
 	needs(t, "bash")

@@ -65,7 +65,7 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 		for _, w := range e.Evidence {
 			if !seen[w.Source] {
 				seen[w.Source] = true
-				r.Evidence = append(r.Evidence, said{string(w.Source), w.At, words(w)})
+				r.Evidence = append(r.Evidence, said{string(w.Source), w.At, masked(words(w))})
 			}
 		}
 	}
