@@ -448,8 +448,8 @@ func (a account) next() string {
 
 // facts are those of the checker as far as the stored state has them.
 func (a account) facts() lifecycle.Facts {
-	tld := a.d.Name[strings.LastIndexByte(a.d.Name, '.')+1:]
-	f := lifecycle.Facts{TLD: lifecycle.TLDOf(tld), Oldest: a.d.Oldest, Authority: lifecycle.AuthorityNone}
+	name, _ := domain.Parse(a.d.Name)
+	f := lifecycle.Facts{TLD: lifecycle.TLDOf(name.Suffix), Oldest: a.d.Oldest, Authority: lifecycle.AuthorityNone}
 	switch {
 	case a.d.State.RegAuth:
 		f.Authority = lifecycle.AuthorityIANA
