@@ -87,6 +87,9 @@ func fuzzVisit(b []byte, now int64) (Facts, []Observation) {
 		Authority: []Authority{AuthorityIANA, AuthoritySupplemental, AuthorityNone, "rubbish"}[bits>>3&3], GraceUnverify: bits&32 != 0,
 		Oldest: At(when()), SecondLook: time.Duration(next()-20) * time.Hour,
 	}
+	if f.SecondLook < 0 { // as good as any byte, and keeps the others where they are
+		f.TLD.Ask, f.TLD.Words = SourceStatus, "pending delete = redemption period, rubbish = pending delete"
+	}
 	words := []string{"active", "auto renew period", "client hold", "inactive", "pending restore", "redemption period", "pending delete", "rubbish"}
 	tokens := []string{"active", "inactive", "expiring", "deleting", "undelegated", "premium", "zone", "rubbish"}
 	var obs []Observation

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -56,4 +57,37 @@ func TestNextAgreesWithTheVerdict(t *testing.T) {
 			t.Errorf("verdict %+v, next look %s: %s", v, due, why)
 		}
 	})
+}
+
+// Next and Questions agree: the registry is asked when Next says that it is due, and not before.
+func TestNextAgreesWithQuestions(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := genFacts(t)
+		s, _ := genState(t, f)
+		if s.RegAt == 0 || s.RetryAt != 0 {
+			return // a second look asks every source
+		}
+		due, why := Next(s, f, s.RegAt)
+		if strings.Contains(why, "second look") {
+			return
+		}
+		now := s.RegAt.Add(time.Duration(rapid.IntRange(0, 50*24).Draw(t, "hours later")) * time.Hour)
+		if asks := Questions(s, s, f, Verdict{}, now, SourceDelegation, false); (len(asks) > 0) != (due <= now) {
+			t.Errorf("due %s (%s), asks %v on %s", due, why, asks, now)
+		}
+	})
+}
+
+func BenchmarkVisit(b *testing.B) {
+	s := known(b, com)
+	obs := at(hour(0), []Observation{gone(), rdap("client transfer prohibited", "client update prohibited", "redemption period")})
+	uk := with(com, func(f *Facts) { f.TLD = TLDOf("co.uk") })
+	for name, f := range map[string]Facts{"com": com, "co.uk": uk} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Visit(s, obs, f, instant(0))
+			}
+		})
+	}
 }

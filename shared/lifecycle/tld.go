@@ -57,12 +57,12 @@ var tlds = sync.OnceValue(func() map[string]TLD {
 
 // TLDOf gives the rules for names directly below a suffix (lower case, no dots around it): a top-level domain, or a
 // longer one, which is described only if it is listed. Two-letter and internationalised TLDs that are not listed
-// are not described, other TLDs follow ICANN's rules for gTLDs.
+// are not described, nor is the empty suffix; other TLDs follow ICANN's rules for gTLDs.
 func TLDOf(suffix string) TLD {
 	if t, ok := tlds()[suffix]; ok {
 		return t
 	}
-	if len(suffix) == 2 || strings.HasPrefix(suffix, "xn--") || strings.Contains(suffix, ".") {
+	if suffix == "" || len(suffix) == 2 || strings.HasPrefix(suffix, "xn--") || strings.Contains(suffix, ".") {
 		return TLD{}
 	}
 	return tlds()["*"]

@@ -14,7 +14,7 @@ func TestTLDOf(t *testing.T) {
 		"co.uk":  {Described: true, OffInDeletion: true, Ask: SourceRDAP, Redemption: 60 * days, Release: 95 * days, Words: "pending delete = redemption period"},
 		"ru":     {Described: true, Ask: SourceStatus, Redemption: 30 * days, Release: 30 * days},
 		"museum": {OffInDeletion: true, Ask: SourceRDAP}, "edu": {OffInDeletion: true, Ask: SourceStatus},
-		"ac.uk": {}, "xx": {}, "xn--vermgensberatung-pwb": {}, "": gtld,
+		"ac.uk": {}, "xx": {}, "xn--vermgensberatung-pwb": {}, "": {},
 	} {
 		if got := TLDOf(suffix); got != want {
 			t.Errorf("%s: %+v, want %+v", suffix, got, want)
