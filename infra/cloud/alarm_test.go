@@ -34,7 +34,7 @@ func (c *cloud) subscribe(t *testing.T) {
 func (c *cloud) hears(t *testing.T, logical, state string) {
 	t.Helper()
 	want := c.physical[logical] + " " + state
-	eventually(t, "the topic's subscriber heard: "+want, 20*time.Second, func() (bool, string) {
+	eventually(t, "the topic's subscriber heard: "+want, time.Minute, func() (bool, string) {
 		out, err := c.sqs.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &c.ear, MaxNumberOfMessages: 10})
 		if err != nil {
 			t.Fatal(err)

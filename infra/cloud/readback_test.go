@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	dynamodbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/go-cmp/cmp"
@@ -226,17 +228,41 @@ func (c *cloud) noAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept := map[string][]string{}
 	for _, folder := range folders {
-		lines := c.log(t, folder)
-		if len(lines) == 0 {
-			t.Errorf("%s has no log", folder)
+		kept["log of "+folder] = c.log(t, folder)
+	}
+	for _, table := range []string{"DomainsTableName", "RecordsTableName"} {
+		kept[table] = c.items(t, c.outputs[table])
+	}
+	for where, texts := range kept {
+		if len(texts) == 0 {
+			t.Errorf("%s: there is nothing", where)
 		}
-		for _, line := range lines {
-			for i, a := range all {
-				if strings.Contains(line, a.Address) {
-					t.Errorf("the log of %s has address %d", folder, i)
+		for i, a := range all {
+			if slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, a.Address) }) {
+				t.Errorf("%s has address %d", where, i)
+			}
+		}
+	}
+}
+
+// items are the texts in all items of a table.
+func (c *cloud) items(t *testing.T, table string) (texts []string) {
+	t.Helper()
+	pages := dynamodb.NewScanPaginator(dynamodb.NewFromConfig(c.cfg), &dynamodb.ScanInput{TableName: &table})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range page.Items {
+			for _, v := range item {
+				if s, ok := v.(*dynamodbtypes.AttributeValueMemberS); ok { // all else is numbers
+					texts = append(texts, s.Value)
 				}
 			}
 		}
 	}
+	return texts
 }
