@@ -79,6 +79,41 @@ func checkVerdict(t *testing.T, m *mdns.Msg, v verdict) {
 	}
 }
 
+// TestSameDelegationSameFingerprint: order, case, repetition, TTL, DS and glue are not the delegation.
+func TestSameDelegationSameFingerprint(t *testing.T) {
+	question := new(mdns.Msg)
+	question.SetQuestion("foo.co.uk.", mdns.TypeNS)
+	fingerprint := func(lines ...string) string {
+		v := judgeDelegation("foo.co.uk.", "uk.", reply(question, lines...))
+		if v.delegation == nil {
+			t.Fatalf("%q: %s", lines, v.cause)
+		}
+		return lifecycle.Fingerprint(v.delegation.NS)
+	}
+	want := fingerprint("ns:foo.co.uk. 1 IN NS a.foo.co.uk.", "ns:foo.co.uk. 1 IN NS b.example.")
+	for _, lines := range [][]string{
+		{"ns:foo.co.uk. 9 IN NS b.example.", "ns:foo.co.uk. 9 IN NS a.foo.co.uk."},
+		{"ns:FOO.co.UK. 1 IN NS A.Foo.Co.Uk.", "ns:foo.co.uk. 1 IN NS B.EXAMPLE."},
+		{"ns:foo.co.uk. 1 IN NS a.foo.co.uk.", "ns:foo.co.uk. 1 IN NS b.example.", "ns:foo.co.uk. 1 IN NS a.foo.co.uk."},
+		{"ns:foo.co.uk. 1 IN NS a.foo.co.uk.", "ns:foo.co.uk. 1 IN NS b.example.", "ex:a.foo.co.uk. 1 IN A 192.0.2.1", "ex:a.foo.co.uk. 1 IN AAAA 2001:db8::1"},
+		{"ns:foo.co.uk. 1 IN NS a.foo.co.uk.", "ns:foo.co.uk. 1 IN NS b.example.", "ns:foo.co.uk. 1 IN DS 1 8 2 00ff"},
+		{"aa", "foo.co.uk. 1 IN NS b.example.", "foo.co.uk. 1 IN NS a.foo.co.uk."}, // the server hosts the child, too
+	} {
+		if got := fingerprint(lines...); got != want {
+			t.Errorf("%q has another fingerprint", lines)
+		}
+	}
+	for _, lines := range [][]string{
+		{"ns:foo.co.uk. 1 IN NS a.foo.co.uk."},
+		{"ns:foo.co.uk. 1 IN NS a.foo.co.uk.", "ns:foo.co.uk. 1 IN NS c.example."},
+		{"ns:foo.co.uk. 1 IN NS a.foo.co.uk.", "ns:foo.co.uk. 1 IN NS b.example.", "ns:foo.co.uk. 1 IN NS c.example."},
+	} {
+		if got := fingerprint(lines...); got == want {
+			t.Errorf("%q has the same fingerprint", lines)
+		}
+	}
+}
+
 func TestCanonicalHost(t *testing.T) {
 	for name, want := range map[string]string{
 		"A.Example.": "a.example", ".": ".", "_x.b-1.": "_x.b-1", `a\.b.c.`: `a\046b.c`, `\000\255.c.`: `\000\255.c`,

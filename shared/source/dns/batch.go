@@ -174,7 +174,7 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 	for {
 		if b.next < len(b.part.indices) {
 			if err := b.send(buffers); err != nil {
-				b.giveUp(causeOf(err))
+				b.giveUp(causeWithin(ctx, err))
 				return
 			}
 		}
@@ -185,27 +185,33 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 			return
 		}
 		n, err := b.receive(ctx, buffers)
-		switch {
-		case ctx.Err() != nil:
-			b.giveUp(lifecycle.CauseNotAsked)
-			return
-		case err != nil && causeOf(err) != lifecycle.CauseTimeout:
-			b.giveUp(causeOf(err))
-			return
+		if err != nil {
+			if cause := causeWithin(ctx, err); cause != lifecycle.CauseTimeout {
+				b.giveUp(cause)
+				return
+			}
 		}
 		for i := range n {
 			b.take(buffers.in[i].Buffers[0][:buffers.in[i].N])
+			if b.strays >= maxStrays {
+				// Somebody may be guessing: what is under way is asked from other ports, and in the end over TCP.
+				b.giveUp(lifecycle.CauseTruncated)
+				return
+			}
 		}
 		b.expire()
-		if b.strays >= maxStrays {
-			// Somebody may be guessing: what is under way is asked from other ports, and in the end over TCP.
-			b.giveUp(lifecycle.CauseTruncated)
-			return
-		}
 		if b.silent >= b.window {
 			b.part.indices = b.part.indices[:b.next] // this server does not answer; others may
 		}
 	}
+}
+
+// causeWithin is causeOf, but for the caller's end: that reaches the socket as a deadline in the past.
+func causeWithin(ctx context.Context, err error) lifecycle.Cause {
+	if ctx.Err() != nil {
+		return lifecycle.CauseNotAsked
+	}
+	return causeOf(err)
 }
 
 // send fills the window. A question that cannot be packed has its observation at once.

@@ -196,6 +196,20 @@ func TestBatchServerDown(t *testing.T) {
 	}
 }
 
+// TestBatchDeadZone: a zone that nobody answers for is asked little, however many questions there are: a window
+// in each lane at a time, and none once enough were silent (16 here, and what the other lane had begun).
+func TestBatchDeadZone(t *testing.T) {
+	s := serve(t, silent)
+	c := client(t, Config{Servers: []string{s.address}, InFlight: 8, Timeout: brief, Tries: 1})
+	counts := map[lifecycle.Cause]int{}
+	for _, o := range c.Delegations(deadline(t), questions(12*maxUses)) {
+		counts[o.Cause]++
+	}
+	if asked := len(s.history()); asked > 20 || counts[lifecycle.CauseTimeout] != asked || counts[lifecycle.CauseNotAsked] != 12*maxUses-asked {
+		t.Errorf("asked %d, causes %v", asked, counts)
+	}
+}
+
 // TestBatchCancelled: what was not answered when the caller gave up was not asked; what was, stays.
 func TestBatchCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
