@@ -186,6 +186,10 @@ sam-build: need-go need-python ## sam build, twice: static, and the same bytes b
 	@infra/template/check.sh $(TOOLS) install
 	@infra/template/build-twice.sh $(TOOLS)/sam/bin/sam
 
+.PHONY: cost
+cost: need-go ## what the stack costs a month, with every assumption
+	@go run ./infra/cost
+
 # -------------------------------------------------------------------- tools
 
 .PHONY: tools emulators clean need-go need-cc need-python

@@ -36,8 +36,7 @@ const (
 	UpstreamThrottled = "UpstreamThrottled"
 	UpstreamFailing   = "UpstreamFailing"
 	UpstreamsSilent   = "UpstreamsSilent"
-	SuffixListAge     = "SuffixListAge"
-	BootstrapAge      = "BootstrapAge"
+	ListAge           = "ListAge"
 )
 
 // The dimensions. Every value of a dimension is a metric that costs money each month, so their number is bounded.
@@ -61,7 +60,7 @@ type Metric struct {
 	Name      string
 	Unit      Unit
 	Dimension string // empty: none
-	Hours     int    // hours of a day in which it is written, at most: CloudWatch charges a metric by the hour
+	Hours     int    // hours of a usual day in which it is written: CloudWatch charges a metric by the hour
 	Means     string
 }
 
@@ -75,22 +74,21 @@ func All() []Metric {
 		{DomainsByPhase, Count, DimPhase, 1, "watched domains in each phase, as the run found them stored"},
 		{DomainsUnknown, Count, "", 1, "watched domains of which nothing could be believed for a week"},
 		{HostsNotCovered, Count, "", 1, "e-mail hosts of the registry that cannot be watched"},
-		{Unverified, Count, DimReason, 24, "domains whose addresses were marked"},
-		{WouldUnverify, Count, DimReason, 24, "the same in observe mode"},
-		{Held, Count, "", 24, "new holds"},
-		{HoldsOpen, Count, "", 24, "holds that wait for a decision"},
-		{HoldsStale, Count, "", 24, "of these, for longer than three days"},
-		{BreakerTripped, Count, "", 24, "classes over the breaker's limit"},
-		{RecoveryOpen, Count, "", 24, "domains marked although the registry says that recovery is still open"},
-		{RegistryFailing, Count, "", 24, "calls that failed and will be made again"},
+		{Unverified, Count, DimReason, 2, "domains whose addresses were marked"},
+		{WouldUnverify, Count, DimReason, 1, "the same in observe mode"},
+		{Held, Count, "", 4, "new holds"},
+		{HoldsOpen, Count, "", 4, "holds that wait for a decision"},
+		{HoldsStale, Count, "", 4, "of these, for longer than three days"},
+		{BreakerTripped, Count, "", 1, "classes over the breaker's limit"},
+		{RecoveryOpen, Count, "", 1, "domains marked although the registry says that recovery is still open"},
+		{RegistryFailing, Count, "", 1, "calls that failed and will be made again"},
 		{ListFailing, Count, "", 1, "runs whose list could not be read or could not be believed"},
 		{CanaryCompleted, Count, "", 1, "1 when the day's synthetic domain reached its dry run at the registry"},
-		{UpstreamErrors, Count, DimUpstream, 24, "questions that an upstream failed to answer"},
-		{UpstreamThrottled, Count, DimUpstream, 24, "questions that an upstream refused as too many (HTTP 429 and its like)"},
-		{UpstreamFailing, Count, "", 24, "messages whose upstream failed for most of what was asked"},
-		{UpstreamsSilent, Count, "", 24, "upstreams without an answer to believe for two days"},
-		{SuffixListAge, Count, "", 1, "days since the date of the embedded Public Suffix List"},
-		{BootstrapAge, Count, "", 1, "days since the date of the list of RDAP servers in use"},
+		{UpstreamErrors, Count, DimUpstream, 4, "questions that an upstream failed to answer"},
+		{UpstreamThrottled, Count, DimUpstream, 2, "questions that an upstream refused as too many (HTTP 429 and its like)"},
+		{UpstreamFailing, Count, "", 6, "messages whose upstream failed for most of what was asked"},
+		{UpstreamsSilent, Count, "", 1, "upstreams without an answer to believe for two days"},
+		{ListAge, Count, "", 4, "days since the date of the older of two lists: of public suffixes (fanout), of RDAP servers (checker)"},
 	}
 }
 

@@ -47,8 +47,10 @@ func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, 
 		}
 	}
 	slices.Sort(res.Tripped)
-	if err := h.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: float64(len(res.Tripped))}); err != nil {
-		return err
+	if len(res.Tripped) > 0 {
+		if err := h.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: float64(len(res.Tripped))}); err != nil {
+			return err
+		}
 	}
 	return h.eachDue(ctx, func(d store.Domain) error {
 		if !d.Pending() || !act.Open(d) || h.stale(d) {

@@ -69,7 +69,7 @@ func (h *Handler) measure(m queue.Message, obs []lifecycle.Observation) error {
 	}
 	if m.Kind == queue.KindRDAP && h.Published != nil {
 		if at := h.Published(); !at.IsZero() {
-			whole[telemetry.BootstrapAge] = float64(int(h.Now().Sub(at) / (24 * time.Hour)))
+			whole[telemetry.ListAge] = float64(int(h.Now().Sub(at) / (24 * time.Hour)))
 		}
 	}
 	return h.Metrics.Emit(whole)

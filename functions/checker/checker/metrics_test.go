@@ -87,7 +87,7 @@ func TestWhatAnUpstreamFailedToAnswerIsMeasured(t *testing.T) {
 	w.ask(queue.Message{Run: "20260302T030000Z"}, w.add("example-one.com"))
 	for _, want := range []string{
 		`"Dimensions":[["Upstream"]],"Metrics":[{"Name":"UpstreamErrors","Unit":"Count"},{"Name":"UpstreamThrottled","Unit":"Count"}]`,
-		`"Upstream":"rdap/other","UpstreamErrors":1,"UpstreamThrottled":1`, `"BootstrapAge":61,"UpstreamFailing":1`,
+		`"Upstream":"rdap/other","UpstreamErrors":1,"UpstreamThrottled":1`, `"ListAge":61,"UpstreamFailing":1`,
 	} {
 		if !strings.Contains(stats.String(), want) {
 			t.Errorf("metrics lack %s:\n%s", want, &stats)

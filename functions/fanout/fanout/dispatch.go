@@ -20,7 +20,7 @@ const (
 	// scanPage is the number of items read at once.
 	scanPage = 500
 	// maxBuffered is how many domains a segment holds back to fill messages; then it sends and notes its place.
-	maxBuffered = 10_000
+	maxBuffered = 30_000
 )
 
 // zoneGroups gives large zones several message groups, which share the zone's budget. One group is worked on

@@ -104,6 +104,6 @@ func (h *Handler) measure(ctx context.Context, run *store.Run) error {
 		telemetry.DomainsDue:      float64(run.Watched),
 		telemetry.DomainsUnknown:  float64(unknown),
 		telemetry.HostsNotCovered: float64(synced.Uncovered),
-		telemetry.SuffixListAge:   float64(int(h.Now().Sub(listed) / (24 * time.Hour))),
+		telemetry.ListAge:         float64(int(h.Now().Sub(listed) / (24 * time.Hour))),
 	})
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lapseguard/lapseguard/infra/template"
+)
+
+// limit is what a million domains may cost a month, in US dollars.
+const limit = 10
+
+func TestAMillionDomainsCostAtMostTenDollars(t *testing.T) {
+	tpl, err := template.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := assumptions()
+	last := 0.0
+	for _, n := range []int{1000, 100_000, 1_000_000} {
+		lines, err := m.bill(tpl, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := total(lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range lines {
+			if l.quantity < 0 {
+				t.Errorf("%d domains: %s: %v", n, l.what, l.quantity)
+			}
+		}
+		if sum <= last || sum > limit {
+			t.Errorf("%d domains cost %.2f dollars a month, want more than %.2f and at most %d", n, sum, last, limit)
+		}
+		last = sum
+	}
+}
+
+func TestEveryAssumptionAndPriceIsPrintedAndUsed(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(&out); err != nil {
+		t.Fatal(err)
+	}
+	for name, a := range assumptions() {
+		if !strings.Contains(out.String(), a.text) {
+			t.Errorf("the assumption %s is not printed", name)
+		}
+	}
+	source, err := os.ReadFile("model.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range prices() {
+		if !strings.Contains(string(source), `"`+p.key+`"`) {
+			t.Errorf("the price %s is not used", p.key)
+		}
+	}
+	for name := range assumptions() {
+		if !strings.Contains(string(source), `m["`+name+`"].value`) {
+			t.Errorf("the assumption %s is not used", name)
+		}
+	}
+	if _, err := time.Parse(time.DateOnly, PricesOf); err != nil || !strings.Contains(out.String(), PricesOf) || !strings.Contains(out.String(), PricesIn) {
+		t.Errorf("date %q and region %q of the prices: %v", PricesOf, PricesIn, err)
+	}
+}
+
+// TestTheModelIsTheCodes: what could not be imported is compared.
+func TestTheModelIsTheCodes(t *testing.T) {
+	dir, err := template.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join(dir, "functions", "fanout", "fanout", "dispatch.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`maxBuffered = ([0-9_]+)`).FindSubmatch(source)
+	if found == nil || strings.ReplaceAll(string(found[1]), "_", "") != "30000" || maxBuffered != 30_000 {
+		t.Errorf("fanout holds back %s domains, the model %d", found, maxBuffered)
+	}
+	sum := 0.0
+	for _, s := range zones() {
+		sum += s
+	}
+	if sum < 0.999 || sum > 1.001 {
+		t.Errorf("the zones' shares add up to %v", sum)
+	}
+	if got, least := dispatch(100_000, 100), 1000; got < least || got > 4*least {
+		t.Errorf("100,000 domains fill %d messages of at most 100", got)
+	}
+}
