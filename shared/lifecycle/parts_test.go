@@ -269,6 +269,7 @@ func TestSentence(t *testing.T) {
 		{"re-registered, nobody says when", State{}, Verdict{Phase: ReRegistered}, "No source gave an answer yet."},
 		{"grace, by the registrar's date", State{RegAt: instant(48), Expires: instant(240), RegistrarExpires: instant(0)}, Verdict{Phase: Grace, Reason: ReasonGraceOnce},
 			"It had expired on 2026-03-01 12:00 UTC."},
+		{"grace, expired when it was asked", State{RegAt: instant(0), Expires: instant(0)}, Verdict{Phase: Grace}, "It had expired on 2026-03-01 12:00 UTC."},
 		{"grace, no date", State{RegAt: instant(48)}, Verdict{Phase: Grace, Reason: ReasonGraceTwice}, "No source gave an answer yet."},
 		{"changed hands", State{Interim: instant(0)}, Verdict{Phase: ChangedHands, Reason: ReasonReviewHands},
 			"After its expiry it had been parked or out of the zone on 2026-03-01 12:00 UTC."},
