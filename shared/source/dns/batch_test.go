@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	mdns "github.com/miekg/dns"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -108,6 +109,35 @@ func TestBatchLeavesTheHardCases(t *testing.T) {
 	for _, asked := range second.history() {
 		if !strings.ContainsAny(strings.TrimSuffix(asked, ".com. NS rd=false")[len(asked)-len("x.com. NS rd=false"):], "134") {
 			t.Errorf("the other server was needlessly asked %s", asked)
+		}
+	}
+}
+
+// TestBatchAgreesWithSingleQuestions: what an answer means does not depend on the way it was asked for.
+func TestBatchAgreesWithSingleQuestions(t *testing.T) {
+	kinds := [][]string{
+		{"aa", "NXDOMAIN", "ns:com." + soaOf}, {"aa", "ns:com." + soaOf}, {"NXDOMAIN"}, {"SERVFAIL"}, {"REFUSED"}, {"NOTAUTH"},
+		{"ns:. 1 IN NS a.example."}, {"FORMERR"}, {"aa", "NXDOMAIN", "ns:org." + soaOf}, {"com. 1 IN DNAME example."}, {"tc"},
+	}
+	script := func(question *mdns.Msg, overTCP bool) [][]byte {
+		var n int
+		name := question.Question[0].Name
+		_, _ = fmt.Sscanf(name, "d%d.com.", &n)
+		switch n %= len(kinds) + 2; {
+		case n < len(kinds):
+			return [][]byte{packed(reply(question, kinds[n]...))}
+		case n == len(kinds):
+			return [][]byte{packed(reply(question, "aa", name+" 1 IN NS ns."+name))}
+		}
+		return [][]byte{referral(question)}
+	}
+	servers := []string{serve(t, script).address, serve(t, script).address}
+	c := client(t, Config{Servers: servers, InFlight: 16})
+	all := questions(5 * (len(kinds) + 2))
+	for i, got := range c.Delegations(deadline(t), all) {
+		want := c.Delegation(deadline(t), all[i].Name, all[i].Suffix)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", all[i].Name, d)
 		}
 	}
 }
