@@ -3,6 +3,7 @@ package cloud
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,12 +11,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
-// Three things about alarms differ from CloudWatch, and are done here in ministack's place:
+// Four things about alarms differ from CloudWatch, and are done here in ministack's place:
 //
 //   - it makes no metrics of the embedded metric format in a log: pump reads the functions' log groups, as
 //     CloudWatch does, and puts what their lines say with PutMetricData;
 //   - it judges an alarm when a value arrives, so that silence never breaches: a value of zero stands for it;
-//   - it has no metrics of queues: the test measures the queue and puts the value.
+//   - it has no metrics of queues: the test measures the queue and puts the value;
+//   - it looks at no dimensions, so that an error of one function is one of all three.
 
 // subscribe makes a queue and subscribes it to the alarms' topic.
 func (c *cloud) subscribe(t *testing.T) {
@@ -144,13 +146,49 @@ func (c *cloud) putEmbedded(t *testing.T, text string, line embedded) (n int) {
 // alarmAtFirst: right after the deployment no run is complete.
 func (c *cloud) alarmAtFirst(t *testing.T) {
 	c.subscribe(t)
-	c.put(t, "NoCompleteRunAlarm", 0)
-	c.hears(t, "NoCompleteRunAlarm", "ALARM")
+	for _, logical := range c.alarms(t, "LessThan") { // what has to happen, and has not
+		c.put(t, logical, 0)
+		c.hears(t, logical, "ALARM")
+	}
+	if state := c.state(t, "NoCompleteRunAlarm"); state != "ALARM" {
+		t.Errorf("the alarm for no complete run is %v", state)
+	}
+}
+
+// alarms are those with one metric whose comparison begins with a word.
+func (c *cloud) alarms(t *testing.T, comparison string) (names []string) {
+	t.Helper()
+	for logical, r := range c.expect(t).Resources {
+		word, _ := r.Properties["ComparisonOperator"].(string)
+		if r.Type == "AWS::CloudWatch::Alarm" && r.Properties["MetricName"] != nil && strings.HasPrefix(word, comparison) {
+			names = append(names, logical)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// alarmOfEach: a value beyond its threshold makes every other alarm heard.
+func (c *cloud) alarmOfEach(t *testing.T) {
+	heard := 0
+	for _, logical := range c.alarms(t, "GreaterThan") {
+		if c.state(t, logical) != "ALARM" {
+			c.put(t, logical, int(c.alarm(t, logical)["Threshold"].(float64))+1)
+		}
+		c.hears(t, logical, "ALARM")
+		heard++
+	}
+	for logical, r := range c.expect(t).Resources {
+		if r.Type == "AWS::CloudWatch::Alarm" && r.Properties["MetricName"] == nil {
+			t.Logf("%s judges an expression, which ministack cannot", logical)
+		}
+	}
+	t.Logf("%d alarms went off and reached the subscriber", heard+len(c.alarms(t, "LessThan")))
 }
 
 func (c *cloud) alarmEnds(t *testing.T) {
-	if metrics := c.metrics(t); metrics != 1 {
-		t.Fatalf("ministack knows %d metrics of the functions: it reads logs by now, and this test need not", metrics)
+	if metrics, want := c.metrics(t), len(c.alarms(t, "LessThan")); metrics > want {
+		t.Fatalf("ministack knows %d metrics of the functions, %d from here: it reads logs by now, and this test need not", metrics, want)
 	}
 	c.pump(t)
 	c.hears(t, "NoCompleteRunAlarm", "OK")

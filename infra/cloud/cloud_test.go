@@ -49,6 +49,7 @@ func TestCloud(t *testing.T) {
 		{"the breaker's alarm is heard", c.alarmOfBreaker},
 		{"the poison is in the dead letters", c.poisonDead},
 		{"the dead letters' alarm is heard", c.alarmOfDeadLetters},
+		{"every other alarm is heard", c.alarmOfEach},
 		{"each function's role sufficed", c.rolesSuffice},
 		{"no address left the registry", c.noAddress},
 	} {

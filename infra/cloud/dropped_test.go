@@ -7,11 +7,11 @@ import (
 )
 
 // dropped looks in the translated template for what ministack does not carry over from a stack: time to live,
-// point-in-time recovery and encryption of tables, what is kept of a deleted stack, concurrency, what becomes of
+// point-in-time recovery, encryption and class of tables, what is kept of a deleted stack, concurrency, what becomes of
 // failed invocations. Policies are looked at too: the gate enforces those of the functions alone.
 func (c *cloud) dropped(t *testing.T) {
 	e := c.expect(t)
-	t.Log("ministack drops TTL, PITR, SSE, reserved concurrency and event invoke configs of a stack; these were read in the translated template")
+	t.Log("ministack drops TTL, PITR, SSE, table class, reserved concurrency and event invoke configs of a stack; these were read in the translated template")
 	for logical, r := range e.Resources {
 		p, _ := e.value(r.Properties).(map[string]any)
 		switch r.Type {
@@ -19,6 +19,9 @@ func (c *cloud) dropped(t *testing.T) {
 			same(t, logical, "time to live", p["TimeToLiveSpecification"], in{"AttributeName": "ttl", "Enabled": true})
 			same(t, logical, "point-in-time recovery", p["PointInTimeRecoverySpecification"], in{"PointInTimeRecoveryEnabled": true})
 			same(t, logical, "encryption", p["SSESpecification"], in{"SSEEnabled": true})
+			if class := p["TableClass"]; class != nil && class != "STANDARD" && class != "STANDARD_INFREQUENT_ACCESS" {
+				t.Errorf("%s: there is no table class %v", logical, class)
+			}
 			same(t, logical, "deletion policy", r.DeletionPolicy, "Retain")
 		case "AWS::Lambda::Function":
 			// An account's pool may be ten: what is reserved for one is taken from all.
