@@ -50,4 +50,3 @@ func (w Witnesses) Standing(ctx context.Context, name string, before time.Time) 
 func ending(status string) bool {
 	return slices.Contains([]string{"auto renew period", "client hold", "inactive", "pending delete", "pending restore", "redemption period", "server hold"}, status)
 }
-
