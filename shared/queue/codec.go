@@ -136,10 +136,14 @@ func MaxDomains(k Kind) int {
 	}
 }
 
-// ContentID is a message's ID: a hash of its kind, upstream, run, look and names. Not of when it was sent and
-// what is known of the domains, so that a run that is resumed gives its messages the same IDs.
+// ContentID is a message's ID: a hash of its kind, upstream, run, look and names, and of how often it was parked: a
+// message that was parked whole is not the one that was answered by parking it. Not of when it was sent and what is
+// known of the domains, so that a run that is resumed gives its messages the same IDs.
 func ContentID(m Message) string {
 	parts := []string{string(m.Kind), m.Upstream, m.Run, strconv.FormatBool(m.Look)}
+	if m.Tries > 0 {
+		parts = append(parts, strconv.Itoa(m.Tries))
+	}
 	for _, e := range m.Domains {
 		parts = append(parts, e.Name)
 	}

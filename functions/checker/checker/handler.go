@@ -150,7 +150,7 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 	}
 	if len(rest.Domains) > 0 {
 		report.parked = len(rest.Domains)
-		if err := h.park(ctx, rest, wait); err != nil {
+		if rest, err = h.park(ctx, rest, wait); err != nil {
 			return err
 		}
 	}
@@ -232,17 +232,17 @@ func (h *Handler) urgent(m queue.Message, e queue.Entry) bool {
 	return err == nil && (d.State.NextRDAP <= lifecycle.At(h.Now()) || d.State.Trouble())
 }
 
-// park keeps the rest of a message, to be sent again as a new one when its time has come.
-func (h *Handler) park(ctx context.Context, rest queue.Message, wait time.Duration) error {
+// park keeps the rest of a message, to be sent again as a new one when its time has come, and gives that new one.
+func (h *Handler) park(ctx context.Context, rest queue.Message, wait time.Duration) (queue.Message, error) {
 	now := h.Now()
 	wait = max(wait, cmp.Or(h.Park, parkFor)<<min(rest.Tries, maxDoublings))
 	rest.Tries++
 	rest.ID = queue.ContentID(rest)
 	w := store.Record(store.PKParked, now.Add(wait).UTC().Format(time.RFC3339)+"/"+rest.ID, rest, now.Add(store.RunTTL))
 	if err := h.Store.Write(ctx, w); err != nil {
-		return fmt.Errorf("park %d domains of %s/%s: %w", len(rest.Domains), rest.Kind, rest.Upstream, err)
+		return rest, fmt.Errorf("park %d domains of %s/%s: %w", len(rest.Domains), rest.Kind, rest.Upstream, err)
 	}
-	return nil
+	return rest, nil
 }
 
 // mark notes that the message was answered. Parked domains count as raised: the run is complete when they are

@@ -305,6 +305,36 @@ func TestAFailingUpstreamParksTheRest(t *testing.T) {
 	}
 }
 
+// TestAMessageParkedWholeIsNotAnswered: the run waits for it, and the answer it gets in the end counts.
+func TestAMessageParkedWholeIsNotAnswered(t *testing.T) {
+	const run = "20260302T030000Z"
+	w := newWorld(t)
+	m := queue.Pack(queue.Message{Kind: queue.KindDelegation, Upstream: "com", Run: run, Share: 1, Sent: w.at}, []queue.Entry{w.quiet("a-one.com"), w.quiet("b-two.com")})
+	for try := range 3 {
+		w.handle(m...)
+		tally, err := store.Balance(t.Context(), w.Store, run)
+		if err != nil || tally.Missing["delegation/com"] != 1 {
+			t.Fatalf("after try %d: %+v %v: nobody answered", try, tally, err)
+		}
+		items, _, err := w.Store.Query(t.Context(), store.Query{PK: store.PKParked, Limit: 10})
+		if err != nil || len(items) != 1 {
+			t.Fatalf("%d parked, %v", len(items), err)
+		}
+		if err := json.Unmarshal(items[0].Data, &m[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Store.Write(t.Context(), store.Write{Item: items[0], Delete: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.dns.by["a-one.com"], w.dns.by["b-two.com"] = delegated("ns1.host.example"), delegated("ns1.host.example")
+	w.handle(m...)
+	tally, err := store.Balance(t.Context(), w.Store, run)
+	if err != nil || len(tally.Missing) != 0 || tally.Good["delegation/com"] != 2 {
+		t.Errorf("%+v %v: both were answered", tally, err)
+	}
+}
+
 func TestAnUrgentDomainIsNotParkedForItsZone(t *testing.T) {
 	w := newWorld(t)
 	w.rdap.by["a-one.com"] = registered("redemption period")
