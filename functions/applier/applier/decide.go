@@ -99,6 +99,7 @@ func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run sto
 func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run store.Run) (it store.Item, req request, ok bool, err error) {
 	it, err = store.Load(ctx, h.Store, store.PKRequest, d.Key(), &req)
 	if err == nil {
+		req.Request.Domain = req.Domain // it is no part of the request's JSON, but of its path
 		return it, req, true, nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
