@@ -172,6 +172,7 @@ func newTransport(timeout time.Duration, control dialControl) *http.Transport {
 		MaxIdleConns:           128,
 		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        90 * time.Second,
+		ReadBufferSize:         16 << 10, // most answers arrive in one read
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
