@@ -132,13 +132,15 @@ type answer struct {
 // do sends a call, and once more with a fresh token after a 401. Everything but 200 and 202 is an error.
 func (c *Client) do(ctx context.Context, in call) (answer, error) {
 	var err error
+	var tried []string
 	for _, fresh := range []bool{false, true} {
 		var token string
 		if token, err = c.token(ctx, fresh); err != nil {
 			return answer{}, err
 		}
 		var out answer
-		if out, err = c.once(ctx, in, token); err == nil {
+		tried = append(tried, token)
+		if out, err = c.once(ctx, in, tried); err == nil {
 			return out, nil
 		}
 		var p *Problem
@@ -165,7 +167,9 @@ func (c *Client) token(ctx context.Context, fresh bool) (string, error) {
 	return token, nil
 }
 
-func (c *Client) once(ctx context.Context, in call, token string) (answer, error) {
+// once sends a call with the last of the tokens. None of them comes back in an error, also where the other side
+// repeats it.
+func (c *Client) once(ctx context.Context, in call, tokens []string) (answer, error) {
 	target := c.base + in.path
 	if len(in.query) > 0 {
 		target += "?" + in.query.Encode()
@@ -180,7 +184,7 @@ func (c *Client) once(ctx context.Context, in call, token string) (answer, error
 	if err != nil {
 		return answer{}, broken("build the request", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", "Bearer "+tokens[len(tokens)-1])
 	req.Header.Set("Accept", "application/json, application/problem+json")
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	if in.body != nil {
@@ -188,7 +192,7 @@ func (c *Client) once(ctx context.Context, in call, token string) (answer, error
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, broken("no answer", err)
+		return answer{}, broken("no answer", err, tokens...)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	wait := retryAfter(resp.Header)
@@ -197,12 +201,12 @@ func (c *Client) once(ctx context.Context, in call, token string) (answer, error
 	case http.StatusAccepted:
 		return answer{status: resp.StatusCode, retryAfter: wait}, nil
 	default:
-		return answer{}, readProblem(resp, wait)
+		return answer{}, readProblem(resp, wait, tokens)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, in.limit+1))
 	switch {
 	case err != nil:
-		return answer{}, broken("the answer broke off", err)
+		return answer{}, broken("the answer broke off", err, tokens...)
 	case int64(len(data)) > in.limit:
 		return answer{}, badAnswer(fmt.Sprintf("longer than %d bytes", in.limit))
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -376,6 +377,37 @@ func TestRequestThatDoesNotFitIsNotSent(t *testing.T) {
 	}
 	if _, err := c.List(t.Context(), "alice@lapsed.example", 1, time.Time{}); Kind(err) != KindRefused || strings.Contains(err.Error(), "alice") {
 		t.Error(err)
+	}
+}
+
+// TestNoTokenComesBackInAnError, whatever the other side repeats.
+func TestNoTokenComesBackInAnError(t *testing.T) {
+	const old, next = "old-token/with+signs", "new-token/with+signs"
+	for _, status := range []int{400, 401, 403, 409, 422, 500} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			echo := r.Header.Get("Authorization") + " " + old + " " + url.QueryEscape(next) + " " + strings.ToUpper(next)
+			says(status, "application/problem+json", fmt.Sprintf(`{"type":%q,"title":%q,"detail":%q,"status":%d}`, echo, echo, strings.Repeat("x", maxText-20)+echo, status))(w, r)
+		}, func(cfg *Config) {
+			cfg.Token = func(_ context.Context, fresh bool) (string, error) {
+				if fresh {
+					return next, nil
+				}
+				return old, nil
+			}
+		})
+		_, err := c.Unverify(t.Context(), sound())
+		if err == nil {
+			t.Fatalf("%d: no error", status)
+		}
+		text := strings.ToLower(err.Error())
+		for _, token := range []string{old, next} {
+			if status != 401 && token == next {
+				continue // never sent
+			}
+			if strings.Contains(text, token) || strings.Contains(text, strings.ToLower(url.QueryEscape(token))) || strings.Contains(text, token[:8]) {
+				t.Errorf("%d: %s", status, err)
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -104,7 +105,7 @@ func (p *Problem) kind() ErrorKind {
 }
 
 // readProblem never fails: what cannot be read as a problem is one without words of its own.
-func readProblem(resp *http.Response, wait time.Duration) *Problem {
+func readProblem(resp *http.Response, wait time.Duration, secrets []string) *Problem {
 	p := &Problem{Status: resp.StatusCode, Type: typeNothingToSay, Title: http.StatusText(resp.StatusCode), RetryAfter: wait}
 	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || kind != "application/problem+json" {
 		return p
@@ -122,12 +123,12 @@ func readProblem(resp *http.Response, wait time.Duration) *Problem {
 		return p
 	}
 	if words.Type != "" {
-		p.Type = clean(words.Type, maxTitle)
+		p.Type = clean(words.Type, maxTitle, secrets...)
 	}
 	if words.Title != "" {
-		p.Title = clean(words.Title, maxTitle)
+		p.Title = clean(words.Title, maxTitle, secrets...)
 	}
-	p.Detail = clean(words.Detail, maxText)
+	p.Detail = clean(words.Detail, maxText, secrets...)
 	return p
 }
 
@@ -157,14 +158,14 @@ type brokenError struct {
 	cause error
 }
 
-func broken(what string, err error) error {
+func broken(what string, err error, secrets ...string) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return brokenError{what + ": not within the time allowed", context.DeadlineExceeded}
 	}
 	if errors.Is(err, context.Canceled) {
 		return brokenError{what + ": canceled", context.Canceled}
 	}
-	return brokenError{what + ": " + clean(err.Error(), maxText), nil}
+	return brokenError{what + ": " + clean(err.Error(), maxText, secrets...), nil}
 }
 
 func (e brokenError) Error() string { return e.text }
@@ -184,10 +185,33 @@ func hasAt(s string) bool {
 	return false
 }
 
+// hide replaces a secret, also in other case.
+func hide(s, secret string) string {
+	if secret == "" {
+		return s
+	}
+	var out strings.Builder
+	for len(s) >= len(secret) {
+		if strings.EqualFold(s[:len(secret)], secret) {
+			out.WriteString("[token]")
+			s = s[len(secret):]
+			continue
+		}
+		out.WriteByte(s[0])
+		s = s[1:]
+	}
+	return out.String() + s
+}
+
 // clean makes words of another side fit for a log: one line, valid UTF-8, at most limit bytes, and every word
-// that holds an @ masked. A quoted local part may hold spaces; then the whole text is masked.
-func clean(s string, limit int) string {
+// that holds an @ masked, and every secret. A quoted local part may hold spaces; then the whole text is masked.
+func clean(s string, limit int, secrets ...string) string {
 	s = strings.ToValidUTF8(s, "\ufffd")
+	for _, secret := range secrets { // before the text is cut, lest half of it stays
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			s = hide(s, form)
+		}
+	}
 	if hasAt(s) && strings.ContainsAny(s, `"'<`) {
 		s = "[masked]"
 	}
