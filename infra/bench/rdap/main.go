@@ -34,7 +34,10 @@ const (
 	maxBytes     = 8000 // an answer over HTTP
 )
 
-const callers = 8 // of both clients
+const (
+	callers = 16 // of both clients, and the idle connections that both keep
+	turns   = 10 // of a round: the two take turns, so that a busy neighbour disturbs both
+)
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == answerFlag {
@@ -77,10 +80,10 @@ func run(ctx context.Context, answers, rounds int) (met bool, err error) {
 		len(b), callers, rounds, runtime.Version(), runtime.NumCPU(), report.Load())
 	var decodes, theirDecodes, trips, theirTrips, cpu, theirCPU, allocs, bytes []float64
 	for round := range rounds {
-		d := measure(3*answers, 1, func(i int64) error { return decodeOurs(i, ours, b) })
-		td := measure(answers/3, 1, func(i int64) error { return decodeTheirs(i, b) })
-		t := measure(answers, callers, func(i int64) error { return askOurs(ctx, i, ours) })
-		tt := measure(answers/3, callers, func(i int64) error { return askTheirs(ctx, i, theirs, address) })
+		d, td := compare(1, turn{3 * answers, func(i int64) error { return decodeOurs(i, ours, b) }},
+			turn{answers / 3, func(i int64) error { return decodeTheirs(i, b) }})
+		t, tt := compare(callers, turn{answers, func(i int64) error { return askOurs(ctx, i, ours) }},
+			turn{answers / 3, func(i int64) error { return askTheirs(ctx, i, theirs, address) }})
 		if err := errors.Join(d.err, td.err, t.err, tt.err); err != nil {
 			return false, err
 		}
@@ -139,12 +142,44 @@ type measured struct {
 	err           error   // the first
 }
 
-// measure does something n times, by so many callers, and counts what it costs. A tenth more before warms up.
-func measure(n, callers int, do func(i int64) error) measured {
-	if err := repeat(max(callers, n/10), callers, do); err != nil {
-		return measured{err: err}
+// turn is something to be done n times.
+type turn struct {
+	n  int
+	do func(i int64) error
+}
+
+// compare lets two take turns, by so many callers each, and counts what each costs. The first turn warms up.
+func compare(callers int, a, b turn) (measured, measured) {
+	var sums [2]measured
+	for slice := range turns + 1 {
+		for k, t := range []turn{a, b} {
+			m := measure(max(1, t.n/turns), callers, t.do)
+			if sums[k].err == nil {
+				sums[k].err = m.err
+			}
+			if slice > 0 {
+				sums[k].add(m)
+			}
+		}
 	}
-	runtime.GC()
+	return sums[0].mean(), sums[1].mean()
+}
+
+// add adds a turn's costs; seconds an answer stand in rate until mean turns them.
+func (m *measured) add(other measured) {
+	m.rate += 1 / other.rate
+	m.cpu += other.cpu
+	m.allocs += other.allocs
+	m.bytes += other.bytes
+}
+
+func (m measured) mean() measured {
+	return measured{rate: turns / m.rate, cpu: m.cpu / turns, allocs: m.allocs / turns, bytes: m.bytes / turns, err: m.err}
+}
+
+// measure does something n times and counts what it costs.
+func measure(n, callers int, do func(i int64) error) measured {
+	runtime.GC() // nobody pays for the other's garbage
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	start, startCPU := time.Now(), cpuTime()
