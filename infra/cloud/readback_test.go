@@ -65,7 +65,7 @@ func (c *cloud) readBack(t *testing.T) {
 			t.Errorf("output %s is %q, want %q", name, c.outputs[name], want)
 		}
 	}
-	t.Logf("%d properties of %d resources and %d outputs are as in the template: %v", read, len(e.Resources), len(e.Outputs), types)
+	t.Logf("%d properties of %d resources and %d outputs compared: %v", read, len(e.Resources), len(e.Outputs), types)
 }
 
 // deployed reads one resource from the account, with its properties named as in CloudFormation.
