@@ -39,7 +39,7 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 	}
 	params := cloud.NewParameterStore(aws, time.Now)
 	token := cloud.NewParameter(params, c.TokenName)
-	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact)})
+	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact), Log: log})
 	if err != nil {
 		return nil, err
 	}

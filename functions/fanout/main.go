@@ -40,7 +40,7 @@ func wire(log *slog.Logger) (*fanout.Handler, error) {
 		return nil, err
 	}
 	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), c.TokenName)
-	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact)})
+	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact), Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ const canaryLabel = "lapseguard-nobody-registers-this"
 // start is a day on which every list is young.
 func start() time.Time { return time.Date(2026, 11, 2, 3, 17, 0, 0, time.UTC) }
 
-func newGuard(t *testing.T, bootstrapAge time.Duration) *guard {
+func newGuard(t *testing.T, bootstrapAge time.Duration, change ...func(*host.Config)) *guard {
 	g := &guard{
 		t: t, at: start(), stats: &bytes.Buffer{}, log: &bytes.Buffer{}, status: http.StatusOK, recovery: "closed",
 		answers: map[string]lifecycle.Observation{}, broken: map[string]bool{}, used: &used{by: map[string]bool{}},
@@ -73,14 +73,18 @@ func newGuard(t *testing.T, bootstrapAge time.Duration) *guard {
 		t.Fatal(err)
 	}
 	log := telemetry.NewLogger(g.log, slog.LevelDebug)
-	h, err := host.Open(t.Context(), host.Config{
+	cfg := host.Config{
 		Path: filepath.Join(t.TempDir(), "guard.db"), List: g, Registry: reg, Mode: applier.Enforce, Limits: safety.DefaultLimits(),
 		BaselineDays: 1, Workers: 1, CanaryLabel: canaryLabel, Log: log, Now: g.now,
 		Sources: checker.Sources{
 			Contact: "https://example.org/", Bootstrap: g.bootstrap, DNSServers: []string{"127.0.0.1:9"}, RDAPRate: 2, StatusURL: checker.Off,
 			CanaryLabel: canaryLabel, Log: log, Now: g.now,
 		},
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	h, err := host.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
