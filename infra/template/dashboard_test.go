@@ -2,9 +2,12 @@ package template
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/lapseguard/lapseguard/functions/checker/checker"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -117,4 +120,32 @@ func checkDashboard(t *Template) []string {
 		p.want(strings.HasPrefix(name, "AWS::") || t.Get("Resources", name) != nil, "%s: no such resource", ref)
 	}
 	return p
+}
+
+// TestEveryMetricIsWrittenSomewhere: a name in the list that no function writes is an alarm that never fires.
+func TestEveryMetricIsWrittenSomewhere(t *testing.T) {
+	dir, err := Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "functions", "*", "*", "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	var source strings.Builder
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(b)
+	}
+	for _, m := range telemetry.All() {
+		if !regexp.MustCompile(`\btelemetry\.` + m.Name + `\b`).MatchString(source.String()) {
+			t.Errorf("no function writes %s", m.Name)
+		}
+	}
 }
