@@ -179,6 +179,13 @@ need-docker:
 cloud: need-go need-python emulators ## the whole product in an emulated AWS account: deployed, scheduled, watched (two minutes)
 	@go test -v -count=1 -timeout=10m ./infra/cloud
 
+# ---------------------------------------------------------------- Keycloak
+
+.PHONY: test-keycloak
+test-keycloak: need-go need-python ## attack a real Keycloak before and after the guard's run (fetches 176 MB, once)
+	@infra/keycloak/install.sh $(TOOLS)
+	@LAPSEGUARD_KEYCLOAK=1 LAPSEGUARD_TOOLS=$(abspath $(TOOLS)) go test -count=1 -timeout=10m -v -run 'TestReal|TestKeycloak' ./infra/keycloak
+
 # --------------------------------------------------------------- deploy it
 
 .PHONY: sam-build

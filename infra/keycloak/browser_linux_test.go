@@ -74,7 +74,7 @@ func (b *browser) open(target string, form url.Values) {
 var (
 	formTag   = regexp.MustCompile(`<form[^>]*>`)
 	actionOf  = regexp.MustCompile(`action="([^"]*)"`)
-	hidden    = regexp.MustCompile(`(?s)<(script|style|head)\b.*?</(script|style|head)>`)
+	hidden    = regexp.MustCompile(`(?is)<script\b.*?</script>|<style\b.*?</style>`)
 	tag       = regexp.MustCompile(`<[^>]*>`)
 	spaces    = regexp.MustCompile(`\s+`)
 	proceedTo = regexp.MustCompile(`<a href="([^"]*action-token[^"]*)"`)
