@@ -122,6 +122,25 @@ func checkDashboard(t *Template) []string {
 	return p
 }
 
+// TestAlarmsNameAHeadingOfTheREADME that is there.
+func TestAlarmsNameAHeadingOfTheREADME(t *testing.T) {
+	dir, err := Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl := open(t)
+	for _, name := range tpl.Resources("AWS::CloudWatch::Alarm") {
+		found := regexp.MustCompile(`README: ([A-Z][A-Za-z ]*)\.$`).FindStringSubmatch(text(tpl.Property(name, "AlarmDescription")))
+		if found == nil || !regexp.MustCompile(`(?m)^#+ `+found[1]+`$`).Match(readme) {
+			t.Errorf("%s: the description ends in no heading of the README: %q", name, found)
+		}
+	}
+}
+
 // TestEveryMetricIsWrittenSomewhere: a name in the list that no function writes is an alarm that never fires.
 func TestEveryMetricIsWrittenSomewhere(t *testing.T) {
 	dir, err := Dir()
