@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/domain"
 )
 
@@ -112,7 +113,7 @@ func (s *Server) Load(ctx context.Context, rows iter.Seq[Row]) error {
 
 func insertRow(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, row Row) error {
 	host, ok := domain.HostOf(row.Address)
-	if !ok || !validHost(host) {
+	if !ok || !adminapi.ValidHost(host) {
 		return errors.New("no address")
 	}
 	if row.Account == 0 {
@@ -121,7 +122,7 @@ func insertRow(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, row Row) error
 			return err
 		}
 	}
-	_, err := insert.ExecContext(ctx, row.Account, row.Address, host, reversed(canonical(host)), !row.Unverified, micro(row.VerifiedAt))
+	_, err := insert.ExecContext(ctx, row.Account, row.Address, host, reversed(adminapi.Canonical(host)), !row.Unverified, micro(row.VerifiedAt))
 	return err //nolint:wrapcheck // the caller discards the text, which may quote the address
 }
 
@@ -167,7 +168,7 @@ func (s *Server) Addresses(ctx context.Context) ([]AddressState, error) {
 		func(rows *sql.Rows) (a AddressState, err error) {
 			var at sql.NullInt64
 			err = rows.Scan(&a.Account, &a.Address, &a.Domain, &a.Verified, &a.Why, &at, &a.Key)
-			a.Domain, a.VerifiedAt = canonical(a.Domain), instant(at)
+			a.Domain, a.VerifiedAt = adminapi.Canonical(a.Domain), instant(at)
 			return a, err
 		})
 }

@@ -4,61 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 )
-
-// maxHost is the longest host in bytes (RFC 5321 section 4.5.3.1.2).
-const maxHost = 255
-
-type hostCount struct {
-	Host      string     `json:"host"`
-	Addresses int        `json:"addresses"`
-	Oldest    *time.Time `json:"oldest"`
-	Newest    *time.Time `json:"newest"`
-}
-
-type pageBody struct {
-	Hosts    []hostCount `json:"hosts"`
-	Next     *string     `json:"next"`
-	Complete bool        `json:"complete"`
-	AsOf     time.Time   `json:"as_of"`
-}
-
-type listQuery struct {
-	after string
-	limit int
-	since time.Time // zero: everything in use
-}
-
-func parseList(q url.Values) (listQuery, string) {
-	in := listQuery{after: q.Get("after"), limit: registry.MaxPage}
-	if q.Has("after") && !validHost(in.after) {
-		return in, "after must be a host"
-	}
-	if q.Has("limit") {
-		n, err := strconv.Atoi(q.Get("limit"))
-		if err != nil || n < 1 || n > registry.MaxPage {
-			return in, "limit must be from 1 to 10000"
-		}
-		in.limit = n
-	}
-	if q.Has("changed_since") {
-		t, err := time.Parse(time.RFC3339Nano, q.Get("changed_since"))
-		if err != nil {
-			return in, "changed_since must be a time as in RFC 3339"
-		}
-		in.since = t
-	}
-	return in, ""
-}
 
 // The list, streamed from a covering index; one host more than asked for tells whether there is a next page.
 const (
@@ -71,26 +20,22 @@ FROM hosts h LEFT JOIN addresses a ON a.host = h.host AND a.verified
 WHERE h.host > ?1 AND h.changed_at >= ?3 GROUP BY h.host ORDER BY h.host LIMIT ?2`
 )
 
-func (s *Server) list(ctx context.Context, r *http.Request) (reply, error) {
-	in, wrong := parseList(r.URL.Query())
-	if wrong != "" {
-		return malformed(wrong), nil
-	}
-	page, err := s.page(ctx, in)
+func (b backend) List(ctx context.Context, q adminapi.ListQuery) (adminapi.Reply, error) {
+	page, err := b.page(ctx, q)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
-	return reply{status: http.StatusOK, body: page}, nil
+	return adminapi.OK(page), nil
 }
 
-func (s *Server) page(ctx context.Context, in listQuery) (pageBody, error) {
-	page := pageBody{Hosts: []hostCount{}}
+func (s *Server) page(ctx context.Context, in adminapi.ListQuery) (adminapi.Page, error) {
+	page := adminapi.Page{Hosts: []adminapi.HostCount{}}
 	err := s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		// The clock is read inside: with one connection every change is either in this page or later than it.
 		page.AsOf = s.cfg.Now().UTC()
-		query, args := listInUse, []any{in.after, in.limit + 1}
-		if !in.since.IsZero() {
-			query, args = listChanged, append(args, in.since.UnixMicro())
+		query, args := listInUse, []any{in.After, in.Limit + 1}
+		if !in.Since.IsZero() {
+			query, args = listChanged, append(args, in.Since.UnixMicro())
 		}
 		rows, err := tx.QueryContext(ctx, query, args...)
 		if err != nil {
@@ -109,15 +54,15 @@ func (s *Server) page(ctx context.Context, in listQuery) (pageBody, error) {
 	if err != nil {
 		return page, err
 	}
-	if page.Complete = len(page.Hosts) <= in.limit; !page.Complete {
-		page.Hosts = page.Hosts[:in.limit]
-		page.Next = &page.Hosts[in.limit-1].Host
+	if page.Complete = len(page.Hosts) <= in.Limit; !page.Complete {
+		page.Hosts = page.Hosts[:in.Limit]
+		page.Next = &page.Hosts[in.Limit-1].Host
 	}
 	return page, nil
 }
 
-func scanHost(rows *sql.Rows) (hostCount, error) {
-	var h hostCount
+func scanHost(rows *sql.Rows) (adminapi.HostCount, error) {
+	var h adminapi.HostCount
 	var known int
 	var oldest, newest sql.NullInt64
 	if err := rows.Scan(&h.Host, &h.Addresses, &known, &oldest, &newest); err != nil {
@@ -132,11 +77,6 @@ func scanHost(rows *sql.Rows) (hostCount, error) {
 		h.Newest = &t
 	}
 	return h, nil
-}
-
-func validHost(s string) bool {
-	return s != "" && len(s) <= maxHost && utf8.ValidString(s) &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r == '@' || unicode.IsSpace(r) || unicode.IsControl(r) })
 }
 
 // touch notes that hosts changed now.

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
@@ -183,7 +184,7 @@ func BenchmarkListPage(b *testing.B) {
 	}
 	after := "h050000.example"
 	for b.Loop() {
-		page, err := s.page(b.Context(), listQuery{after: after, limit: registry.MaxPage})
+		page, err := s.page(b.Context(), adminapi.ListQuery{After: after, Limit: registry.MaxPage})
 		if err != nil || len(page.Hosts) != registry.MaxPage {
 			b.Fatal(len(page.Hosts), err)
 		}

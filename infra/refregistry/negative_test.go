@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
@@ -146,7 +147,7 @@ func TestRefusalsOfHTTP(t *testing.T) {
 		{"GET", path, headers(), "", 405, "Allow", "POST"},
 		{"DELETE", "/v1/email-domains", headers(), "", 405, "Allow", "GET"},
 		{"POST", path, text, encode(t, object()), 415, "Content-Type", "application/problem+json"},
-		{"POST", path, headers(), `{"run":"` + strings.Repeat("r", maxBody) + `"}`, 413, "Content-Type", "application/problem+json"},
+		{"POST", path, headers(), `{"run":"` + strings.Repeat("r", adminapi.MaxBody) + `"}`, 413, "Content-Type", "application/problem+json"},
 		{"GET", "/v1/else", headers(), "", 404, "Content-Type", "application/problem+json"},
 	} {
 		resp, data, _ := r.send(t, c.method, c.path, c.header, c.body)

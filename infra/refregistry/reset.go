@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
@@ -21,9 +22,9 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Email string `json:"email"`
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if out, ok := readJSON(r, &in); !ok {
-		write(w, out)
+	r.Body = http.MaxBytesReader(w, r.Body, adminapi.MaxBody)
+	if out, ok := adminapi.ReadJSON(r, &in); !ok {
+		adminapi.Write(w, out)
 		return
 	}
 	err := s.tx(r.Context(), func(ctx context.Context, tx *sql.Tx) error {
@@ -35,7 +36,7 @@ SELECT ?, account, address, 'reset', ? FROM addresses WHERE address = ? AND (ver
 	if err != nil {
 		s.cfg.Log.ErrorContext(r.Context(), "reset_failed")
 	}
-	write(w, reply{status: http.StatusAccepted, body: neutral{"If this address can recover an account, a link is on its way."}})
+	adminapi.Write(w, adminapi.Reply{Status: http.StatusAccepted, Body: neutral{"If this address can recover an account, a link is on its way."}})
 }
 
 // confirm follows a reset link. A link to an address that was unverified since is dead.
@@ -43,19 +44,19 @@ func (s *Server) confirm(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token string `json:"token"`
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if out, ok := readJSON(r, &in); !ok {
-		write(w, out)
+	r.Body = http.MaxBytesReader(w, r.Body, adminapi.MaxBody)
+	if out, ok := adminapi.ReadJSON(r, &in); !ok {
+		adminapi.Write(w, out)
 		return
 	}
 	switch err := s.follow(r.Context(), in.Token); {
 	case errors.Is(err, sql.ErrNoRows):
-		write(w, problem(http.StatusBadRequest, typeBlank, "this link is not valid", ""))
+		adminapi.Write(w, adminapi.Problem(http.StatusBadRequest, adminapi.TypeBlank, "this link is not valid", ""))
 	case err != nil:
 		s.cfg.Log.ErrorContext(r.Context(), "confirm_failed", "error", err)
-		write(w, problem(http.StatusInternalServerError, typeBlank, "internal error", ""))
+		adminapi.Write(w, adminapi.Problem(http.StatusInternalServerError, adminapi.TypeBlank, "internal error", ""))
 	default:
-		write(w, reply{status: http.StatusNoContent})
+		adminapi.Write(w, adminapi.Reply{Status: http.StatusNoContent})
 	}
 }
 

@@ -19,10 +19,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/publicsuffix"
 	_ "modernc.org/sqlite" // the driver
 
-	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
@@ -73,7 +72,7 @@ func Open(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("refregistry: recovery mode %q: set closed, open or unknown", cfg.RecoveryMode)
 	}
 	if cfg.IsPublicSuffix == nil {
-		cfg.IsPublicSuffix = isICANNSuffix
+		cfg.IsPublicSuffix = adminapi.IsPublicSuffix
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -114,16 +113,14 @@ func (s *Server) Close() error {
 // Handler serves the admin API under /v1, and for anybody POST /reset and POST /reset/confirm.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/v1/email-domains", s.admin(http.MethodGet, s.list))
-	mux.Handle("/v1/email-domains/{domain}/unverify", s.admin(http.MethodPost, s.unverify))
-	mux.Handle("/v1/unverifications/{key}/restore", s.admin(http.MethodPost, s.restore))
-	mux.Handle("/reset", only(http.MethodPost, s.reset))
-	mux.Handle("/reset/confirm", only(http.MethodPost, s.confirm))
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, problem(http.StatusNotFound, typeBlank, "no such resource", ""))
-	})
+	mux.Handle("/", adminapi.Handler(adminapi.Config{Token: s.cfg.Token, ReadToken: s.cfg.ReadToken, Log: s.cfg.Log}, backend{s}))
+	mux.Handle("/reset", adminapi.Only(http.MethodPost, s.reset))
+	mux.Handle("/reset/confirm", adminapi.Only(http.MethodPost, s.confirm))
 	return mux
 }
+
+// backend is the admin API's view of the registry.
+type backend struct{ *Server }
 
 // tx runs f in a transaction. What was begun is finished: a caller that hangs up does not undo it.
 func (s *Server) tx(ctx context.Context, f func(ctx context.Context, tx *sql.Tx) error) (err error) {
@@ -140,27 +137,6 @@ func (s *Server) tx(ctx context.Context, f func(ctx context.Context, tx *sql.Tx)
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
-}
-
-// isICANNSuffix asks the ICANN section; a single label is always a suffix.
-func isICANNSuffix(name string) bool {
-	if !strings.Contains(name, ".") {
-		return true
-	}
-	suffix, icann := publicsuffix.PublicSuffix(name)
-	for !icann && strings.Contains(suffix, ".") { // a private rule: is there an ICANN one above it?
-		_, suffix, _ = strings.Cut(suffix, ".")
-		suffix, icann = publicsuffix.PublicSuffix(suffix)
-	}
-	return suffix == name
-}
-
-// canonical is the form of a host in which domains are compared.
-func canonical(host string) string {
-	if name, _ := domain.Parse(host); name.Host != "" {
-		return name.Host
-	}
-	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
 // reversed writes a canonical host with its labels reversed, a dot after each: then everything at a domain or

@@ -7,52 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
-// answerBody is the contract's Answer.
-type answerBody struct {
-	Changed  int               `json:"changed"`
-	Already  int               `json:"already_unverified"`
-	Kept     int               `json:"kept_verified_later"`
-	Recovery registry.Recovery `json:"recovery"`
-}
-
-// strict refuses duplicate names and invalid UTF-8; unknown members are ignored, as the contract wants.
-func strict(data []byte, v any) error {
-	return json.Unmarshal(data, v) //nolint:wrapcheck // the caller discards the text, which quotes the body
-}
-
-// parseUnverify reads a request. The client's own check is the contract's; what a decoder cannot tell from
-// an empty value, a missing member, is asked here.
-func parseUnverify(r *http.Request) (registry.Request, reply, bool) {
-	var in registry.Request
-	if out, ok := readJSON(r, &in); !ok {
-		return in, out, false
-	}
-	in.Domain = r.PathValue("domain")
-	if in.Evidence == nil || len(in.Evidence) > 32 || slices.ContainsFunc(in.Evidence, func(s string) bool { return len([]rune(s)) > 2000 }) {
-		return in, malformed("evidence must be at most 32 texts of at most 2000 characters"), false
-	}
-	if err := in.Check(); err != nil {
-		return in, malformed(err.Error()), false
-	}
-	in.VerifiedBefore, in.ExposedSince = in.VerifiedBefore.UTC(), in.ExposedSince.UTC()
-	return in, reply{}, true
-}
-
-func (s *Server) unverify(ctx context.Context, r *http.Request) (reply, error) {
-	in, out, ok := parseUnverify(r)
-	if !ok {
-		return out, nil
-	}
-	err := s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		w := work{s: s, tx: tx, now: s.cfg.Now().UTC(), in: in}
+func (b backend) Unverify(ctx context.Context, in registry.Request) (out adminapi.Reply, err error) {
+	err = b.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		w := work{s: b.Server, tx: tx, now: b.cfg.Now().UTC(), in: in}
 		var err error
 		if out, err = w.run(ctx); err != nil {
 			return fmt.Errorf("unverify %s: %w", in.Domain, err)
@@ -72,13 +35,13 @@ type work struct {
 	changed  int // by this very call
 }
 
-func (w *work) run(ctx context.Context) (reply, error) {
+func (w *work) run(ctx context.Context) (adminapi.Reply, error) {
 	if w.s.cfg.IsPublicSuffix(w.in.Domain) {
-		return problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
+		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
 	}
-	request, err := canonicalRequest(w.in)
+	request, err := adminapi.Fingerprint(w.in)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	if !w.in.DryRun {
 		if out, done, err := w.before(ctx, request); done || err != nil {
@@ -87,37 +50,37 @@ func (w *work) run(ctx context.Context) (reply, error) {
 	}
 	answer, err := w.count(ctx)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	if answer.Changed > w.in.MaxAddresses {
-		return problem(http.StatusUnprocessableEntity, registry.TypeTooMany, "too many addresses",
+		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypeTooMany, "too many addresses",
 			fmt.Sprintf("%d addresses would change, %d are allowed", answer.Changed, w.in.MaxAddresses)), nil
 	}
 	if w.in.DryRun {
-		return reply{status: http.StatusOK, body: answer}, nil
+		return adminapi.OK(answer), nil
 	}
 	return w.carryOut(ctx, request, answer)
 }
 
 // before answers a key that is known already.
-func (w *work) before(ctx context.Context, request string) (out reply, done bool, err error) {
+func (w *work) before(ctx context.Context, request string) (out adminapi.Reply, done bool, err error) {
 	j, err := readJournal(ctx, w.tx, w.in.Key)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return reply{}, false, nil
+		return adminapi.Reply{}, false, nil
 	case err != nil:
-		return reply{}, false, err
+		return adminapi.Reply{}, false, err
 	}
 	w.repeated = true
 	switch {
 	case j.request != request:
-		return problem(http.StatusConflict, registry.TypeKeyReused, "the key belongs to another request", ""), true, nil
+		return adminapi.Problem(http.StatusConflict, registry.TypeKeyReused, "the key belongs to another request", ""), true, nil
 	case j.restored != "":
-		return problem(http.StatusConflict, registry.TypeRestored, "what was done under this key was taken back", "doing it again needs a new key"), true, nil
+		return adminapi.Problem(http.StatusConflict, registry.TypeRestored, "what was done under this key was taken back", "doing it again needs a new key"), true, nil
 	case w.now.Before(j.readyAt):
-		return reply{status: http.StatusAccepted, after: j.readyAt.Sub(w.now)}, true, nil
+		return adminapi.Reply{Status: http.StatusAccepted, After: j.readyAt.Sub(w.now)}, true, nil
 	}
-	return reply{status: http.StatusOK, body: stdjson.RawMessage(j.answer)}, true, nil
+	return adminapi.OK(stdjson.RawMessage(j.answer)), true, nil
 }
 
 // older is true of an address verified before ?3; ?4 says whether an unknown time counts as that.
@@ -126,16 +89,11 @@ const older = `coalesce(verified_at < ?3, ?4)`
 // args are the domain's span and the two arguments of older.
 func (w *work) args() []any {
 	from, to := span(w.in.Domain)
-	return []any{from, to, w.in.VerifiedBefore.UnixMicro(), unknownIsOlder(w.in.Phase)}
+	return []any{from, to, w.in.VerifiedBefore.UnixMicro(), adminapi.UnknownIsOlder(w.in.Phase)}
 }
 
-// unknownIsOlder: in these phases nobody can have verified an address since, so an unknown time is an old one.
-func unknownIsOlder(phase string) bool {
-	return phase == "redemption" || phase == "pending delete" || phase == "released"
-}
-
-func (w *work) count(ctx context.Context) (answerBody, error) {
-	a := answerBody{Recovery: w.s.cfg.RecoveryMode}
+func (w *work) count(ctx context.Context) (adminapi.Answer, error) {
+	a := adminapi.Answer{Recovery: w.s.cfg.RecoveryMode}
 	row := w.tx.QueryRowContext(ctx, `
 SELECT count(*) FILTER (WHERE verified AND `+older+`), count(*) FILTER (WHERE NOT verified), count(*) FILTER (WHERE verified AND NOT `+older+`)
 FROM addresses WHERE rev >= ?1 AND rev < ?2`, w.args()...)
@@ -146,33 +104,33 @@ FROM addresses WHERE rev >= ?1 AND rev < ?2`, w.args()...)
 }
 
 // carryOut changes the addresses, and writes down the key, the answer and what the holders are told.
-func (w *work) carryOut(ctx context.Context, request string, answer answerBody) (reply, error) {
+func (w *work) carryOut(ctx context.Context, request string, answer adminapi.Answer) (adminapi.Reply, error) {
 	_, err := w.tx.ExecContext(ctx, `
 UPDATE addresses SET verified = 0, why = ?5, key = ?6
 WHERE rev >= ?1 AND rev < ?2 AND verified AND `+older, append(w.args(), string(w.in.Reason), w.in.Key)...)
 	if err != nil {
-		return reply{}, fmt.Errorf("mark addresses: %w", err)
+		return adminapi.Reply{}, fmt.Errorf("mark addresses: %w", err)
 	}
 	w.changed = answer.Changed
 	if err := touch(ctx, w.tx, w.now, `key = ?`, w.in.Key); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	if err := w.tell(ctx); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	body, err := stdjson.Marshal(answer)
 	if err != nil {
-		return reply{}, fmt.Errorf("encode the answer: %w", err)
+		return adminapi.Reply{}, fmt.Errorf("encode the answer: %w", err)
 	}
-	ready, out := w.now, reply{status: http.StatusOK, body: answer}
+	ready, out := w.now, adminapi.OK(answer)
 	if w.s.cfg.SlowOver > 0 && answer.Changed > w.s.cfg.SlowOver {
 		ready = w.now.Add(w.s.cfg.SlowFor)
-		out = reply{status: http.StatusAccepted, after: w.s.cfg.SlowFor}
+		out = adminapi.Reply{Status: http.StatusAccepted, After: w.s.cfg.SlowFor}
 	}
 	_, err = w.tx.ExecContext(ctx, `INSERT INTO journal (key, request, answer, at, ready_at) VALUES (?, ?, ?, ?, ?)`,
 		w.in.Key, request, string(body), w.now.UnixMicro(), ready.UnixMicro())
 	if err != nil {
-		return reply{}, fmt.Errorf("write the key down: %w", err)
+		return adminapi.Reply{}, fmt.Errorf("write the key down: %w", err)
 	}
 	return out, nil
 }
@@ -200,26 +158,14 @@ SELECT ?4, a.account, ?3, ?6, ?5 FROM `+concerned+` WHERE `+other+` IS NULL`,
 }
 
 // log adds the call to the registry's own log.
-func (w *work) log(ctx context.Context, op string, out reply) error {
+func (w *work) log(ctx context.Context, op string, out adminapi.Reply) error {
 	_, err := w.tx.ExecContext(ctx, `
 INSERT INTO calls (at, op, domain, key, run, dry_run, status, problem, repeated, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		w.now.UnixMicro(), op, w.in.Domain, w.in.Key, w.in.Run, w.in.DryRun, out.status, out.problemType(), w.repeated, w.changed)
+		w.now.UnixMicro(), op, w.in.Domain, w.in.Key, w.in.Run, w.in.DryRun, out.Status, out.ProblemType(), w.repeated, w.changed)
 	if err != nil {
 		return fmt.Errorf("log the call: %w", err)
 	}
 	return nil
-}
-
-// canonicalRequest is domain and body in one form, for comparison.
-func canonicalRequest(in registry.Request) (string, error) {
-	data, err := stdjson.Marshal(struct {
-		Domain string
-		registry.Request
-	}{in.Domain, in})
-	if err != nil {
-		return "", fmt.Errorf("encode the request: %w", err)
-	}
-	return string(data), nil
 }
 
 type journal struct {
