@@ -174,6 +174,7 @@ func TestRealKeycloak(t *testing.T) {
 		{"a realm of 30 accounts on 15 domains", s.setUp},
 		{"before the guard's run the attack wins", s.before},
 		{"the guard, run twice, changes nothing more", s.installTwice},
+		{"the fake is like it", func(t *testing.T) { likeKeycloak(t, s.adapter.cfg.Admin, addReal(t, s.realm)) }},
 		{"the adapter keeps the contract", s.contract},
 		{"a first day without lapses", s.firstDay},
 		{"Keycloak stands still: the guard's work stays pending", s.standstill},
