@@ -75,7 +75,7 @@ func (c *cloud) prepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := c.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{
-		QueueUrl: &url, MessageBody: aws.String(poison), MessageGroupId: aws.String("poison"), MessageDeduplicationId: aws.String("poison"),
+		QueueUrl: &url, MessageBody: aws.String(poison), MessageGroupId: aws.String("delegation/com/0"), MessageDeduplicationId: aws.String("poison"),
 	})
 	if err != nil {
 		t.Fatal(err)

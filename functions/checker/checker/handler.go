@@ -109,18 +109,28 @@ func (h *Handler) currentRun(ctx context.Context) (string, error) {
 }
 
 // group answers one group's messages in order and returns those that go back to the queue.
-func (h *Handler) group(ctx context.Context, current string, messages []events.SQSMessage) []events.SQSMessage {
+// A message that cannot be read goes back alone: no attempt will ever answer it, and what is behind it would
+// be received as often, and go to the dead letters with it.
+func (h *Handler) group(ctx context.Context, current string, messages []events.SQSMessage) (back []events.SQSMessage) {
 	for i, raw := range messages {
 		m, err := queue.Decode([]byte(raw.Body))
-		if err == nil {
+		if err == nil && h.Ask[m.Kind] == nil {
+			err = fmt.Errorf("no source for questions of kind %q", m.Kind)
+		}
+		unreadable := err != nil
+		if !unreadable {
 			err = h.message(ctx, current, m)
 		}
-		if err != nil {
-			h.Log.ErrorContext(ctx, "message_failed", "message", raw.MessageId, "kind", m.Kind, "upstream", m.Upstream, "error", err)
-			return messages[i:]
+		if err == nil {
+			continue
 		}
+		h.Log.ErrorContext(ctx, "message_failed", "message", raw.MessageId, "kind", m.Kind, "upstream", m.Upstream, "error", err)
+		if !unreadable {
+			return append(back, messages[i:]...)
+		}
+		back = append(back, raw)
 	}
-	return nil
+	return back
 }
 
 // message answers one message. Everything it does is harmless when done twice; the marker comes last.
@@ -132,9 +142,6 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 		return nil
 	}
 	ask := h.Ask[m.Kind]
-	if ask == nil {
-		return fmt.Errorf("no source for questions of kind %q", m.Kind)
-	}
 	actx, cancel := h.askUntil(ctx)
 	obs := h.believe(actx, m, ask.Ask(actx, m))
 	cancel()

@@ -211,6 +211,15 @@ func (w *world) handle(messages ...queue.Message) events.SQSEventResponse {
 	return res
 }
 
+func (w *world) handleRecords(records ...events.SQSMessage) events.SQSEventResponse {
+	w.t.Helper()
+	res, err := w.Handle(w.t.Context(), events.SQSEvent{Records: records})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return res
+}
+
 func record(i int, group, body string) events.SQSMessage {
 	return events.SQSMessage{MessageId: fmt.Sprint("m", i), Body: body, Attributes: map[string]string{"MessageGroupId": group}}
 }
@@ -386,8 +395,13 @@ func TestFIFORulesForFailures(t *testing.T) {
 		}
 		return string(body)
 	}
+	off, err := queue.Encode(queue.Pack(queue.Message{Kind: queue.KindMail, Upstream: "resolver", Share: 1, Sent: w.at}, []queue.Entry{{Name: "c-three.com"}})[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := record(1, "g1", good("a-one.com"))
 	res, err := w.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{
-		record(0, "g1", `{"v":99}`), record(1, "g1", good("a-one.com")), record(2, "g2", good("b-two.com")),
+		record(0, "g1", `{"v":99}`), one, record(2, "g2", good("b-two.com")), record(3, "g1", string(off)),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -397,11 +411,17 @@ func TestFIFORulesForFailures(t *testing.T) {
 		failed = append(failed, f.ItemIdentifier)
 	}
 	slices.Sort(failed)
-	if !slices.Equal(failed, []string{"m0", "m1"}) {
-		t.Errorf("failed %v, want the bad message and all behind it in its group, and nothing else", failed)
+	if !slices.Equal(failed, []string{"m0", "m3"}) {
+		t.Errorf("failed %v, want what cannot be read and what has no source, and nothing else", failed)
 	}
-	if w.get("a-one.com").Action != "" || w.get("b-two.com").Action == "" {
-		t.Error("the message behind a failure was answered, or another group was stopped")
+	if w.get("a-one.com").Action == "" || w.get("b-two.com").Action == "" {
+		t.Error("a message behind or beside one that cannot be read was not answered")
+	}
+	// A failure that may pass stops its group: what is behind keeps its place.
+	w.at = w.at.Add(24 * time.Hour)
+	w.dns.by["d-four.com"], w.count.fail = delegated("ns1.host.example"), errors.New("throttled")
+	if res := w.handleRecords(record(0, "g1", good("d-four.com")), one); len(res.BatchItemFailures) != 2 {
+		t.Errorf("a store that fails gives back %+v, want the message and the one behind it", res.BatchItemFailures)
 	}
 }
 

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +88,7 @@ func TestWhatAnUpstreamFailedToAnswerIsMeasured(t *testing.T) {
 	w.ask(queue.Message{Run: "20260302T030000Z"}, w.add("example-one.com"))
 	for _, want := range []string{
 		`"Dimensions":[["Upstream"]],"Metrics":[{"Name":"UpstreamErrors","Unit":"Count"},{"Name":"UpstreamThrottled","Unit":"Count"}]`,
-		`"Upstream":"rdap/other","UpstreamErrors":1,"UpstreamThrottled":1`, `"ListAge":61,"UpstreamFailing":1`,
+		`"Upstream":"rdap/other","UpstreamErrors":1,"UpstreamThrottled":1`, `{"ListAge":61,"_aws"`,
 	} {
 		if !strings.Contains(stats.String(), want) {
 			t.Errorf("metrics lack %s:\n%s", want, &stats)
@@ -98,5 +99,22 @@ func TestWhatAnUpstreamFailedToAnswerIsMeasured(t *testing.T) {
 	w.ask(queue.Message{Kind: queue.KindDelegation, Upstream: "com"}, w.quiet("example-two.com"), w.quiet("example-three.com"))
 	if strings.Contains(stats.String(), "UpstreamThrottled") || !strings.Contains(stats.String(), `"Upstream":"delegation/com","UpstreamErrors":1`) {
 		t.Errorf("one of two names was not answered by its zone:\n%s", &stats)
+	}
+	if !strings.Contains(stats.String(), `{"UpstreamFailing":1,`) {
+		t.Errorf("half of what com was asked:\n%s", &stats)
+	}
+	var many []queue.Entry
+	for i := range manyDomains {
+		many = append(many, w.quiet(fmt.Sprintf("example-%d.de", i)))
+	}
+	for _, c := range []struct {
+		entries []queue.Entry
+		want    int
+	}{{many, 1}, {many[1:], 0}} {
+		stats.Reset()
+		w.ask(queue.Message{Kind: queue.KindDelegation, Upstream: "de"}, c.entries...)
+		if n := strings.Count(stats.String(), `"UpstreamFailing":1`); n != c.want {
+			t.Errorf("a small zone failed for %d domains: told %d times, want %d", len(c.entries), n, c.want)
+		}
 	}
 }
