@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
+	"github.com/lapseguard/lapseguard/functions/applier/applier"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/safety"
@@ -281,6 +282,28 @@ func TestNoAlarmInAQuietWeek(t *testing.T) {
 		t.Error("the lapse was not acted on")
 	}
 	g.allowed(tpl)
+}
+
+// TestRolesAllowOperatorsActions: what an operator sends needs no right that ticks do not need.
+func TestRolesAllowOperatorsActions(t *testing.T) {
+	g := newGuard(t, 10*24*time.Hour)
+	g.run(true)
+	g.lapse("example-00.com")
+	g.answers["rdap example-01.com"] = registeredAs("pending restore")
+	g.answers["delegation example-01.com"] = g.answers["delegation example-00.com"]
+	g.recovery = "open"
+	g.pass(26*time.Hour, time.Hour)
+	for _, e := range []applier.Event{
+		{Action: "status"}, {Action: "retry", Domain: "example-00.com"}, {Action: "tick"}, {Action: "recheck", Domain: "example-00.com"},
+		{Action: "hold", Domain: "example-02.com"}, {Action: "release", Domain: "example-02.com"}, {Action: "approve", Domain: "example-01.com"}, {Action: "tick"},
+		{Action: "approve", Class: "rdap.example.net/redemption", Count: 3, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
+	} {
+		e.By = "on-call"
+		if _, err := g.Applier.Handle(t.Context(), e); err != nil {
+			t.Errorf("%s %s: %v", e.Action, e.Domain, err)
+		}
+	}
+	g.allowed(open(t))
 }
 
 // allowed holds what the functions asked of the tables against their roles.

@@ -86,7 +86,7 @@ func All() []Metric {
 		{CanaryCompleted, Count, "", 1, "1 when the day's synthetic domain reached its dry run at the registry"},
 		{UpstreamErrors, Count, DimUpstream, 4, "questions that an upstream failed to answer"},
 		{UpstreamThrottled, Count, DimUpstream, 2, "questions that an upstream refused as too many (HTTP 429 and its like)"},
-		{UpstreamFailing, Count, "", 6, "messages whose upstream failed for most of what was asked"},
+		{UpstreamFailing, Count, "", 6, "messages, but small ones to small upstreams, whose upstream failed for most of what was asked"},
 		{UpstreamsSilent, Count, "", 1, "upstreams without an answer to believe for two days"},
 		{ListAge, Count, "", 4, "days since the date of the older of two lists: of public suffixes (fanout), of RDAP servers (checker)"},
 	}

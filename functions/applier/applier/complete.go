@@ -88,8 +88,12 @@ func (h *Handler) noteUpstreams(ctx context.Context, run store.Run, tally store.
 		if u.LastGood == run.Started {
 			continue
 		}
-		if lifecycle.At(h.Now()).Since(max(u.LastGood, u.Asked)) >= silentAfter {
+		long := lifecycle.At(h.Now()).Since(max(u.LastGood, u.Asked)) >= silentAfter
+		if long {
 			silent++
+		}
+		if !long && len(tally.Missing) > 0 {
+			continue // it may still answer; run_incomplete names it
 		}
 		h.Log.WarnContext(ctx, "upstream_without_good_answer", "upstream", upstream, "run", run.ID, "last_good", u.LastGood.String(), "asked_since", u.Asked.String())
 	}
