@@ -159,9 +159,6 @@ func (a answer) String() string {
 	return fmt.Sprintf("changed %d, already unverified %d, kept %d, recovery %s", *a.Changed, *a.Already, *a.Kept, *a.Recovery)
 }
 
-// same compares the counts and recovery.
-func (a answer) same(b answer) bool { return a.String() == b.String() }
-
 // answerOf reads and judges an answer to unverify.
 func (w *walk) answerOf(x exchange) (answer, bool) {
 	var a answer

@@ -29,7 +29,7 @@ func likeKeycloak(t *testing.T, a *Admin, add func(name, email string, verified 
 	var emails []string
 	for _, u := range found {
 		emails = append(emails, u.Email)
-		if u.Actions != nil && len(u.Actions) > 0 || u.Created == 0 || u.ID != ids[u.Email[:6]] {
+		if len(u.Actions) > 0 || u.Created == 0 || u.ID != ids[u.Email[:6]] {
 			t.Errorf("%+v", u)
 		}
 	}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lapseguard/lapseguard/infra/refregistry"
+)
+
+// conform says in words what is wrong, by its exit code too.
+func TestConformCommand(t *testing.T) {
+	s, err := refregistry.Open(refregistry.Config{Path: ":memory:", Token: token, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	old := time.Now().AddDate(-1, 0, 0)
+	for _, a := range []string{"a@rehearsal.org", "b@mail.rehearsal.org", "c@notrehearsal.org"} {
+		if err := s.AddAddress(t.Context(), a, &old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken := false
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if broken {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		s.Handler().ServeHTTP(w, r)
+	}))
+	defer web.Close()
+	for _, c := range []struct {
+		broken bool
+		args   []string
+		code   int
+		says   string
+	}{
+		{false, []string{web.URL, "--token=" + token, "--domain=rehearsal.org"}, 0, "21 checks, nothing wrong"},
+		{false, []string{web.URL, "--token=" + token}, 0, "NOT CHECKED  unverify: nothing was unverified"},
+		{true, []string{web.URL, "--token=" + token}, 1, "WRONG        token: GET /v1/email-domains is answered 200, not 401: it came with"},
+		{false, []string{"http://127.0.0.1:1", "--token=" + token}, 1, "the walk broke off"},
+		{false, []string{web.URL}, 1, "no token"},
+	} {
+		t.Setenv("LAPSEGUARD_REGISTRY_TOKEN", "")
+		broken = c.broken
+		var out bytes.Buffer
+		code := run(t.Context(), append([]string{"conform"}, c.args...), streams{&out, &out})
+		if code != c.code || !strings.Contains(out.String(), c.says) {
+			t.Errorf("%v: exit %d, want %d with %q:\n%s", c.args, code, c.code, c.says, &out)
+		}
+	}
+}
