@@ -248,7 +248,7 @@ func (m model) table(v volumes) []line {
 	items, stored := v.domains*(v.item+perItem)/gb, v.domains*(hosts+deps+history+run)/gb
 	return []line{
 		{"domains written after a quiet look by RDAP", "dynamodb/write", v.rdap * units(v.item) * days},
-		{"domains in trouble, written at each look", "dynamodb/write", v.domains * m["trouble"].value * units(v.item) * days},
+		{"domains in trouble, written at each look, and in the index", "dynamodb/write", v.domains * m["trouble"].value * 2 * units(v.item) * days},
 		{"domains changed by the list, decisions", "dynamodb/write", (changed + acted) * days},
 		{"markers: which message was answered", "dynamodb-ia/write", markers * days},
 		{"hosts changed by the list, holds, history", "dynamodb-ia/write", (changed + acted) * days},
