@@ -60,7 +60,7 @@ func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
 	if err := h.Store.Write(ctx, append(more, d.Put(), entry)...); err != nil {
 		return Result{}, fmt.Errorf("%s %s: %w", e.Action, d.Name, err)
 	}
-	h.acted(ctx, e, d.Name, "")
+	h.logAction(ctx, e, d.Name, "")
 	return Result{Text: text}, nil
 }
 
@@ -146,7 +146,8 @@ func invocation(ctx context.Context) string {
 	return ""
 }
 
-func (h *Handler) acted(ctx context.Context, e Event, domain, class string) {
+// logAction is the log event of an operator's action.
+func (h *Handler) logAction(ctx context.Context, e Event, domain, class string) {
 	h.Log.InfoContext(ctx, "operator", "action", e.Action, "domain", domain, "class", class, "by", e.By, "request", invocation(ctx))
 }
 
@@ -197,7 +198,7 @@ func (h *Handler) class(ctx context.Context, e Event, text string, change func(s
 	if err := h.Store.Write(ctx, store.Save(it, ledger), entry); err != nil {
 		return Result{}, fmt.Errorf("%s %s: %w", e.Action, e.Class, err)
 	}
-	h.acted(ctx, e, "", e.Class)
+	h.logAction(ctx, e, "", e.Class)
 	return Result{Text: text}, nil
 }
 
