@@ -24,31 +24,34 @@ type browser struct {
 
 type jar struct {
 	mu sync.Mutex
-	m  map[string]string
+	m  map[[2]string]string // by path and name
 }
 
 func (j *jar) SetCookies(_ *url.URL, cookies []*http.Cookie) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, c := range cookies {
-		j.m[c.Name] = c.Value
+		key := [2]string{c.Path, c.Name}
+		j.m[key] = c.Value
 		if c.MaxAge < 0 || !c.Expires.IsZero() && c.Expires.Before(time.Now()) || c.Value == "" {
-			delete(j.m, c.Name)
+			delete(j.m, key)
 		}
 	}
 }
 
-func (j *jar) Cookies(*url.URL) (list []*http.Cookie) {
+func (j *jar) Cookies(u *url.URL) (list []*http.Cookie) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for name, value := range j.m {
-		list = append(list, &http.Cookie{Name: name, Value: value})
+	for key, value := range j.m {
+		if strings.HasPrefix(u.Path, key[0]) {
+			list = append(list, &http.Cookie{Name: key[1], Value: value})
+		}
 	}
 	return list
 }
 
 func (k *running) browser(t *testing.T) *browser {
-	return &browser{t: t, base: k.url + "/realms/" + realmName, http: &http.Client{Jar: &jar{m: map[string]string{}}, Timeout: 20 * time.Second}}
+	return &browser{t: t, base: k.url + "/realms/" + realmName, http: &http.Client{Jar: &jar{m: map[[2]string]string{}}, Timeout: 20 * time.Second}}
 }
 
 func (b *browser) open(target string, form url.Values) {

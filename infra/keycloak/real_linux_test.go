@@ -36,7 +36,7 @@ const (
 // accounts are 30 users on 15 domains, by name.
 func accounts() map[string]string {
 	at := map[string]string{
-		"victim": lapsed, "mover": lapsed, "fallen": lapsed, "later": lapsed, "careless": "mail." + lapsed,
+		"victim": lapsed, "mover": lapsed, "fallen": lapsed, "linked": lapsed, "later": lapsed, "careless": "mail." + lapsed,
 		"alike": "not" + lapsed, "renewer": renewed, "taken": third, "fourth": third,
 		"reh1": "rehearsal.org", "reh2": "rehearsal.org", "reh3": "mail.rehearsal.org", "reh4": "notrehearsal.org",
 	}
@@ -182,6 +182,7 @@ func TestRealKeycloak(t *testing.T) {
 		{"the lapse is answered", s.lapse},
 		{"the attack fails", s.after},
 		{"Keycloak's own events say who changed what", s.adminEvents},
+		{"a first login by an identity provider is found open, and closed by the guard", s.broker},
 		{"a link followed by whoever reads the mail opens nothing", s.careless},
 		{"the holder moves to another address", s.move},
 		{"the holder of a renewed domain verifies again", s.renew},
@@ -201,7 +202,9 @@ func (s *stage) setUp(t *testing.T) {
 	for name, host := range accounts() {
 		users = append(users, newUser(name, host, !slices.Contains(early, name) && name != "later"))
 	}
-	s.makeRealm(t, s.mail.port(), users)
+	s.makeRealm(t, map[string]any{"realm": realmName, "users": users, "resetPasswordAllowed": true, "verifyEmail": true, "loginWithEmailAllowed": true,
+		"eventsEnabled": true, "adminEventsEnabled": true, "adminEventsDetailsEnabled": true,
+		"smtpServer": map[string]string{"host": "127.0.0.1", "port": s.mail.port(), "from": "keycloak@id.example"}})
 	s.realm = s.admin(t)
 	domains := map[string]bool{}
 	for _, h := range accounts() {
@@ -398,7 +401,7 @@ func (s *stage) lapse(t *testing.T) {
 	}
 	for name := range accounts() {
 		switch name {
-		case "victim", "mover", "fallen", "careless", "renewer":
+		case "victim", "mover", "fallen", "linked", "careless", "renewer":
 			s.wantUser(name, false, true, actionUpdate)
 		default:
 			s.wantUser(name, true, false)
@@ -607,4 +610,63 @@ func (a *Admin) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.token = ""
+}
+
+// broker makes another realm an identity provider of this one, at which the mailbox's new owner has accounts.
+func (s *stage) broker(t *testing.T) {
+	const clientSecret = "a-secret-between-realms"
+	var users []map[string]any
+	for _, name := range []string{"linked", "victim"} {
+		users = append(users, newUser(name, accounts()[name], true))
+	}
+	s.makeRealm(t, map[string]any{"realm": "other", "users": users, "clients": []map[string]any{{
+		"clientId": "broker", "secret": clientSecret, "redirectUris": []string{"*"}, "standardFlowEnabled": true}}})
+	other := s.running.url + "/realms/other/protocol/openid-connect/"
+	err := s.realm.do(t.Context(), call{doing: "add an identity provider", method: http.MethodPost, path: "/identity-provider/instances", in: map[string]any{
+		"alias": "other", "providerId": "oidc", "enabled": true, "config": map[string]string{
+			"clientId": "broker", "clientSecret": clientSecret, "clientAuthMethod": "client_secret_post", "defaultScope": "openid email profile",
+			"authorizationUrl": other + "auth", "tokenUrl": other + "token", "userInfoUrl": other + "userinfo", "jwksUrl": other + "certs",
+			"issuer": s.running.url + "/realms/other", "useJwksUrl": "true", "validateSignature": "true"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open, err := s.guard.Show(t.Context()); err != nil || !strings.Contains(open, "identity provider other") {
+		t.Fatal(open, err)
+	}
+	if !s.link(t, "linked") {
+		t.Fatal("the attack fails anyway: what follows would prove nothing")
+	}
+	for i, want := range []int{3, 0} { // copy, sub-flow, binding
+		s.changes = nil
+		if err := s.guard.Install(t.Context()); err != nil || len(s.changes) != want {
+			t.Fatalf("round %d: %q %v", i, s.changes, err)
+		}
+	}
+	if open, err := s.guard.Show(t.Context()); err != nil || open != "" {
+		t.Fatal(open, err)
+	}
+	if s.link(t, "victim") {
+		t.Fatal("victim was taken over by way of an identity provider")
+	}
+}
+
+// link signs in by the other realm, and asks for the account that is there already; true if that opened it.
+func (s *stage) link(t *testing.T, name string) bool {
+	t.Helper()
+	n := s.mail.count(s.address(name))
+	b := s.browser(t)
+	q := b.console()
+	q.Set("kc_idp_hint", "other")
+	b.open(b.base+"/protocol/openid-connect/auth?"+q.Encode(), nil)
+	b.submit("kc-form-login", url.Values{"username": {name}, "password": {password(name)}})
+	b.want("Account already exists")
+	b.submit("kc-register-form", url.Values{"submitAction": {"linkAccount"}})
+	b.follow(s.mail.link(t, s.address(name), n+1))
+	if strings.Contains(b.text(), "Access denied") {
+		return false
+	}
+	if !b.signedIn() {
+		b.want("You need to update your email address")
+	}
+	return true
 }
