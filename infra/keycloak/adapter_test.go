@@ -199,6 +199,42 @@ func TestUnknownTimesAndEventsSwitchedOff(t *testing.T) {
 	wantAnswer(t, a, err, 1, 1, 2)
 }
 
+// A change of address that nobody confirmed is no verification.
+func TestUnconfirmedChangeIsNoVerification(t *testing.T) {
+	f := small()
+	for name, details := range map[string]map[string]string{
+		"ben": {"updated_email": "ben@mail.lapsed.example"}, "cay": {"updated_email": "cay@notlapsed.example", "action": "update-email"}} {
+		f.event(actionUpdate, "id-"+name, day(2), details)
+	}
+	r := newRig(t, f, nil)
+	c, err := r.Count(t.Context())
+	if err != nil || c.Unknown != 1 {
+		t.Fatalf("%+v %v", c, err)
+	}
+	page, err := r.client.List(t.Context(), "", 10, time.Time{})
+	if err != nil || page.Hosts[3].Host != "notlapsed.example" || !page.Hosts[3].Newest.Equal(day(2)) {
+		t.Fatalf("%+v %v", page, err)
+	}
+}
+
+// An account that was made since is the new owner's affair, and one in quarantine is unverified whatever its flag.
+func TestUnverifiedAccounts(t *testing.T) {
+	r := newRig(t, small(), nil)
+	r.fake.add("new", "new@lapsed.example", false, time.Time{})
+	r.fake.edit(t, "id-new", func(u *fakeUser) { u.Created = day(16).UnixMilli() })
+	a, err := r.client.Unverify(t.Context(), request("lapsed.example", "k"))
+	wantAnswer(t, a, err, 2, 2, 1)
+	if got := r.fake.state(); got["new"] != "" || got["eli"] != "QU" {
+		t.Fatal(got)
+	}
+	r.fake.edit(t, "id-ann", func(u *fakeUser) { u.Verified = true })
+	a, err = r.client.Unverify(t.Context(), request("lapsed.example", "k2"))
+	wantAnswer(t, a, err, 0, 4, 1)
+	if c, err := r.Count(t.Context()); err != nil || c.Addresses != 3 {
+		t.Fatalf("%+v %v", c, err)
+	}
+}
+
 // Times outlive Keycloak's events, but not a gap in which a later verification may have been missed.
 func TestTimesOutliveEventsButNoGap(t *testing.T) {
 	r := newRig(t, small(), nil)

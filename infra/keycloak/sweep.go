@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 )
@@ -136,17 +137,16 @@ func (s *Server) judge(ctx context.Context, m mark, group string) error {
 		return err
 	}
 	host, _ := domain.HostOf(u.Email)
-	same := s.journal.hash(u.Email) == m.hash
 	switch {
 	case !in:
 		s.cfg.Log.WarnContext(ctx, "quarantine_lifted_by_others", "domain", m.domain, "account", m.account)
 		return s.journal.setMark(ctx, m.id, lifted)
 	case !u.Verified:
 		return nil
-	case !same && !domain.Below(canonical(host), m.domain):
+	case !domain.Below(canonical(host), m.domain):
 		return s.lift(ctx, m, group, "another address was verified")
 	}
-	return s.confirmed(ctx, m, u, group, same)
+	return s.confirmed(ctx, m, u, group)
 }
 
 func (s *Server) lift(ctx context.Context, m mark, group, why string) error {
@@ -161,9 +161,9 @@ func (s *Server) lift(ctx context.Context, m mark, group, why string) error {
 // confirmed: an address at the lapsed domain was confirmed by somebody who reads its mail. That is the holder only
 // if the domain is in service again as before, and if the link was followed in the session in which the holder gave
 // the password. Otherwise it is unverified again, and the holder asked for such a proof, or for another address.
-func (s *Server) confirmed(ctx context.Context, m mark, u account, group string, same bool) error {
+func (s *Server) confirmed(ctx context.Context, m mark, u account, group string) error {
 	back := false
-	if same && s.cfg.Standing != nil {
+	if s.cfg.Standing != nil {
 		var err error
 		if back, err = s.cfg.Standing(ctx, m.domain, m.before); err != nil {
 			s.cfg.Log.WarnContext(ctx, "standing_unknown", "domain", m.domain, "error", err)
@@ -172,7 +172,7 @@ func (s *Server) confirmed(ctx context.Context, m mark, u account, group string,
 	}
 	ask := actionUpdate
 	if back {
-		proven, err := s.signedIn(ctx, m)
+		proven, err := s.signedIn(ctx, m, u)
 		if err != nil {
 			return err
 		}
@@ -189,16 +189,16 @@ func (s *Server) confirmed(ctx context.Context, m mark, u account, group string,
 	return s.cfg.Admin.set(ctx, m.account, false, append(actions, ask))
 }
 
-// signedIn: after the mark, the address was verified in the very session that a sign-in then completed. Whoever
+// signedIn: after the mark, the present address was verified in the very session that a sign-in then completed. Whoever
 // only reads the mail follows the link in a session of their own, in which nobody signed in.
-func (s *Server) signedIn(ctx context.Context, m mark) (bool, error) {
+func (s *Server) signedIn(ctx context.Context, m mark, u account) (bool, error) {
 	q := eventQuery{types: []string{actionVerify, "LOGIN"}, user: m.account, since: m.at.Add(-eventMargin), max: pageSize}
 	events, err := s.cfg.Admin.events(ctx, q)
 	if err != nil {
 		return false, err
 	}
 	for _, v := range events {
-		if v.Type != actionVerify || v.Details["action"] != "verify-email" || !v.at().After(m.at) || s.journal.hash(v.address()) != m.hash {
+		if v.Type != actionVerify || v.Details["action"] != "verify-email" || !v.at().After(m.at) || !strings.EqualFold(v.address(), u.Email) {
 			continue
 		}
 		session := v.Details["code_id"]

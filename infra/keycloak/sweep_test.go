@@ -42,7 +42,19 @@ func TestSweep(t *testing.T) {
 		"back, signed in before the link":  {back: true, edit: func(f *fake, u *fakeUser) { same(u); verified(f, later, "s"); login(f, soon, "s") }, want: "QC"},
 		"back, without a session's name":   {back: true, edit: func(f *fake, u *fakeUser) { same(u); verified(f, soon, ""); login(f, later, "") }, want: "QC"},
 		"back, verified by no event":       {back: true, edit: func(_ *fake, u *fakeUser) { same(u) }, want: "QC"},
-		"let out by an administrator":      {edit: func(_ *fake, u *fakeUser) { u.groups = nil }, want: "U"},
+		"back, another one there": {back: true, edit: func(f *fake, u *fakeUser) {
+			same(u)
+			u.Email = "ann2@mail.lapsed.example"
+			verified(f, soon, "s")
+			login(f, later, "s")
+		}, want: "QC"},
+		"back, another one, in a session": {back: true, edit: func(f *fake, u *fakeUser) {
+			same(u)
+			u.Email = "ann2@mail.lapsed.example"
+			f.event(actionVerify, "id-ann", soon, map[string]string{"email": u.Email, "action": "verify-email", "code_id": "s"})
+			login(f, later, "s")
+		}, want: "V"},
+		"let out by an administrator": {edit: func(_ *fake, u *fakeUser) { u.groups = nil }, want: "U"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, small(), func(cfg *Config) {
