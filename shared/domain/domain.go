@@ -156,6 +156,11 @@ func canonical(host string) (string, bool) {
 		if err != nil {
 			return "", false
 		}
+		// Whether the Bidi rule (RFC 5893) applies is judged before the mapping: a symbol that maps to a Hebrew letter
+		// passes where the letter itself does not. What comes out must pass, too.
+		if again, err := lookup.ToASCII(ascii); err != nil || again != ascii {
+			return "", false
+		}
 		host = ascii
 	}
 	return host, wellFormed(host)

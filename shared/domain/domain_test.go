@@ -70,6 +70,7 @@ func TestParse(t *testing.T) {
 		{"[example.com]", "", "", ReasonMalformed},
 		// Rubbish.
 		{" example.com", "", "", ReasonMalformed},
+		{"0\u2135.com", "", "", ReasonMalformed}, // a symbol that maps to a Hebrew letter, behind a digit (RFC 5893)
 		{"example.com ", "", "", ReasonMalformed},
 		{"example.com\n", "", "", ReasonMalformed},
 		{"exa mple.com", "", "", ReasonMalformed},
