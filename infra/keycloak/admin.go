@@ -42,6 +42,7 @@ type AdminConfig struct {
 	Username, Password string
 	Transport          http.RoundTripper // nil: the standard library's
 	Timeout            time.Duration     // of one call; 0: DefaultTimeout
+	Page               int               // accounts or events in one answer; 0: DefaultPage
 	Now                func() time.Time  // required
 }
 
@@ -74,6 +75,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 	cfg.TokenRealm = cmp.Or(cfg.TokenRealm, cfg.Realm)
 	cfg.ClientID = cmp.Or(cfg.ClientID, "admin-cli")
 	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
+	cfg.Page = cmp.Or(cfg.Page, DefaultPage)
 	return &Admin{cfg: cfg, http: &http.Client{Transport: cfg.Transport, Timeout: cfg.Timeout,
 		// A redirect would take the token to a place that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// pageSize is accounts or events in one answer of Keycloak's.
-	pageSize = 500
+	// DefaultPage is accounts or events in one answer of Keycloak's.
+	DefaultPage = 500
 	// maxShifts bounds how often in a row a page is read again because accounts moved.
 	maxShifts = 20
 	// eventMargin covers dateFrom's whole days, in whatever time zone Keycloak counts them.
@@ -35,7 +35,7 @@ func (a *Admin) eachPage(ctx context.Context, q accountQuery, f func(page []acco
 		if last != "" {
 			overlap = 1
 		}
-		q.first, q.max = first-overlap, pageSize+overlap
+		q.first, q.max = first-overlap, a.cfg.Page+overlap
 		page, err := a.accounts(ctx, q)
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func (a *Admin) eachPage(ctx context.Context, q accountQuery, f func(page []acco
 			if shifts++; shifts > maxShifts {
 				return errors.New("list accounts: they move faster than they can be read")
 			}
-			first, last = max(0, first-pageSize), ""
+			first, last = max(0, first-a.cfg.Page), ""
 			continue
 		}
 		whole := len(page) == q.max
@@ -174,7 +174,7 @@ func (s *Server) learnTimes(ctx context.Context) (on bool, err error) {
 		}
 		last = time.Time{}
 	}
-	q := eventQuery{types: []string{actionVerify, actionUpdate}, max: pageSize}
+	q := eventQuery{types: []string{actionVerify, actionUpdate}, max: s.cfg.Admin.cfg.Page}
 	if !last.IsZero() {
 		q.since = last.Add(-eventMargin)
 	}

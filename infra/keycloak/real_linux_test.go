@@ -286,7 +286,7 @@ func (s *stage) openAdapter(t *testing.T, secret string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, err := NewAdmin(AdminConfig{URL: s.running.url, Realm: realmName, ClientID: "lapseguard", Secret: secret, Timeout: 3 * time.Second, Now: time.Now})
+	admin, err := NewAdmin(AdminConfig{URL: s.running.url, Realm: realmName, ClientID: "lapseguard", Secret: secret, Timeout: 3 * time.Second, Page: 2, Now: time.Now}) // so that even here there are many pages
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,8 @@ func (s *Server) lookAfter(ctx context.Context, group string) error {
 	}
 	unknown := 0
 	var work []mark
-	for first := 0; ; first += pageSize {
+	size := s.cfg.Admin.cfg.Page
+	for first := 0; ; first += size {
 		page, err := s.members(ctx, group, first)
 		if err != nil {
 			return err
@@ -96,7 +97,7 @@ func (s *Server) lookAfter(ctx context.Context, group string) error {
 				work = append(work, m)
 			}
 		}
-		if len(page) < pageSize {
+		if len(page) < size {
 			break
 		}
 	}
@@ -116,7 +117,7 @@ func (s *Server) lookAfter(ctx context.Context, group string) error {
 func (s *Server) members(ctx context.Context, group string, first int) ([]account, error) {
 	var page []account
 	err := s.cfg.Admin.do(ctx, call{doing: "list the quarantine group", method: http.MethodGet, path: "/groups/" + url.PathEscape(group) + "/members",
-		query: url.Values{"first": {strconv.Itoa(first)}, "max": {strconv.Itoa(pageSize)}, "briefRepresentation": {"true"}}, out: &page})
+		query: url.Values{"first": {strconv.Itoa(first)}, "max": {strconv.Itoa(s.cfg.Admin.cfg.Page)}, "briefRepresentation": {"true"}}, out: &page})
 	return page, err
 }
 
@@ -192,7 +193,7 @@ func (s *Server) confirmed(ctx context.Context, m mark, u account, group string)
 // signedIn: after the mark, the present address was verified in the very session that a sign-in then completed. Whoever
 // only reads the mail follows the link in a session of their own, in which nobody signed in.
 func (s *Server) signedIn(ctx context.Context, m mark, u account) (bool, error) {
-	q := eventQuery{types: []string{actionVerify, "LOGIN"}, user: m.account, since: m.at.Add(-eventMargin), max: pageSize}
+	q := eventQuery{types: []string{actionVerify, "LOGIN"}, user: m.account, since: m.at.Add(-eventMargin), max: DefaultPage}
 	events, err := s.cfg.Admin.events(ctx, q)
 	if err != nil {
 		return false, err

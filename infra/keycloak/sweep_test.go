@@ -173,7 +173,7 @@ func TestStanding(t *testing.T) {
 // Accounts that come and go while they are counted: whoever was there all the time is counted once.
 func TestCountWhileAccountsMove(t *testing.T) {
 	f := newFake()
-	const stay = 3 * pageSize
+	const stay = 3 * DefaultPage
 	for i := range stay {
 		f.add(fmt.Sprintf("m%05d", i), fmt.Sprintf("m%d@h%d.example", i, i%7), true, day(1))
 	}
