@@ -17,7 +17,7 @@ func mx(hosts ...string) lifecycle.Observation {
 // mailWorld is a world with a resolver.
 func mailWorld(t *testing.T) (*world, *answers) {
 	w := newWorld(t)
-	resolver := &answers{w, lifecycle.SourceMail, map[string]lifecycle.Observation{}, nil}
+	resolver := &answers{w: w, source: lifecycle.SourceMail, by: map[string]lifecycle.Observation{}}
 	w.Handler.Ask[queue.KindMail] = resolver
 	return w, resolver
 }

@@ -29,9 +29,12 @@ type answers struct {
 	source lifecycle.Source
 	by     map[string]lifecycle.Observation
 	asked  []string
+	mu     sync.Mutex
 }
 
 func (a *answers) Ask(_ context.Context, m queue.Message) []lifecycle.Observation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	obs := make([]lifecycle.Observation, len(m.Domains))
 	for i, e := range m.Domains {
 		a.asked = append(a.asked, e.Name)
@@ -58,9 +61,14 @@ func (servers) Server(tld string) (string, bool, bool) {
 	}
 }
 
-type outbox struct{ messages []queue.Message }
+type outbox struct {
+	mu       sync.Mutex
+	messages []queue.Message
+}
 
 func (o *outbox) Send(_ context.Context, m []queue.Message) ([]queue.Message, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.messages = append(o.messages, m...)
 	return nil, nil
 }
@@ -114,9 +122,9 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	w.count = &counting{Store: s}
-	w.dns = &answers{w, lifecycle.SourceDelegation, map[string]lifecycle.Observation{}, nil}
-	w.rdap = &answers{w, lifecycle.SourceRDAP, map[string]lifecycle.Observation{}, nil}
-	w.statusA = &answers{w, lifecycle.SourceStatus, map[string]lifecycle.Observation{}, nil}
+	w.dns = &answers{w: w, source: lifecycle.SourceDelegation, by: map[string]lifecycle.Observation{}}
+	w.rdap = &answers{w: w, source: lifecycle.SourceRDAP, by: map[string]lifecycle.Observation{}}
+	w.statusA = &answers{w: w, source: lifecycle.SourceStatus, by: map[string]lifecycle.Observation{}}
 	w.Handler = &Handler{
 		Store: w.count, Queue: w.out, Servers: servers{}, Log: slog.New(slog.DiscardHandler), Now: now, StatusUpstream: "fastly",
 		Ask: map[queue.Kind]asker{queue.KindDelegation: w.dns, queue.KindRDAP: w.rdap, queue.KindStatus: w.statusA},

@@ -16,7 +16,7 @@ import (
 func TestAQuietMXLookCostsNoWrite(t *testing.T) {
 	w := newWorld(t)
 	w.BaselineDays = 14
-	mx := &answers{w, lifecycle.SourceMail, map[string]lifecycle.Observation{}, nil}
+	mx := &answers{w: w, source: lifecycle.SourceMail, by: map[string]lifecycle.Observation{}}
 	w.Ask[queue.KindMail] = mx
 	w.dns.by["example-one.com"] = delegated("ns1.host.example")
 	w.rdap.by["example-one.com"] = registered("active")
