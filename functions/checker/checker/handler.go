@@ -71,6 +71,9 @@ const (
 // Handle answers a batch. Messages of one group are answered in order; after a failure the rest of that group
 // goes back to the queue. The list in the response is never nil.
 func (h *Handler) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
+	if len(e.Records) == 0 {
+		return events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}, nil
+	}
 	groups := map[string][]events.SQSMessage{}
 	for _, m := range e.Records {
 		g := m.Attributes["MessageGroupId"]

@@ -67,6 +67,11 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 	if e.Action != "run" && e.Action != "resume" {
 		return Result{}, fmt.Errorf("event has action %q: send {\"action\":\"run\"} or {\"action\":\"resume\"}", e.Action)
 	}
+	if e.Action == "resume" { // every quarter of an hour, and nearly always for nothing: that costs one read
+		if run, done, err := h.finished(ctx); done || err != nil {
+			return run, err
+		}
+	}
 	release, err := store.TakeLease(ctx, h.Store, "fanout", h.Now(), leaseTime(ctx))
 	if errors.Is(err, store.ErrLeased) {
 		h.Log.InfoContext(ctx, "fanout_busy", "action", e.Action)
@@ -81,6 +86,16 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 		err = nil
 	}
 	return res, errors.Join(err, release(context.WithoutCancel(ctx)))
+}
+
+// finished tells whether the last run has nothing left to resume.
+func (h *Handler) finished(ctx context.Context) (Result, bool, error) {
+	var run store.Run
+	_, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return Result{Run: run.ID, Finished: true}, run.ID == "" || run.Sent, err
 }
 
 // leaseTime covers what is left of the invocation.
