@@ -157,13 +157,14 @@ type mark struct {
 	key           string
 	account, hash string
 	counts, added bool
+	closed        bool
 	at            time.Time
 	state         string
 	domain        string    // of its key
 	before        time.Time // of its key
 }
 
-const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.at, m.state, j.domain, j.before FROM marks m JOIN journal j ON j.key = m.key `
+const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.closed, m.at, m.state, j.domain, j.before FROM marks m JOIN journal j ON j.key = m.key `
 
 func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark, error) {
 	rows, err := j.db.QueryContext(ctx, selectMarks+where+` ORDER BY m.id`, args...)
@@ -175,7 +176,7 @@ func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark,
 	for rows.Next() {
 		var m mark
 		var at, before int64
-		if err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &at, &m.state, &m.domain, &before); err != nil {
+		if err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &m.closed, &at, &m.state, &m.domain, &before); err != nil {
 			return nil, fmt.Errorf("journal: read a mark: %w", err)
 		}
 		m.at, m.before = time.UnixMicro(at).UTC(), time.UnixMicro(before).UTC()
@@ -199,11 +200,11 @@ func (j *journal) setMark(ctx context.Context, id int64, state string) error {
 	return j.exec(ctx, "note a mark", `UPDATE marks SET state = ? WHERE id = ?`, state, id)
 }
 
-// quarantined tells whether an account is under a mark that is in force.
-func (j *journal) quarantined(ctx context.Context, account string) (bool, error) {
-	var n int
-	if err := j.db.QueryRowContext(ctx, `SELECT count(*) FROM marks WHERE account = ? AND state = ?`, account, marked).Scan(&n); err != nil {
-		return false, fmt.Errorf("journal: read a mark: %w", err)
+// inForce is the mark that an account is under; ok is false when there is none.
+func (j *journal) inForce(ctx context.Context, account string) (m mark, ok bool, err error) {
+	list, err := j.marks(ctx, `WHERE m.account = ? AND m.state = ?`, account, marked)
+	if err != nil || len(list) == 0 {
+		return mark{}, false, err
 	}
-	return n > 0, nil
+	return list[0], true, nil
 }

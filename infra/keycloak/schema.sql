@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS marks (
   hash    TEXT NOT NULL,
   counts  INTEGER NOT NULL,            -- it was verified: it counts as changed, and a restore verifies it again
   added   INTEGER NOT NULL DEFAULT 0,  -- the required action was ours
+  closed  INTEGER NOT NULL DEFAULT 0,  -- it was seen in the group; 0 while there was no group to put it into
   at      INTEGER NOT NULL,
   state   TEXT NOT NULL
 );

@@ -139,6 +139,8 @@ func (s *Server) judge(ctx context.Context, m mark, group string) error {
 	}
 	host, _ := domain.HostOf(u.Email)
 	switch {
+	case !in && !m.closed:
+		return s.mark(ctx, m, group) // there was no group when it was marked
 	case !in:
 		s.cfg.Log.WarnContext(ctx, "quarantine_lifted_by_others", "domain", m.domain, "account", m.account)
 		return s.journal.setMark(ctx, m.id, lifted)

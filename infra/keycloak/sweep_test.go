@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +243,37 @@ func TestListStatesItsTimeAndRefusesWhatIsTooOld(t *testing.T) {
 	r.clock.add(25 * time.Hour)
 	if _, err := r.client.List(t.Context(), "", 10, time.Time{}); registry.Kind(err) != registry.KindRetryable || !strings.Contains(err.Error(), "no recent count") {
 		t.Fatal(err)
+	}
+}
+
+// Run counts at once, again when asked, finishes what was begun, and ends with its context.
+func TestRun(t *testing.T) {
+	r := newRig(t, small(), nil)
+	r.fake.spoil(func(req *http.Request) (int, bool) { return only(req, "PUT", "/id-ben", 500), false })
+	if _, err := r.client.Unverify(t.Context(), request("lapsed.example", "k")); err == nil {
+		t.Fatal("done")
+	}
+	counted := make(chan struct{}, 100)
+	r.fake.spoil(func(req *http.Request) (int, bool) {
+		if req.URL.Query().Get("emailVerified") == "true" {
+			counted <- struct{}{}
+		}
+		return 0, false
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { r.Run(ctx); close(ended) }()
+	<-counted
+	r.recount()
+	<-counted
+	cancel()
+	<-ended
+	if got := r.fake.state(); got["ann"] != "QU" || got["ben"] != "QU" {
+		t.Fatal(got)
+	}
+	page, err := r.client.List(t.Context(), "", 10, time.Time{})
+	if err != nil || slices.ContainsFunc(page.Hosts, func(h registry.HostCount) bool { return h.Host == "mail.lapsed.example" }) {
+		t.Fatalf("%+v %v", page, err)
 	}
 }
 

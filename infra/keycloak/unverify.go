@@ -102,6 +102,7 @@ func (s *Server) again(ctx context.Context, e entry, request string) (reply, err
 // plan is what a request would do, by what Keycloak says now.
 type plan struct {
 	accounts []account // to be quarantined: those that change, and the unverified ones of before
+	over     []int64   // marks of accounts that somebody let out
 	answer   answerBody
 }
 
@@ -119,8 +120,12 @@ func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
 	if _, err := s.learnTimes(ctx); err != nil {
 		return p, err
 	}
+	g, err := s.cfg.Admin.group(ctx)
+	if err != nil && !gone(err) {
+		return p, err
+	}
 	for _, u := range found {
-		closed, err := s.journal.quarantined(ctx, u.ID)
+		closed, err := s.underMark(ctx, u, g.ID, &p)
 		if err != nil {
 			return p, err
 		}
@@ -145,6 +150,20 @@ func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// underMark tells whether an account is in quarantine, or will be as soon as there is a group for it. One that an
+// administrator let out is not.
+func (s *Server) underMark(ctx context.Context, u account, group string, p *plan) (bool, error) {
+	m, ok, err := s.journal.inForce(ctx, u.ID)
+	if err != nil || !ok || !m.closed || group == "" {
+		return ok, err
+	}
+	in, err := s.cfg.Admin.member(ctx, u.ID, group)
+	if err == nil && !in {
+		p.over = append(p.over, m.id)
+	}
+	return in, err
 }
 
 // at collects the accounts whose address is at a domain or below it, all pages before anything is written, since
@@ -210,6 +229,9 @@ func (s *Server) writeDown(ctx context.Context, in registry.Request, request str
 	return s.journal.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		err := exec(ctx, tx, "write the key down", `INSERT INTO journal (key, domain, request, before, already, kept, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 			in.Key, in.Domain, request, in.VerifiedBefore.UnixMicro(), p.answer.Already, p.answer.Kept, working, now)
+		for _, id := range p.over {
+			err = errors.Join(err, exec(ctx, tx, "end a mark", `UPDATE marks SET state = ? WHERE id = ?`, lifted, id))
+		}
 		for _, u := range p.accounts {
 			if err != nil {
 				return err
@@ -238,7 +260,11 @@ func (s *Server) work(ctx context.Context, key string) (reply, error) {
 	if err != nil && !gone(err) {
 		return reply{}, err
 	}
-	for _, m := range left {
+	unclosed, err := s.journal.marks(ctx, `WHERE j.domain = ? AND m.state = ? AND NOT m.closed`, e.domain, marked)
+	if err != nil {
+		return reply{}, err
+	}
+	for _, m := range append(left, unclosed...) {
 		if err := s.mark(ctx, m, g.ID); err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				s.recount() // which wakes Run
@@ -299,6 +325,8 @@ func (s *Server) recovery(ctx context.Context, name string) (registry.Recovery, 
 func (s *Server) mark(ctx context.Context, m mark, group string) error {
 	u, err := s.cfg.Admin.account(ctx, m.account)
 	switch {
+	case m.state == marked && (gone(err) || err == nil && s.journal.hash(u.Email) != m.hash):
+		return nil // the sweep's to judge
 	case gone(err), err == nil && s.journal.hash(u.Email) != m.hash:
 		return s.journal.setMark(ctx, m.id, missed)
 	case err != nil:
@@ -320,7 +348,7 @@ func (s *Server) mark(ctx context.Context, m mark, group string) error {
 		failed = s.cfg.Admin.set(ctx, m.account, false, u.Actions)
 	}
 	if ok, err := s.seen(ctx, m.account, group); ok {
-		return s.journal.setMark(ctx, m.id, marked)
+		return s.journal.exec(ctx, "note a mark", `UPDATE marks SET state = ?, closed = ? WHERE id = ?`, marked, group != "", m.id)
 	} else if failed == nil {
 		failed = err
 	}
