@@ -188,6 +188,7 @@ func TestRealKeycloak(t *testing.T) {
 		{"the holder of a renewed domain verifies again", s.renew},
 		{"a restore opens recovery again", s.restore},
 		{"without the deny step the answer is open, and the operator hears of it", s.negative},
+		{"with the deny step back, the operator's retry closes it", s.retry},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { s.t = t; step.do(t) }) {
 			t.FailNow()
@@ -573,6 +574,23 @@ func (s *stage) negative(t *testing.T) {
 	}
 	if strings.Contains(log, "@") {
 		t.Error("an address is in a log")
+	}
+}
+
+func (s *stage) retry(t *testing.T) {
+	if err := s.guard.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.host.Applier.Handle(t.Context(), applier.Event{Action: "retry", Domain: third, By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	before := strings.Count(s.log.String(), `"recovery":"closed"`)
+	for range 8 {
+		s.pass(15 * time.Minute)
+		s.tick(t)
+	}
+	if strings.Count(s.log.String(), `"recovery":"closed"`) == before || s.attack("fourth") {
+		t.Fatal("recovery is still open")
 	}
 }
 
