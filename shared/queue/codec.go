@@ -63,6 +63,9 @@ func Decode(body []byte) (Message, error) {
 	if len(body) > MaxMessage {
 		return Message{}, fmt.Errorf("%w: %d bytes, more than %d", ErrTooLarge, len(body), MaxMessage)
 	}
+	if !utf8.Valid(body) { // the decoder would mend names, and hand raw items on as they are
+		return Message{}, fmt.Errorf("%w: not UTF-8", ErrMalformed)
+	}
 	var version struct {
 		Schema int `json:"v"`
 	}
