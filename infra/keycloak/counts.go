@@ -5,11 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/domain"
 )
 
@@ -20,8 +18,6 @@ const (
 	maxShifts = 20
 	// eventMargin covers dateFrom's whole days, in whatever time zone Keycloak counts them.
 	eventMargin = 48 * time.Hour
-	// maxHost is the longest host in bytes (RFC 5321 section 4.5.3.1.2).
-	maxHost = 255
 )
 
 // eachPage gives f every account, page after page, in bounded memory. Accounts that come or go meanwhile move the
@@ -117,7 +113,7 @@ func (s *Server) Count(ctx context.Context) (Count, error) {
 // countOne adds an account that this count has not seen yet.
 func (s *Server) countOne(ctx context.Context, tx *sql.Tx, u account, c *Count) error {
 	host, ok := domain.HostOf(u.Email)
-	if !ok || !validHost(host) {
+	if !ok || !adminapi.ValidHost(host) {
 		c.Skipped++
 		return nil
 	}
@@ -220,9 +216,4 @@ func (s *Server) verifiedAt(ctx context.Context, u account) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("journal: read a verification: %w", err)
 	}
 	return time.UnixMicro(at).UTC(), nil
-}
-
-func validHost(s string) bool {
-	return s != "" && len(s) <= maxHost && utf8.ValidString(s) &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r == '@' || unicode.IsSpace(r) || unicode.IsControl(r) })
 }

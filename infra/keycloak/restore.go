@@ -7,82 +7,73 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
-// restoredBody is the contract's Restored.
-type restoredBody struct {
-	Restored int `json:"restored"`
-	Kept     int `json:"kept"`
-}
-
-func (s *Server) restore(ctx context.Context, r *http.Request) (reply, error) {
-	key := r.PathValue("key")
-	if !registry.ValidKey(key) {
-		return malformed("the key does not fit the contract"), nil
-	}
+func (s backend) Restore(ctx context.Context, key string) (adminapi.Reply, error) {
 	release, err := s.take(ctx)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	defer release()
 	e, known, err := s.journal.entry(ctx, key)
 	switch {
 	case err != nil:
-		return reply{}, err
+		return adminapi.Reply{}, err
 	case !known:
-		return problem(http.StatusNotFound, registry.TypeUnknownKey, "unknown key", "nothing was ever done under it"), nil
+		return adminapi.Problem(http.StatusNotFound, registry.TypeUnknownKey, "unknown key", "nothing was ever done under it"), nil
 	case e.state == working:
-		out := problem(http.StatusConflict, registry.TypeInProgress, "the unverify of this key has not finished", "")
-		out.after = askAgain
+		out := adminapi.Problem(http.StatusConflict, registry.TypeInProgress, "the unverify of this key has not finished", "")
+		out.After = askAgain
 		s.recount()
 		return out, nil
 	case e.state == restored:
-		return reply{status: http.StatusOK, body: stdjson.RawMessage(e.restored)}, nil
+		return adminapi.OK(stdjson.RawMessage(e.restored)), nil
 	}
 	return s.takeBack(ctx, key)
 }
 
 // takeBack opens recovery again for every account that a key quarantined, and verifies those again that it
 // unverified and that are as it left them.
-func (s *Server) takeBack(ctx context.Context, key string) (reply, error) {
+func (s *Server) takeBack(ctx context.Context, key string) (adminapi.Reply, error) {
 	if err := s.journal.exec(ctx, "begin a restore", `UPDATE journal SET state = ? WHERE key = ?`, restoring, key); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	left, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, key, marked)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	g, err := s.cfg.Admin.group(ctx)
 	if err != nil && !gone(err) {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	for _, m := range left {
 		if err := s.unmark(ctx, m, g.ID); err != nil {
-			return reply{}, fmt.Errorf("restore %s: %w", key, err)
+			return adminapi.Reply{}, fmt.Errorf("restore %s: %w", key, err)
 		}
 	}
-	var out restoredBody
+	var out adminapi.Restored
 	if out.Restored, err = s.journal.count(ctx, key, restored); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	for _, state := range []string{kept, deleted, lifted} {
 		n, err := s.journal.count(ctx, key, state)
 		if err != nil {
-			return reply{}, err
+			return adminapi.Reply{}, err
 		}
 		out.Kept += n
 	}
 	body, err := stdjson.Marshal(out)
 	if err != nil {
-		return reply{}, fmt.Errorf("encode the answer: %w", err)
+		return adminapi.Reply{}, fmt.Errorf("encode the answer: %w", err)
 	}
 	if err := s.journal.exec(ctx, "write the restore down", `UPDATE journal SET state = ?, restored = ? WHERE key = ?`, restored, string(body), key); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	s.recount()
 	s.cfg.Log.InfoContext(ctx, "restored", "key", key, "restored", out.Restored, "kept", out.Kept)
-	return reply{status: http.StatusOK, body: out}, nil
+	return adminapi.OK(out), nil
 }
 
 // unmark is the reverse of mark. An address that was verified or changed meanwhile is left as it is; its account

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
-	"golang.org/x/net/publicsuffix"
-
-	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 )
 
 // Defaults of Config.
@@ -70,7 +67,7 @@ func Open(cfg Config) (*Server, error) {
 	cfg.Sweep = cmp.Or(cfg.Sweep, DefaultSweep)
 	cfg.Patience = cmp.Or(cfg.Patience, DefaultPatience)
 	if cfg.IsPublicSuffix == nil {
-		cfg.IsPublicSuffix = isICANNSuffix
+		cfg.IsPublicSuffix = adminapi.IsPublicSuffix
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -87,15 +84,11 @@ func (s *Server) Close() error { return s.journal.db.Close() }
 
 // Handler serves the admin API under /v1.
 func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/v1/email-domains", s.admin(http.MethodGet, s.list))
-	mux.Handle("/v1/email-domains/{domain}/unverify", s.admin(http.MethodPost, s.unverify))
-	mux.Handle("/v1/unverifications/{key}/restore", s.admin(http.MethodPost, s.restore))
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, problem(http.StatusNotFound, typeBlank, "no such resource", ""))
-	})
-	return mux
+	return adminapi.Handler(adminapi.Config{Token: s.cfg.Token, Patience: s.cfg.Patience, Failed: failed, Log: s.cfg.Log}, backend{s})
 }
+
+// backend is the admin API's view of the adapter.
+type backend struct{ *Server }
 
 // Run counts, finishes what was begun and looks after the quarantined, until ctx ends.
 func (s *Server) Run(ctx context.Context) {
@@ -142,24 +135,3 @@ func (s *Server) take(ctx context.Context) (release func(), err error) {
 
 // errBusy: other work took all the time that the caller had.
 var errBusy = errors.New("another change is under way")
-
-// isICANNSuffix asks the ICANN section; a single label is always a suffix.
-func isICANNSuffix(name string) bool {
-	if !strings.Contains(name, ".") {
-		return true
-	}
-	suffix, icann := publicsuffix.PublicSuffix(name)
-	for !icann && strings.Contains(suffix, ".") { // a private rule: is there an ICANN one above it?
-		_, suffix, _ = strings.Cut(suffix, ".")
-		suffix, icann = publicsuffix.PublicSuffix(suffix)
-	}
-	return suffix == name
-}
-
-// canonical is the form of a host in which domains are compared.
-func canonical(host string) string {
-	if name, _ := domain.Parse(host); name.Host != "" {
-		return name.Host
-	}
-	return strings.TrimSuffix(strings.ToLower(host), ".")
-}

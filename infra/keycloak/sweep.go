@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/domain"
 )
 
@@ -146,7 +147,7 @@ func (s *Server) judge(ctx context.Context, m mark, group string) error {
 		return s.journal.setMark(ctx, m.id, lifted)
 	case !u.Verified:
 		return nil
-	case !domain.Below(canonical(host), m.domain):
+	case !domain.Below(adminapi.Canonical(host), m.domain):
 		return s.lift(ctx, m, group, "another address was verified")
 	}
 	return s.confirmed(ctx, m, u, group)

@@ -13,102 +13,68 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
-// answerBody is the contract's Answer.
-type answerBody struct {
-	Changed  int               `json:"changed"`
-	Already  int               `json:"already_unverified"`
-	Kept     int               `json:"kept_verified_later"`
-	Recovery registry.Recovery `json:"recovery"`
-}
-
-// parseUnverify reads a request. The client's own check is the contract's; what a decoder cannot tell from an
-// empty value, a missing member, is asked here.
-func parseUnverify(r *http.Request) (registry.Request, reply, bool) {
-	var in registry.Request
-	if out, ok := readJSON(r, &in); !ok {
-		return in, out, false
-	}
-	in.Domain = r.PathValue("domain")
-	if in.Evidence == nil || len(in.Evidence) > 32 || slices.ContainsFunc(in.Evidence, func(s string) bool { return len([]rune(s)) > 2000 }) {
-		return in, malformed("evidence must be at most 32 texts of at most 2000 characters"), false
-	}
-	if err := in.Check(); err != nil {
-		return in, malformed(err.Error()), false
-	}
-	in.VerifiedBefore, in.ExposedSince = in.VerifiedBefore.UTC(), in.ExposedSince.UTC()
-	return in, reply{}, true
-}
-
-func (s *Server) unverify(ctx context.Context, r *http.Request) (reply, error) {
-	in, out, ok := parseUnverify(r)
-	if !ok {
-		return out, nil
-	}
+func (s backend) Unverify(ctx context.Context, in registry.Request) (adminapi.Reply, error) {
 	if s.cfg.IsPublicSuffix(in.Domain) {
-		return problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
+		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
 	}
-	request, err := canonicalRequest(in)
+	request, err := adminapi.Fingerprint(in)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	release, err := s.take(ctx)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	defer release()
 	if !in.DryRun {
 		switch e, known, err := s.journal.entry(ctx, in.Key); {
 		case err != nil:
-			return reply{}, err
+			return adminapi.Reply{}, err
 		case known:
 			return s.again(ctx, e, request)
 		}
 	}
 	p, err := s.plan(ctx, in)
 	if err != nil {
-		return reply{}, fmt.Errorf("unverify %s: %w", in.Domain, err)
+		return adminapi.Reply{}, fmt.Errorf("unverify %s: %w", in.Domain, err)
 	}
 	if p.answer.Changed > in.MaxAddresses {
-		return problem(http.StatusUnprocessableEntity, registry.TypeTooMany, "too many addresses",
+		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypeTooMany, "too many addresses",
 			fmt.Sprintf("%d addresses would change, %d are allowed", p.answer.Changed, in.MaxAddresses)), nil
 	}
 	if in.DryRun {
 		p.answer.Recovery, err = s.recovery(ctx, in.Domain)
-		return reply{status: http.StatusOK, body: p.answer}, err
+		return adminapi.OK(p.answer), err
 	}
 	if err := s.writeDown(ctx, in, request, p); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	return s.work(ctx, in.Key)
 }
 
 // again answers a key that is known.
-func (s *Server) again(ctx context.Context, e entry, request string) (reply, error) {
+func (s *Server) again(ctx context.Context, e entry, request string) (adminapi.Reply, error) {
 	switch {
 	case e.request != request:
-		return problem(http.StatusConflict, registry.TypeKeyReused, "the key belongs to another request", ""), nil
+		return adminapi.Problem(http.StatusConflict, registry.TypeKeyReused, "the key belongs to another request", ""), nil
 	case e.state == restoring || e.state == restored:
-		return problem(http.StatusConflict, registry.TypeRestored, "what was done under this key was taken back", "doing it again needs a new key"), nil
+		return adminapi.Problem(http.StatusConflict, registry.TypeRestored, "what was done under this key was taken back", "doing it again needs a new key"), nil
 	case e.state == working:
 		return s.work(ctx, e.key)
 	}
-	return reply{status: http.StatusOK, body: stdjson.RawMessage(e.answer)}, nil
+	return adminapi.OK(stdjson.RawMessage(e.answer)), nil
 }
 
 // plan is what a request would do, by what Keycloak says now.
 type plan struct {
 	accounts []account // to be quarantined: those that change, and the unverified ones of before
 	over     []int64   // marks of accounts that somebody let out
-	answer   answerBody
-}
-
-// unknownIsOlder: in these phases nobody can have verified an address since, so an unknown time is an old one.
-func unknownIsOlder(phase string) bool {
-	return phase == "redemption" || phase == "pending delete" || phase == "released"
+	answer   adminapi.Answer
 }
 
 func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
@@ -133,7 +99,7 @@ func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
 		if err != nil {
 			return p, err
 		}
-		switch older := at.Before(in.VerifiedBefore) && (!at.IsZero() || unknownIsOlder(in.Phase)); {
+		switch older := at.Before(in.VerifiedBefore) && (!at.IsZero() || adminapi.UnknownIsOlder(in.Phase)); {
 		case closed:
 			p.answer.Already++
 		case !u.Verified:
@@ -177,7 +143,7 @@ func (s *Server) at(ctx context.Context, name string) ([]account, error) {
 	for _, search := range searches {
 		err := s.cfg.Admin.eachPage(ctx, accountQuery{email: search}, func(page []account) error {
 			for _, u := range page {
-				if host, ok := domain.HostOf(u.Email); ok && domain.Below(canonical(host), name) {
+				if host, ok := domain.HostOf(u.Email); ok && domain.Below(adminapi.Canonical(host), name) {
 					found[u.ID] = u
 				}
 			}
@@ -216,7 +182,7 @@ func (s *Server) searches(ctx context.Context, name string) ([]string, error) {
 			return nil, fmt.Errorf("journal: list hosts: %w", err)
 		}
 		covered := slices.ContainsFunc(list, func(s string) bool { return strings.Contains(host, s) })
-		if !covered && domain.Below(canonical(host), name) {
+		if !covered && domain.Below(adminapi.Canonical(host), name) {
 			list = append(list, "@"+host)
 		}
 	}
@@ -247,48 +213,48 @@ func (s *Server) writeDown(ctx context.Context, in registry.Request, request str
 }
 
 // work does what is left of a key's plan, and answers.
-func (s *Server) work(ctx context.Context, key string) (reply, error) {
+func (s *Server) work(ctx context.Context, key string) (adminapi.Reply, error) {
 	e, _, err := s.journal.entry(ctx, key)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	left, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, key, planned)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	g, err := s.cfg.Admin.group(ctx)
 	if err != nil && !gone(err) {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	unclosed, err := s.journal.marks(ctx, `WHERE j.domain = ? AND m.state = ? AND NOT m.closed`, e.domain, marked)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	for _, m := range append(left, unclosed...) {
 		if err := s.mark(ctx, m, g.ID); err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				s.recount() // which wakes Run
-				return reply{status: http.StatusAccepted, after: askAgain}, nil
+				return adminapi.Reply{Status: http.StatusAccepted, After: askAgain}, nil
 			}
-			return reply{}, fmt.Errorf("unverify %s: %w", e.domain, err)
+			return adminapi.Reply{}, fmt.Errorf("unverify %s: %w", e.domain, err)
 		}
 	}
 	return s.finish(ctx, e)
 }
 
 // finish answers a key whose plan is done.
-func (s *Server) finish(ctx context.Context, e entry) (reply, error) {
-	a := answerBody{Already: e.already, Kept: e.kept}
+func (s *Server) finish(ctx context.Context, e entry) (adminapi.Reply, error) {
+	a := adminapi.Answer{Already: e.already, Kept: e.kept}
 	var err error
 	if a.Changed, err = s.journal.count(ctx, e.key, marked); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	if a.Recovery, err = s.recovery(ctx, e.domain); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	barredOnes, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, e.key, barred)
 	if err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	if len(barredOnes) > 0 {
 		a.Recovery = registry.RecoveryOpen
@@ -297,14 +263,14 @@ func (s *Server) finish(ctx context.Context, e entry) (reply, error) {
 	}
 	body, err := stdjson.Marshal(a)
 	if err != nil {
-		return reply{}, fmt.Errorf("encode the answer: %w", err)
+		return adminapi.Reply{}, fmt.Errorf("encode the answer: %w", err)
 	}
 	if err := s.journal.exec(ctx, "write the answer down", `UPDATE journal SET state = ?, answer = ? WHERE key = ?`, done, string(body), e.key); err != nil {
-		return reply{}, err
+		return adminapi.Reply{}, err
 	}
 	s.recount()
 	s.cfg.Log.InfoContext(ctx, "unverified", "domain", e.domain, "key", e.key, "changed", a.Changed, "already", a.Already, "kept", a.Kept, "recovery", a.Recovery)
-	return reply{status: http.StatusOK, body: a}, nil
+	return adminapi.OK(a), nil
 }
 
 // recovery says what a mark is worth, by what Keycloak's flows are at this moment.
@@ -373,16 +339,4 @@ func (s *Server) seen(ctx context.Context, id, group string) (bool, error) {
 		return true, nil
 	}
 	return s.cfg.Admin.member(ctx, id, group)
-}
-
-// canonicalRequest is domain and body in one form, for comparison.
-func canonicalRequest(in registry.Request) (string, error) {
-	data, err := stdjson.Marshal(struct {
-		Domain string
-		registry.Request
-	}{in.Domain, in})
-	if err != nil {
-		return "", fmt.Errorf("encode the request: %w", err)
-	}
-	return string(data), nil
 }
