@@ -152,6 +152,33 @@ func TestDisbelievedNamesAreAskedAgain(t *testing.T) {
 	}
 }
 
+// TestWebPagesForMostAnswersAreTheUpstreams: they are parked as any failure; a lone one is its domain's own unknown.
+func TestWebPagesForMostAnswersAreTheUpstreams(t *testing.T) {
+	page := lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseHTML, Said: "a page"}
+	names := []string{"a-one.com", "b-two.com", "c-three.com", "d-four.com"}
+	for pages, parked := range map[int]int{1: 0, 2: 0, 3: 3, 4: 4} {
+		w := newWorld(t)
+		var entries []queue.Entry
+		for i, name := range names {
+			entries = append(entries, w.add(name))
+			w.rdap.by[name] = registered("active")
+			if i < pages {
+				w.rdap.by[name] = page
+			}
+		}
+		if err := w.message(t.Context(), "", queue.Message{Kind: queue.KindRDAP, Upstream: rdapBase, Group: "rdap/x", Domains: entries}); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, m := range w.parked() {
+			n += len(m.Domains)
+		}
+		if n != parked {
+			t.Errorf("%d pages of 4 answers: %d domains parked, want %d", pages, n, parked)
+		}
+	}
+}
+
 // parked is every parked message.
 func (w *world) parked() (messages []queue.Message) {
 	w.t.Helper()

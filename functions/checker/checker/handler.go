@@ -205,14 +205,40 @@ func upstreamFault(c lifecycle.Cause) bool {
 	}
 }
 
+// nonsense is from how many answers in another protocol on they speak of the upstream: one may be a name's own.
+const nonsense = 3
+
+// faulty tells which observations speak of the upstream rather than of their domain. Web pages in the place of most
+// answers are a proxy or a maintenance page, and come with a status of success.
+func faulty(obs []lifecycle.Observation) func(lifecycle.Observation) bool {
+	other := func(o lifecycle.Observation) bool {
+		switch o.Cause {
+		case lifecycle.CauseHTML, lifecycle.CauseEmptyBody, lifecycle.CauseNotRDAP:
+			return o.Outcome == lifecycle.Unknown
+		default:
+			return false
+		}
+	}
+	n := 0
+	for _, o := range obs {
+		if other(o) {
+			n++
+		}
+	}
+	most := n >= nonsense && n*2 >= len(obs)
+	return func(o lifecycle.Observation) bool {
+		return o.Outcome == lifecycle.Unknown && upstreamFault(o.Cause) || most && other(o)
+	}
+}
+
 // split parts a message into what was answered and the rest to be parked. Domains that their upstream could not
 // answer for are parked when the upstream failed for most of the message, or was not asked for lack of time; a
 // lone failure is the domain's own unknown. An urgent domain is not parked for its zone's failure: the registry
 // is to be asked all the same.
 func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Message, queue.Entry) bool) (answered []answer, rest queue.Message, wait time.Duration) {
-	faults := 0
+	faults, fault := 0, faulty(obs)
 	for _, o := range obs {
-		if o.Outcome == lifecycle.Unknown && upstreamFault(o.Cause) {
+		if fault(o) {
 			faults++
 		}
 		wait = max(wait, o.RetryAfter)
@@ -221,7 +247,7 @@ func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Messa
 	rest = m
 	rest.Domains = nil
 	for i, o := range obs {
-		unanswered := o.Outcome == lifecycle.Unknown && (upstreamFault(o.Cause) && failing || o.Cause == lifecycle.CauseNotAsked ||
+		unanswered := o.Outcome == lifecycle.Unknown && (fault(o) && failing || o.Cause == lifecycle.CauseNotAsked ||
 			o.Cause == lifecycle.CauseRateLimited || o.Cause == lifecycle.CauseNotBelieved)
 		if unanswered && !urgent(m, m.Domains[i]) {
 			rest.Domains = append(rest.Domains, m.Domains[i])

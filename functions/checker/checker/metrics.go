@@ -48,9 +48,9 @@ const manyDomains = 10
 // measure writes what an upstream failed to answer. A message that was not asked for lack of time is no failure of
 // the upstream.
 func (h *Handler) measure(m queue.Message, obs []lifecycle.Observation) error {
-	faults, throttled := 0, 0
+	faults, throttled, fault := 0, 0, faulty(obs)
 	for _, o := range obs {
-		if o.Outcome != lifecycle.Unknown || !upstreamFault(o.Cause) || o.Cause == lifecycle.CauseNotAsked {
+		if !fault(o) || o.Cause == lifecycle.CauseNotAsked {
 			continue
 		}
 		faults++
