@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,7 +63,8 @@ type Domain struct {
 // Decision names one thing to be done once: a domain and the lapse (or the new registration) it is about.
 func (d Domain) Decision() string {
 	if d.State.Phase == lifecycle.ReRegistered {
-		return fmt.Sprintf("%s:re-registered:%d", d.Name, d.State.Registered)
+		// Where the registry gives no date, the lapse before tells one new registration from the next.
+		return fmt.Sprintf("%s:re-registered:%d", d.Name, cmp.Or(d.State.Registered, d.State.LapseAt))
 	}
 	return fmt.Sprintf("%s:lapse:%d", d.Name, d.State.LapseAt)
 }

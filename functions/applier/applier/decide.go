@@ -56,6 +56,10 @@ func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, 
 		if !d.Pending() || !act.Open(d) || h.stale(d) {
 			return nil
 		}
+		if d.Approved == d.Decision() && d.Key() == d.Decision() && unanswered(d) {
+			res.Waiting++ // approved: judged again on fresh evidence first
+			return nil
+		}
 		if !run.Complete && lifecycle.At(h.Now()).Since(d.State.Since) < settleTime {
 			res.Waiting++
 			return nil
@@ -221,9 +225,13 @@ func (h *Handler) giveBack(ctx context.Context, d store.Domain, it store.Item, r
 
 // record writes down what the registry did: domain, request and history in one transaction.
 func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it store.Item, req request, a registry.Answer) error {
+	key := d.Key()
 	for range 4 {
-		key := d.Key()
-		act.Note(&d)
+		if d.Key() == key {
+			act.Note(&d)
+		} else {
+			d.Done = key // it is about something else now; what was done must be known, and can be taken back
+		}
 		req.Answer = &a
 		entry := store.PutEntry(d.Name, store.Entry{
 			At: h.Now().UTC(), What: act.Word(), After: d.State.Phase, Action: lifecycle.Unverify, Confidence: d.Confidence, Reason: d.Reason,
@@ -231,7 +239,10 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 		}, 10)
 		writes := []store.Write{d.Put(), entry, h.digestLine(d, act.Word(), a)}
 		if act.Spends() {
-			writes = append(writes, store.Save(it, req), store.Write{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true})
+			writes = append(writes, store.Save(it, req))
+			if d.Key() == key {
+				writes = append(writes, store.Write{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true})
+			}
 		}
 		err := h.Store.Write(ctx, writes...)
 		if !errors.Is(err, store.ErrConflict) {
@@ -241,7 +252,7 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 			return err
 		}
 		// The checker wrote the domain meanwhile; what the registry did stays true.
-		if d, err = store.GetDomain(ctx, h.Store, d.Name); err != nil || d.Key() != key {
+		if d, err = store.GetDomain(ctx, h.Store, d.Name); err != nil || d.Key() != key && !act.Spends() {
 			return err
 		}
 	}
@@ -273,6 +284,9 @@ func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registr
 	}
 	return h.Metrics.Emit(values)
 }
+
+// unanswered tells whether the last look that was sent brought no answer of an authority yet.
+func unanswered(d store.Domain) bool { return max(d.State.RegAt, d.State.MktAt) < d.LookSent }
 
 func (h *Handler) ledger(ctx context.Context) (safety.Ledger, store.Item, error) {
 	var l safety.Ledger

@@ -87,7 +87,7 @@ func (h *Handler) survey(ctx context.Context) (findings, error) {
 	f := findings{pending: map[string]int{}}
 	err := h.eachDue(ctx, func(d store.Domain) error {
 		now := lifecycle.At(h.Now())
-		if d.Pending() && !h.stale(d) {
+		if d.Pending() { // stale ones too: of a crowd whose upstream answers for a few at a time, those few are no less a crowd
 			f.pending[class(d)]++
 		}
 		if d.Arrived() {
@@ -140,10 +140,12 @@ func (h *Handler) eachDue(ctx context.Context, do func(store.Domain) error) erro
 // look sends a second look and notes when to ask again should it bring no answer.
 func (h *Handler) look(ctx context.Context, d store.Domain) error {
 	name, reason := domain.Parse(d.Name)
-	if reason != "" {
-		return fmt.Errorf("look at %s: %s", d.Name, reason)
-	}
 	now := h.Now()
+	if reason != "" { // a newer list of suffixes: the domain's own trouble, which must not stop the others
+		h.Log.ErrorContext(ctx, "domain_not_registrable", "domain", d.Name, "reason", reason)
+		d.LookSent, d.NextLook = lifecycle.At(now), 0
+		return h.put(ctx, d)
+	}
 	m := queue.Message{Kind: queue.KindDelegation, Upstream: name.Suffix, Group: queue.Group(queue.KindDelegation, name.Suffix), Share: 1, Look: true, Sent: now}
 	if _, err := h.Queue.Send(ctx, queue.Pack(m, []queue.Entry{{Name: d.Name}})); err != nil {
 		return fmt.Errorf("send a look at %s: %w", d.Name, err)
@@ -159,8 +161,34 @@ func (h *Handler) look(ctx context.Context, d store.Domain) error {
 // stale tells whether the evidence behind a decision is too old to act on.
 func (h *Handler) stale(d store.Domain) bool {
 	now := lifecycle.At(h.Now())
-	newest := max(d.State.RegAt, d.State.MktAt)
+	newest := evidenceAt(d)
 	return newest == 0 || now.Since(newest) > lifecycle.Freshness
+}
+
+// evidenceAt is when the newest witness spoke who bears the verdict out. A deletion that was decided stays while
+// nothing can be believed (see the checker's carryVerdict); who meanwhile says otherwise does not make it fresh.
+func evidenceAt(d store.Domain) lifecycle.Instant {
+	reg, mkt := d.State.RegAt, d.State.MktAt
+	switch d.State.Phase {
+	case lifecycle.Redemption, lifecycle.PendingDelete, lifecycle.Released:
+		if !deleted(d.State.Reg) {
+			reg = 0
+		}
+		if !deleted(d.State.Mkt) {
+			mkt = 0
+		}
+	default:
+	}
+	return max(reg, mkt)
+}
+
+func deleted(w lifecycle.Word) bool {
+	switch w {
+	case lifecycle.WordRestore, lifecycle.WordRedemption, lifecycle.WordPendingDelete, lifecycle.WordAbsent:
+		return true
+	default:
+		return false
+	}
 }
 
 func (h *Handler) late(ctx context.Context) bool {

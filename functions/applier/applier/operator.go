@@ -74,7 +74,11 @@ func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text s
 		more, err = h.approvedHold(ctx, e, *d)
 		text = fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified", d.Name)
 	case actRelease:
-		d.Release()
+		if d.HeldBy != "" { // the operator's own hold: what was found meanwhile counts again
+			d.HeldBy, d.Held = "", ""
+		} else {
+			d.Release()
+		}
 		more = []store.Write{{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true}}
 		text = fmt.Sprintf("released: the hold on %s is off; it stays under watch, and another verdict counts anew", d.Name)
 	case actHold:
@@ -209,7 +213,17 @@ func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result,
 	if e.Decision == "" {
 		keys = store.Keys(d.Done)
 	}
-	if keys[0] == "" {
+	if keys[0] == "" { // what was sent and never answered may have been done all the same
+		items, _, err := h.Store.Query(ctx, store.Query{PK: store.PKRequest, After: d.Name + ":", Before: d.Name + ";", Limit: page})
+		if err != nil {
+			return Result{}, fmt.Errorf("requests about %s: %w", d.Name, err)
+		}
+		keys = keys[:0]
+		for _, it := range items {
+			keys = append(keys, it.SK)
+		}
+	}
+	if len(keys) == 0 {
 		return Result{}, fmt.Errorf("restore %s: nothing was unverified by this guard", d.Name)
 	}
 	var sum registry.Restored

@@ -169,6 +169,10 @@ func TestAnOperatorsHoldStands(t *testing.T) {
 		t.Fatal("a domain that an operator holds was acted on")
 	}
 	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	if w.tick(); len(w.reg.requests) != 0 {
+		t.Fatal("acted on before the look was answered")
+	}
+	w.later(time.Minute, "example-one.com")
 	if w.tick(); len(w.reg.requests) != 1 {
 		t.Errorf("%d requests after the approval", len(w.reg.requests))
 	}
@@ -262,6 +266,8 @@ func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
 	}
 	w.change("example-one.com", func(d *store.Domain) { d.Addresses = 50 })
 	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	w.tick() // looked at
+	w.later(time.Minute, "example-one.com")
 	w.tick() // refused again: the approval is used up
 	w.at = w.at.Add(15 * time.Minute)
 	w.tick()
@@ -270,6 +276,8 @@ func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
 	}
 	w.reg.err = nil
 	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	w.tick()
+	w.later(time.Minute, "example-one.com")
 	if res := w.tick(); res.Acted != 1 || w.reg.requests[2].MaxAddresses < 50 {
 		t.Errorf("%+v, requests %+v", res, w.reg.requests)
 	}

@@ -144,7 +144,12 @@ func (h *Handler) endHold(ctx context.Context, it store.Item, d store.Domain) er
 	entry := store.PutEntry(it.SK, store.Entry{
 		At: h.Now().UTC(), What: "hold ended", After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: "nothing is left to decide",
 	}, 20)
-	err := h.Store.Write(ctx, store.Write{Item: it, Delete: true}, entry)
+	writes := []store.Write{{Item: it, Delete: true}, entry}
+	if d.Held != "" && d.Done != d.Key() { // the same verdict may come back, and must ask again
+		d.Held = ""
+		writes = append(writes, d.Put())
+	}
+	err := h.Store.Write(ctx, writes...)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("end the hold of %s: %w", it.SK, err)
 	}

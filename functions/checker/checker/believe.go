@@ -3,14 +3,15 @@ package checker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/canary"
+	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 const (
@@ -49,11 +50,11 @@ func (t *Trust) note(key string, now time.Time) {
 // them is no news: unknown, and asked again later.
 func (h *Handler) believe(ctx context.Context, m queue.Message, obs []lifecycle.Observation) []lifecycle.Observation {
 	doubt := map[string]string{} // by zone: why its bad news does not count, or ""
-	if lost := lostEverything(m, obs); lost > 0 {
+	if lost := h.lostEverything(ctx, m, obs); lost > 0 {
 		doubt[zone(m, m.Domains[0].Name)] = fmt.Sprintf("all %d names that it delegated before are gone at once", lost)
 	}
 	for i, o := range obs {
-		if !canary.Bad(o) || m.Domains[i].Name == "" {
+		if !bad(m.Domains[i].Name, o) || m.Domains[i].Name == "" {
 			continue
 		}
 		z := zone(m, m.Domains[i].Name)
@@ -72,6 +73,19 @@ func (h *Handler) believe(ctx context.Context, m queue.Message, obs []lifecycle.
 		}
 	}
 	return obs
+}
+
+// bad is canary.Bad, and what the TLD's own words say of a deletion (".nl: in quarantine").
+func bad(name string, o lifecycle.Observation) bool {
+	if canary.Bad(o) || o.Registration == nil {
+		return canary.Bad(o)
+	}
+	n, _ := domain.Parse(name)
+	own := lifecycle.TLDOf(n.Suffix).Words
+	return slices.ContainsFunc(o.Registration.Statuses, func(s string) bool {
+		w, ok := own.Means(s)
+		return ok && (w == lifecycle.WordRedemption || w == lifecycle.WordPendingDelete || w == lifecycle.WordRestore)
+	})
 }
 
 // zone is what one canary answers for: a zone's servers, a registry's TLD, the status API as a whole.
@@ -111,7 +125,7 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 	}
 	var said []string
 	for i, o := range answers[1:] {
-		if canary.Good(o) {
+		if canary.Good(o) && !bad(known[i], o) {
 			h.Trust.note(key, h.Now())
 			return ""
 		}
@@ -148,13 +162,13 @@ func (h *Handler) known(set *canary.Set, m queue.Message, zone string) (names []
 
 // lostEverything counts the names that the zone delegated when it was last asked and now says it never heard of,
 // when not one is left.
-func lostEverything(m queue.Message, obs []lifecycle.Observation) int {
-	if m.Kind != queue.KindDelegation {
+func (h *Handler) lostEverything(ctx context.Context, m queue.Message, obs []lifecycle.Observation) int {
+	if m.Kind != queue.KindDelegation || len(obs) < crowd || slices.ContainsFunc(obs, canary.Good) {
 		return 0
 	}
 	lost := 0
 	for i, o := range obs {
-		d, err := store.ParseDomain(store.Item{Key: store.DomainKey(m.Domains[i].Name), Data: m.Domains[i].Item})
+		d, err := h.carried(ctx, m.Domains[i]) // what was parked carries no state
 		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone {
 			continue
 		}

@@ -15,8 +15,6 @@ import (
 )
 
 const (
-	// dependentTTL forgets who depended on a host when nothing renewed the entry for a year.
-	dependentTTL = 365 * 24 * time.Hour
 	// maxDeps bounds how many hosts of one domain are followed: a hostile MX set must not fill the table.
 	maxDeps = 20
 	// maxWatched bounds the hosts remembered as watched; providers repeat, and are read once an invocation or so.
@@ -95,11 +93,15 @@ func (h *Handler) depend(ctx context.Context, v *visit, on store.DependsOn, now 
 // dependencies are those noted before; a first look, at a domain that is in no danger, need not ask for them.
 func (h *Handler) dependencies(ctx context.Context, v *visit, on store.DependsOn) (map[store.DependsOn][]string, error) {
 	s := v.before.State
-	first := on == store.DependsServers && s.NS == "" || on == store.DependsMail && s.MailSet == ""
+	first := on == store.DependsServers && s.NS == "" && s.Deleg == lifecycle.DelegationUnknown || on == store.DependsMail && s.MailSet == ""
 	if first && s.MailLapsed == "" {
 		return map[store.DependsOn][]string{}, nil
 	}
-	return store.Dependencies(ctx, h.Store, v.after.Name)
+	deps, err := store.Dependencies(ctx, h.Store, v.after.Name)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errRead, err)
+	}
+	return deps, err
 }
 
 // dependWrites notes on whom the domain depends, and at each of these that it does; the lists lie outside the
@@ -108,7 +110,7 @@ func (h *Handler) dependWrites(v visit) []store.Write {
 	if v.deps == nil {
 		return nil
 	}
-	name, expires := v.after.Name, h.Now().Add(dependentTTL)
+	name, expires := v.after.Name, time.Time{} // nothing renews an entry while the set stays as it is: it goes when that changes
 	writes := []store.Write{store.PutDependencies(name, v.deps.on, v.deps.now, expires)}
 	for _, dep := range v.deps.now {
 		writes = append(writes, store.Record(store.DependentsPK(dep), name+"/"+string(v.deps.on), map[string]any{"at": h.Now().UTC()}, expires))

@@ -25,9 +25,8 @@ type visit struct {
 }
 
 // fold judges every answer. A domain that breaks the program is recorded alone; the others go on.
-func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r *report) []visit {
+func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r *report) (visits []visit, err error) {
 	r.causes = map[lifecycle.Cause]int{}
-	var visits []visit
 	for _, a := range answers {
 		r.checked++
 		if a.obs.Outcome == lifecycle.Unknown {
@@ -37,6 +36,9 @@ func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r
 		v, err := h.visitEntry(ctx, m, a)
 		if errors.Is(err, store.ErrNotFound) {
 			continue // it left the table since the message was sent
+		}
+		if errors.Is(err, errRead) {
+			return nil, err // the table's failure, not the domain's: the message is answered again
 		}
 		if err != nil {
 			r.broken++
@@ -48,8 +50,11 @@ func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r
 		}
 		visits = append(visits, v)
 	}
-	return visits
+	return visits, nil
 }
+
+// errRead: the table could not be read.
+var errRead = errors.New("the table could not be read")
 
 func (h *Handler) broken(ctx context.Context, a answer, err error) {
 	h.Log.ErrorContext(ctx, "domain_broke_the_program", "domain", a.entry.Name, "said", a.obs.Said, "error", err)
@@ -70,7 +75,14 @@ func (h *Handler) visitEntry(ctx context.Context, m queue.Message, a answer) (v 
 
 func (h *Handler) carried(ctx context.Context, e queue.Entry) (store.Domain, error) {
 	if len(e.Item) == 0 {
-		return store.GetDomain(ctx, h.Store, e.Name)
+		it, err := h.Store.Get(ctx, store.DomainKey(e.Name))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("%w: %s: %w", errRead, e.Name, err)
+		}
+		if err != nil {
+			return store.Domain{}, err
+		}
+		return store.ParseDomain(it)
 	}
 	return store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
 }

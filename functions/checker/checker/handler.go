@@ -164,11 +164,15 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 			return err
 		}
 	}
-	visits := h.fold(ctx, m, answered, &report)
-	if err := h.write(ctx, m, visits); err != nil {
+	visits, err := h.fold(ctx, m, answered, &report)
+	if err != nil {
 		return err
 	}
+	// Watched first: once the dependency is stored, a repetition finds no change and would watch nobody.
 	if err := h.watchMailHosts(ctx, visits); err != nil {
+		return err
+	}
+	if err := h.write(ctx, m, visits); err != nil {
 		return err
 	}
 	raised, err := h.raise(ctx, m, visits)

@@ -277,6 +277,9 @@ func (c change) into(d store.Domain) store.Domain {
 			d.Newest = max(d.Newest, c.now.Newest)
 		}
 	}
+	if !d.Listed && d.Hosts > 0 {
+		d.State.NS = "" // watched for others until now: whose its name servers are was not noted
+	}
 	d.Listed = d.Hosts > 0
 	return d
 }
