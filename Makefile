@@ -40,7 +40,7 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # On the deployed stack of samconfig.toml (another: STACK=name REGION=name), by `sam remote invoke`; on a local
 # store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
 # no sign in it means anything to make or to the shell.
-ACTIONS := approve revoke hold release recheck restore retry
+ACTIONS := approve revoke hold release recheck restore retry accept
 .PHONY: $(ACTIONS) status mode audit-page
 ifneq ($(filter $(ACTIONS) status mode audit-page,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
@@ -80,6 +80,9 @@ restore: build ## take an unverification back: make restore DOMAIN=example.org B
 
 retry: build ## send an unverification again, recovery being closed now: make retry DOMAIN=example.org BY=you
 	@$(GUARD) retry --event --by="$$BY" -- "$$DOMAIN" $(remote)
+
+accept: build ## believe the registry's next list, however many hosts it lost: make accept BY=you
+	@$(GUARD) accept --event --by="$$BY" $(remote)
 
 status: build ## where the deployed guard stands: mode, run, holds
 	@$(GUARD) status --event $(remote)

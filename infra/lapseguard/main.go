@@ -29,6 +29,7 @@ type commands struct {
 	Recheck domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Look at a domain with the next tick."`
 	Restore restoreCommand `cmd:"" group:"Operate the guard on a local store" help:"Take an unverification back, for the addresses that it changed."`
 	Retry   domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Send an unverification again: the registry closed recovery since, or it was taken back."`
+	Accept  acceptCommand  `cmd:"" group:"Operate the guard on a local store" help:"Believe the registry's next list, however many hosts it lost."`
 	Mode    modeCommand    `cmd:"" group:"Operate the guard on a local store" help:"The kill switch: observe, enforce or stop."`
 
 	Answer answerCommand `cmd:"" hidden:"" help:"Read a deployed applier's answer from standard input and print its words."`

@@ -143,6 +143,20 @@ func (c *revokeCommand) Run(ctx context.Context, s streams) error {
 	return c.send(ctx, s, applier.Event{Action: "revoke", Class: c.Class, By: c.By})
 }
 
+// acceptCommand accepts a list that shrank.
+type acceptCommand struct {
+	operate
+	who
+}
+
+// Run accepts.
+func (c *acceptCommand) Run(ctx context.Context, s streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	return c.send(ctx, s, applier.Event{Action: "accept", By: c.By})
+}
+
 type statusCommand struct{ operate }
 
 // Run says where the guard stands.

@@ -32,6 +32,7 @@ func TestEvents(t *testing.T) {
 		{"restore|example.org|--by=Jo|--decision=example.org:lapse:1", `{"action":"restore","domain":"example.org","decision":"example.org:lapse:1","by":"Jo"}`},
 		{"approve|--class=rdap.example/redemption|--reviewed=310|--per-day=40|--by=Jo", `{"action":"approve","by":"Jo","class":"rdap.example/redemption","count":310,"per_day":40}`},
 		{"revoke|rdap.example/redemption|--by=Jo", `{"action":"revoke","by":"Jo","class":"rdap.example/redemption"}`},
+		{"accept|--by=Jo", `{"action":"accept","by":"Jo"}`},
 		{"hold|example.org|--by=O'Neil \"$(x)\" `y`; \\", `{"action":"hold","domain":"example.org","by":"O'Neil \"$(x)\" ` + "`y`" + `; \\"}`},
 	} {
 		out, stderr, code := demonstrate(t, append(strings.Split(tc.args, "|"), "--event", "--state", none)...)
@@ -237,7 +238,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	if code != 0 {
 		t.Fatal(code)
 	}
-	for _, name := range strings.Fields("demo audit explain holds status approve revoke hold release recheck restore retry mode") {
+	for _, name := range strings.Fields("demo audit explain holds status approve revoke hold release recheck restore retry accept mode") {
 		if !regexp.MustCompile(`(?m)^  ` + name + ` {2,}[A-Z]`).MatchString(out) {
 			t.Errorf("the help does not name %s:\n%s", name, out)
 		}

@@ -86,6 +86,7 @@ func TestMakeSendsTheEvent(t *testing.T) {
 		"release|DOMAIN=example.org|BY=Jo":                        `{"action":"release","domain":"example.org","by":"Jo"}`,
 		"recheck|DOMAIN=example.org|BY=Jo":                        `{"action":"recheck","domain":"example.org","by":"Jo"}`,
 		"retry|DOMAIN=example.org|BY=Jo":                          `{"action":"retry","domain":"example.org","by":"Jo"}`,
+		"accept|BY=Jo":                                            `{"action":"accept","by":"Jo"}`,
 		"restore|DOMAIN=example.org|BY=Jo|DECISION=k:1":           `{"action":"restore","domain":"example.org","decision":"k:1","by":"Jo"}`,
 	} {
 		out, stderr, err := r.make(t, strings.Split(args, "|")...)

@@ -296,7 +296,7 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 	for _, e := range []applier.Event{
 		{Action: "status"}, {Action: "retry", Domain: "example-00.com"}, {Action: "tick"}, {Action: "recheck", Domain: "example-00.com"},
 		{Action: "hold", Domain: "example-02.com"}, {Action: "release", Domain: "example-02.com"}, {Action: "approve", Domain: "example-01.com"}, {Action: "tick"},
-		{Action: "approve", Class: "rdap.example.net/redemption", Count: 3, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
+		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: 3, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
 	} {
 		e.By = "on-call"
 		if _, err := g.Applier.Handle(t.Context(), e); err != nil {

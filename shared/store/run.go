@@ -34,7 +34,8 @@ type Sync struct {
 	Changed  int               `json:"changed"`
 	Listing  bool              `json:"listing_done"`
 	Done     bool              `json:"done"`
-	Believed bool              `json:"believed"` // complete, and not shrunk: hosts that left were marked
+	Believed bool              `json:"believed"`           // complete, and not shrunk: hosts that left were marked
+	Accepted bool              `json:"accepted,omitempty"` // an operator accepted that the list lost so many
 	// Uncovered counts hosts whose domain cannot be watched; of a list of changes, how many more there are.
 	Uncovered int `json:"uncovered,omitempty"`
 }
@@ -46,6 +47,8 @@ type Synced struct {
 	Hosts   int               `json:"hosts"`
 	// Uncovered counts hosts whose domain cannot be watched although somebody could come to own it.
 	Uncovered int `json:"uncovered,omitempty"`
+	// Accepted is when an operator accepted the next list however much it shrank; 0: nobody did.
+	Accepted lifecycle.Instant `json:"accepted,omitempty"`
 }
 
 // Segment is how far a segment of the table was dispatched. RunPK, "c/N".

@@ -91,12 +91,12 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 	switch e.Action {
 	case "tick":
 		return h.leased(ctx, h.tick)
-	case actApprove, actRevoke, actRelease, actHold, actRecheck, actRetry, actRestore:
+	case actApprove, actRevoke, actRelease, actHold, actRecheck, actRetry, actRestore, actAccept:
 		return h.leased(ctx, func(ctx context.Context) (Result, error) { return h.operator(ctx, e) })
 	case "status":
 		return h.status(ctx)
 	default:
-		return Result{}, fmt.Errorf("event has action %q: send tick, status, approve, revoke, release, hold, recheck, retry or restore", e.Action)
+		return Result{}, fmt.Errorf("event has action %q: send tick, status, approve, revoke, release, hold, recheck, retry, restore or accept", e.Action)
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	actRecheck = "recheck"
 	actRetry   = "retry" // an unverify that was carried out and yet protects nobody, or was taken back
 	actRestore = "restore"
+	actAccept  = "accept" // the registry's list, although it lost many hosts
 )
 
 // maxBy bounds a stated name, in bytes.
@@ -39,6 +40,8 @@ func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
 	switch {
 	case e.Action == actRevoke:
 		return h.revokeClass(ctx, e)
+	case e.Action == actAccept:
+		return h.accept(ctx, e)
 	case e.Action == actApprove && e.Class != "":
 		return h.approveClass(ctx, e)
 	}
@@ -187,6 +190,23 @@ func (h *Handler) revokeClass(ctx context.Context, e Event) (Result, error) {
 		}
 		return l.Revoke(e.Class), nil
 	})
+}
+
+// accept takes a person's word that the registry's list really lost the hosts that it lacks: the next one, if it is
+// marked complete, is believed, and they are watched no more. The entry is in the history of "list".
+func (h *Handler) accept(ctx context.Context, e Event) (Result, error) {
+	var synced store.Synced
+	it, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced)
+	if err != nil {
+		return Result{}, fmt.Errorf("accept the list: no list was read yet: %w", err)
+	}
+	synced.Accepted = lifecycle.At(h.Now())
+	text := "accepted: the next list is believed however many hosts it lost, if the registry marks it complete"
+	if err := h.Store.Write(ctx, store.Save(it, synced), store.PutEntry("list", h.entry(ctx, e, store.Domain{}, text), 40)); err != nil {
+		return Result{}, fmt.Errorf("accept the list: %w", err)
+	}
+	h.logAction(ctx, e, "", "")
+	return Result{Text: text}, nil
 }
 
 // class changes the breaker's ledger on a person's word. The entry is in the history of the class.

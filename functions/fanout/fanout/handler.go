@@ -182,6 +182,8 @@ func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) 
 	if err := h.plantCanary(ctx, run); err != nil {
 		// The watch over real domains goes on; that the synthetic one is missing is told by its alarm.
 		h.Log.ErrorContext(ctx, "canary_not_planted", "run", run.ID, "error", err)
+	} else if err := save(); err != nil { // planted: a dispatch that is resumed must not plant it anew
+		return err
 	}
 	if err := h.dispatch(ctx, run); err != nil {
 		return err

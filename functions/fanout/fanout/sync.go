@@ -23,6 +23,8 @@ const (
 	maxShrink = 0.05
 	// wholeEvery is the distance of whole lists; in between only changes are asked for.
 	wholeEvery = 7*24*time.Hour - 4*time.Hour
+	// acceptedFor is how long an operator's word for a list that shrank waits for it.
+	acceptedFor = 48 * time.Hour
 	// applyAtOnce bounds the domains in one round of writes: what a store holds for it must not follow the page.
 	applyAtOnce = 1000
 	// tries bounds the repetitions of a write that met another writer.
@@ -31,16 +33,17 @@ const (
 
 // newSync decides what kind of list the run starts from.
 func newSync(last store.Synced, now time.Time) store.Sync {
-	whole := last.WholeAt == 0 || lifecycle.At(now).Since(last.WholeAt) >= wholeEvery
-	s := store.Sync{Whole: whole, Known: last.Hosts}
+	accepted := last.Accepted != 0 && lifecycle.At(now).Since(last.Accepted) <= acceptedFor
+	whole := last.WholeAt == 0 || accepted || lifecycle.At(now).Since(last.WholeAt) >= wholeEvery
+	s := store.Sync{Whole: whole, Known: last.Hosts, Accepted: accepted}
 	if !whole {
 		s.Since = last.AsOf
 	}
 	return s
 }
 
-// shrunk tells whether the list lacks more known hosts than a day explains.
-func shrunk(s store.Sync) bool { return float64(s.Gone) > maxShrink*float64(s.Known) }
+// shrunk tells whether the list lacks more known hosts than a day explains, and no operator accepted that.
+func shrunk(s store.Sync) bool { return !s.Accepted && float64(s.Gone) > maxShrink*float64(s.Known) }
 
 // change is one host as it was and as the list has it now.
 type change struct {
@@ -354,7 +357,7 @@ func (h *Handler) finishSync(ctx context.Context, run *store.Run) error {
 		return err
 	}
 	if s.Believed {
-		synced.AsOf = s.AsOf
+		synced.AsOf, synced.Accepted = s.AsOf, 0
 		if s.Whole {
 			synced.WholeAt, synced.Hosts, synced.Uncovered = lifecycle.At(h.Now()), s.Listed, 0
 		}
