@@ -103,21 +103,32 @@ func (d *Domain) Retry() {
 func (d Domain) Pending() bool {
 	approved := d.Action == lifecycle.Hold && d.Approved == d.Decision()
 	known := d.Listed || d.Retried != "" && d.Retried == d.Key()
-	stopped := d.HeldBy != "" || d.Released == d.holdID()
+	stopped := d.HeldBy != "" || d.declined()
 	return known && !stopped && (d.Action == lifecycle.Unverify || approved) && d.Done != d.Key()
 }
 
 // Unheld tells whether a verdict to hold has no hold recorded yet.
 func (d Domain) Unheld() bool {
-	return d.Action == lifecycle.Hold && d.Held != d.holdID() && d.HeldBy == "" && !d.Synthetic
+	return d.Action == lifecycle.Hold && d.Held != d.holdID() && d.HeldBy == "" && !d.Synthetic && !d.declined()
 }
 
 // OnHold tells whether the present verdict has its hold recorded.
 func (d Domain) OnHold() bool { return d.Held == d.holdID() }
 
-// Release notes that a person declined to act on the present verdict. Another verdict counts anew.
+// declined tells whether a person declined to act on the present verdict, whichever witness of it is heard today.
+func (d Domain) declined() bool { return d.Released != "" && d.Released == d.releaseID() }
+
+func (d Domain) releaseID() string {
+	reason := d.Reason
+	if reason == lifecycle.ReasonDeletedAlone || reason == lifecycle.ReasonStatusDeleted {
+		reason = lifecycle.ReasonDeleted
+	}
+	return fmt.Sprintf("%s/%s/%s", d.Decision(), d.State.Phase, reason)
+}
+
+// Release notes that a person declined to act on the present verdict. Another verdict, or the next phase, counts anew.
 func (d *Domain) Release() {
-	d.Approved, d.HeldBy, d.Released = "", "", d.holdID()
+	d.Approved, d.HeldBy, d.Released = "", "", d.releaseID()
 	d.MarkHeld()
 }
 

@@ -216,3 +216,23 @@ func TestWhoSaysRegisteredMakesNoDeletionFresh(t *testing.T) {
 		}
 	}
 }
+
+// TestADeclinedLapseStaysDeclined whichever witness of it is heard that day; its next phase counts anew.
+func TestADeclinedLapseStaysDeclined(t *testing.T) {
+	w := newWorld(t)
+	w.Protected = []string{"example-one.com"}
+	w.lapsed("example-one.com", nil)
+	w.tick()
+	w.Protected = nil
+	w.must(Event{Action: "release", Domain: "example-one.com"})
+	for _, reason := range []lifecycle.Reason{lifecycle.ReasonDeletedAlone, lifecycle.ReasonDeleted} {
+		w.change("example-one.com", func(d *store.Domain) { d.Action, d.Reason = lifecycle.Unverify, reason })
+		if w.tick(); len(w.reg.requests) != 0 {
+			t.Fatalf("declined, and acted on as %q", reason)
+		}
+	}
+	w.change("example-one.com", func(d *store.Domain) { d.State.Phase = lifecycle.PendingDelete })
+	if w.tick(); len(w.reg.requests) != 1 {
+		t.Errorf("%d requests in its next phase, want it to count anew", len(w.reg.requests))
+	}
+}
