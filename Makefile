@@ -32,9 +32,9 @@ build: need-go ## the command line tool, bin/lapseguard
 	@CGO_ENABLED=0 go build -trimpath -o bin/lapseguard $(CLI)
 
 audit: ## look once at the domains of a list: make audit EMAILS=FILE
-	@[ -n "$(EMAILS)" ] || { echo 'make audit EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
+	@[ -n "$$EMAILS" ] || { echo 'make audit EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
 	@$(MAKE) build
-	@bin/lapseguard audit --emails "$(EMAILS)"
+	@bin/lapseguard audit --emails "$$EMAILS"
 
 # -------------------------------------------------------------- operate it
 # On the deployed stack of samconfig.toml (another: STACK=name REGION=name), by `sam remote invoke`; on a local
@@ -42,7 +42,7 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # no sign in it means anything to make or to the shell.
 ACTIONS := approve revoke hold release recheck restore retry accept
 .PHONY: $(ACTIONS) status mode audit-page
-ifneq ($(filter $(ACTIONS) status mode audit-page,$(MAKECMDGOALS)),)
+ifneq ($(filter $(ACTIONS) status mode audit audit-page,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
 override BY := $(value BY)
 override CLASS := $(value CLASS)
@@ -93,7 +93,7 @@ mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or ob
 audit-page: build ## an audit as a page for a browser: make audit-page EMAILS=FILE PAGE=audit.html
 	@[ -n "$$EMAILS" ] || { echo 'make audit-page EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
 	@mkdir -p .lapseguard
-	@$(GUARD) audit --format html --emails="$$EMAILS" > "$$PAGE"
+	@$(GUARD) audit --format html --emails="$$EMAILS" > "$$PAGE.part" && mv "$$PAGE.part" "$$PAGE" || { e=$$?; rm -f "$$PAGE.part"; exit $$e; }
 	@printf 'open %s in a browser\n' "$$PAGE"
 
 # ----------------------------------------------------------------- check it
@@ -110,7 +110,7 @@ test: ## everything: tools, vet, lint, template, tests with the race detector, c
 	printf '\nmake test: all steps passed (%s), %d s\n' "$$steps" $$((SECONDS - all)); \
 	[ -z "$$without" ] || printf '\n%s\n' "$$without"
 
-test-go: need-go need-cc ## the Go tests that need nothing but Go (no emulators)
+test-go: need-go need-cc ## the Go tests that need Go and a C compiler alone (no emulators)
 	@echo 'NOT RUN: the tests against DynamoDB Local, ministack and ElasticMQ; make test runs them'
 	@LAPSEGUARD_NO_EMULATORS=1 go test -race -shuffle=on $(PKG)
 

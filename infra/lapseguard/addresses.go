@@ -45,13 +45,21 @@ func readAddresses(r io.Reader) (counted, error) {
 	}
 	c := counted{}
 	byHost := map[string]*registry.HostCount{}
-	for line := 2; ; line++ {
+	for {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
-			return counted{}, fmt.Errorf("line %d: cannot be read as CSV", line) // the row itself may hold an address
+		if err != nil { // the row itself may hold an address
+			line := 0
+			if parse := (*csv.ParseError)(nil); errors.As(err, &parse) {
+				line = parse.StartLine
+			}
+			return counted{}, fmt.Errorf("line %d: cannot be read as CSV", line)
+		}
+		line, _ := rows.FieldPos(0)
+		if email < len(row) && strings.ContainsAny(row[email], "\r\n") { // it swallowed the lines after it
+			return counted{}, fmt.Errorf("line %d: a quotation mark opens there and never closes", line)
 		}
 		if err := c.add(byHost, row, email, verified); err != nil {
 			return counted{}, fmt.Errorf("line %d: %w", line, err)
@@ -69,8 +77,10 @@ func (c *counted) add(byHost map[string]*registry.HostCount, row []string, email
 		c.unusable++
 		return nil
 	}
-	host, ok := domain.HostOf(strings.TrimSpace(row[email]))
-	if !ok {
+	address := strings.TrimSpace(row[email])
+	host, ok := domain.HostOf(address)
+	several := strings.Count(address, "@") > 1 && !strings.HasPrefix(address, `"`)
+	if !ok || several || strings.ContainsAny(host, " \t,;:<>()\"'/?&=%|") && !strings.HasPrefix(host, "[") { // what follows may name a person
 		c.unusable++
 		return nil
 	}

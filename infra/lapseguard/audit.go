@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -50,6 +52,19 @@ type upstreams struct {
 	Contact   string   `env:"LAPSEGUARD_CONTACT" help:"Whom upstreams may write to; goes into the User-Agent."`
 }
 
+// check refuses what could only fail, or wait for ever, later.
+func (u upstreams) check() error {
+	if !(u.RDAPRate > 0) { // NaN too
+		return fmt.Errorf("--rdap-rate (LAPSEGUARD_RDAP_RATE) is %v: set questions a second and server, above 0", u.RDAPRate)
+	}
+	for _, server := range u.DNS {
+		if _, port, err := net.SplitHostPort(server); err != nil || port == "" {
+			return fmt.Errorf("--dns-servers (LAPSEGUARD_DNS_SERVERS) has %q: write host:port, such as 192.0.2.1:53", server)
+		}
+	}
+	return nil
+}
+
 func (u upstreams) sources(log *slog.Logger, now func() time.Time) checker.Sources {
 	return checker.Sources{
 		Contact: u.Contact, Canaries: u.Canaries, Bootstrap: u.Bootstrap, RDAPRate: u.RDAPRate, DNSServers: u.DNS, Resolver: u.Resolver, StatusURL: cmp.Or(u.StatusURL, checker.Off),
@@ -66,6 +81,9 @@ const (
 // Run looks once at every domain.
 func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	began := time.Now()
+	if err := c.check(); err != nil {
+		return err
+	}
 	now, err := c.clock()
 	if err != nil {
 		return err
@@ -93,15 +111,21 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
-	rows, err := auditRows(ctx, h.Store, list.hosts)
+	rows, err := auditRows(ctx, h.Store, list.hosts, now())
 	if err != nil {
 		return err
 	}
 	if err := writeRows(s.out, report{format: c.Format, rows: rows, asOf: now()}); err != nil {
 		return err
 	}
+	c.remarks(s.err, rows)
 	summary(s.err, h.Counts, rows, time.Since(began))
-	if c.Keep {
+	if c.Keep { // under another name: the next audit of the same file asks anew
+		kept := strings.TrimSuffix(path, ".db") + "-kept.db"
+		if err := os.Rename(path, kept); err != nil {
+			return fmt.Errorf("keep the finished audit's state: %w", err)
+		}
+		path = kept
 		fmt.Fprintf(s.err, "lapseguard explain DOMAIN --state %s\n", path)
 		return nil
 	}
@@ -172,7 +196,11 @@ func (c *auditCommand) look(ctx context.Context, h *host.Host) error {
 }
 
 // auditRows gives one row a registrable domain, and one a host that has none.
-func auditRows(ctx context.Context, s store.Store, hosts []registry.HostCount) ([]row, error) {
+func auditRows(ctx context.Context, s store.Store, hosts []registry.HostCount, at time.Time) ([]row, error) {
+	silent, err := unanswered(ctx, s)
+	if err != nil {
+		return nil, err
+	}
 	byDomain := map[string][]string{}
 	var rows []row
 	for _, h := range hosts {
@@ -190,10 +218,49 @@ func auditRows(ctx context.Context, s store.Store, hosts []registry.HostCount) (
 			return nil, err
 		}
 		r.Hosts = hosts
+		for _, kind := range silent[name] {
+			if !slices.ContainsFunc(r.Evidence, func(e said) bool { return e.Source == string(kind) }) {
+				r.Evidence = append(r.Evidence, said{string(kind), at, "no answer yet: its upstream failed, refused or was too slow"})
+			}
+		}
 		rows = append(rows, r)
 	}
 	slices.SortFunc(rows, byRisk)
 	return rows, nil
+}
+
+// unanswered tells which questions about a domain its upstreams did not answer to the end.
+func unanswered(ctx context.Context, s store.Store) (map[string][]queue.Kind, error) {
+	silent := map[string][]queue.Kind{}
+	for after, more := "", true; more; {
+		var items []store.Item
+		var err error
+		if items, more, err = s.Query(ctx, store.Query{PK: store.PKParked, After: after, Limit: 200}); err != nil {
+			return nil, fmt.Errorf("read what was not answered: %w", err)
+		}
+		for _, it := range items {
+			after = it.SK
+			var m queue.Message
+			if err := json.Unmarshal(it.Data, &m); err != nil {
+				return nil, fmt.Errorf("read what was not answered: %w", err)
+			}
+			for _, e := range m.Domains {
+				silent[e.Name] = append(silent[e.Name], m.Kind)
+			}
+		}
+	}
+	return silent, nil
+}
+
+// remarks says what a reader of the report must know of the audit itself.
+func (c *auditCommand) remarks(w io.Writer, rows []row) {
+	heard := slices.ContainsFunc(rows, func(r row) bool { return r.Confidence != "" && r.Confidence != lifecycle.NoConfidence })
+	if len(rows) > 0 && !heard {
+		fmt.Fprintln(w, "No upstream gave an answer that can be believed: nothing can be concluded. Look at the network, and at LAPSEGUARD_DNS_SERVERS and LAPSEGUARD_RDAP_BOOTSTRAP.")
+	}
+	if len(c.Canaries) == 0 && (c.Bootstrap != "" || len(c.DNS) > 0) {
+		fmt.Fprintln(w, "Upstreams of your own are believed as they are: LAPSEGUARD_CANARIES names domains that are registered there, and has them asked first.")
+	}
 }
 
 // summary is the last line: what the audit found and what it cost.
@@ -260,7 +327,11 @@ func progressLine(c *host.Counts, spent time.Duration) string {
 	var left time.Duration
 	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail} {
 		sent, asked := c.Progress(k)
-		if sent == 0 {
+		if sent == 0 && asked == 0 {
+			continue
+		}
+		if asked > sent { // canaries, or what an interrupted audit left: how much is to come is not known
+			parts = append(parts, fmt.Sprintf("%s %d asked", k, asked))
 			continue
 		}
 		parts = append(parts, fmt.Sprintf("%s %d/%d", k, asked, sent))
@@ -268,5 +339,9 @@ func progressLine(c *host.Counts, spent time.Duration) string {
 			left = max(left, time.Duration(float64(spent)/float64(asked)*float64(sent-asked)))
 		}
 	}
-	return fmt.Sprintf("%s; about %s left", strings.Join(parts, ", "), left.Round(time.Second))
+	line := strings.Join(parts, ", ")
+	if left.Round(time.Second) == 0 { // the rest is a wait for an upstream, or not known
+		return line
+	}
+	return fmt.Sprintf("%s; about %s left", line, left.Round(time.Second))
 }

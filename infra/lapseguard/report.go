@@ -74,8 +74,11 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 }
 
 func words(w store.Witness) string {
+	if w.Cause != "" && w.Said == "" {
+		return string(w.Cause)
+	}
 	if w.Cause != "" {
-		return strings.TrimSpace(string(w.Cause) + ": " + w.Said)
+		return string(w.Cause) + ": " + w.Said
 	}
 	return w.Said
 }

@@ -11,6 +11,9 @@ const StaleHold = 3 * 24 * time.Hour
 // MaxAffected bounds Hold.Affected: a mail host may carry the mail of many domains.
 const MaxAffected = 100
 
+// WhyProtected is why a protected domain is held. No approval has it acted on.
+const WhyProtected = "protected domain: never acted on"
+
 // Hold is a decision that waits for a person: what about, why, and what it rests on. It holds no address.
 type Hold struct {
 	Domain     string    `json:"domain"`

@@ -74,7 +74,7 @@ func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run sto
 	r := rulings[class(d)]
 	switch {
 	case safety.Protected(d.Name, h.Protected):
-		return h.hold(ctx, d, "protected domain: never acted on", res)
+		return h.hold(ctx, d, safety.WhyProtected, res)
 	case r.Held && !approved:
 		return h.hold(ctx, d, r.Why, res)
 	case r.Allow <= 0 && !approved:

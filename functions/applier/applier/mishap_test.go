@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,5 +235,37 @@ func TestADeclinedLapseStaysDeclined(t *testing.T) {
 	w.change("example-one.com", func(d *store.Domain) { d.State.Phase = lifecycle.PendingDelete })
 	if w.tick(); len(w.reg.requests) != 1 {
 		t.Errorf("%d requests in its next phase, want it to count anew", len(w.reg.requests))
+	}
+}
+
+// TestAnApprovalThatCanDoNothingIsRefused: a person who reads "approved" believes that the case is closed.
+func TestAnApprovalThatCanDoNothingIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.Protected = []string{"example-one.com"}
+	w.lapsed("example-one.com", nil)
+	w.lapsed("example-two.com", quiet)
+	w.tick()
+	for name, want := range map[string]string{"example-one.com": "protected", "example-two.com": "nothing about it waits"} {
+		if _, err := w.say(Event{Action: "approve", Domain: name}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("approve %s: %v, want a refusal that says %q", name, err, want)
+		}
+	}
+	if _, ok := w.held("example-one.com"); !ok {
+		t.Error("the hold of the protected domain is gone")
+	}
+	res, err := w.say(Event{Action: "approve", Class: "rdap.example.net/redemtion", Count: 3, PerDay: 1})
+	if err != nil || !strings.Contains(res.Text, "nothing of this class is held") {
+		t.Errorf("a class that holds nothing: %q, %v", res.Text, err)
+	}
+}
+
+func TestARestoreRepeatedSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	w.tick()
+	first := w.must(Event{Action: "restore", Domain: "example-one.com"})
+	again := w.must(Event{Action: "restore", Domain: "example-one.com"})
+	if strings.Contains(first.Text, "before") || !strings.Contains(again.Text, "taken back before") {
+		t.Errorf("first %q, again %q", first.Text, again.Text)
 	}
 }

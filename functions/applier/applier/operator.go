@@ -3,6 +3,7 @@ package applier
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -72,6 +73,12 @@ func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text s
 	now := h.Now()
 	switch e.Action {
 	case actApprove: // judged again on fresh evidence: the look comes first
+		if safety.Protected(d.Name, h.Protected) {
+			return "", nil, errors.New("it is a protected domain, which is never acted on: decide about its accounts in your registry, and take the hold off with release")
+		}
+		if d.HeldBy == "" && d.Action.Weight() < lifecycle.Hold.Weight() {
+			return "", nil, fmt.Errorf("it is %s and nothing about it waits for a decision: recheck has it looked at again", d.State.Phase)
+		}
 		d.Approved, d.Released, d.HeldBy = d.Decision(), "", ""
 		d.NextLook = lifecycle.At(now)
 		more, err = h.approvedHold(ctx, e, *d)
@@ -176,9 +183,38 @@ func checkBy(by string) error {
 func (h *Handler) approveClass(ctx context.Context, e Event) (Result, error) {
 	now := h.Now()
 	text := fmt.Sprintf("approved: %d domains of %s, %d a day", e.Count, e.Class, e.PerDay)
+	held, err := h.heldOf(ctx, e.Class)
+	if err != nil {
+		return Result{}, err
+	}
+	if held == 0 {
+		text += "; nothing of this class is held now: if that is not what you meant, revoke it, and write the class as the hold does"
+	}
 	return h.class(ctx, e, text, func(l safety.Ledger) (safety.Ledger, error) {
 		return l.Approve(e.Class, safety.Approval{By: e.By, At: now, Until: now.Add(safety.MaxApproval), PerDay: e.PerDay, Left: e.Count})
 	})
+}
+
+// heldOf counts the holds of a class, up to maxHolds.
+func (h *Handler) heldOf(ctx context.Context, class string) (n int, err error) {
+	for after, seen, more := "", 0, true; more && seen < maxHolds; {
+		var items []store.Item
+		if items, more, err = h.Store.Query(ctx, store.Query{PK: store.PKHolds, After: after, Limit: page}); err != nil {
+			return n, fmt.Errorf("holds of %s: %w", class, err)
+		}
+		seen += len(items)
+		for _, it := range items {
+			after = it.SK
+			var hold safety.Hold
+			if err := json.Unmarshal(it.Data, &hold); err != nil {
+				return n, fmt.Errorf("hold of %s: %w", it.SK, err)
+			}
+			if hold.Class == class {
+				n++
+			}
+		}
+	}
+	return n, nil
 }
 
 // revokeClass takes the approval of a class back: the breaker judges it again.
@@ -247,15 +283,21 @@ func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result,
 		return Result{}, fmt.Errorf("restore %s: nothing was unverified by this guard", d.Name)
 	}
 	var sum registry.Restored
+	anew := false
 	for i, key := range keys {
-		restored, err := h.restoreKey(ctx, e, d, key, i)
+		restored, first, err := h.restoreKey(ctx, e, d, key, i)
 		if err != nil {
 			return Result{}, fmt.Errorf("restore %s (%s): %w", d.Name, key, err)
 		}
+		anew = anew || first
 		sum.Restored += restored.Restored
 		sum.Kept += restored.Kept
 	}
-	return Result{Text: restoredText(d.Name, sum)}, nil
+	text := restoredText(d.Name, sum)
+	if !anew {
+		text = fmt.Sprintf("%s was taken back before: %s", d.Name, text)
+	}
+	return Result{Text: text}, nil
 }
 
 func restoredText(name string, r registry.Restored) string {
@@ -263,30 +305,30 @@ func restoredText(name string, r registry.Restored) string {
 }
 
 // restoreKey takes one request back. What was taken back before is answered from the record.
-func (h *Handler) restoreKey(ctx context.Context, e Event, d store.Domain, key string, n int) (registry.Restored, error) {
+func (h *Handler) restoreKey(ctx context.Context, e Event, d store.Domain, key string, n int) (r registry.Restored, first bool, err error) {
 	var req request
 	it, err := store.Load(ctx, h.Store, store.PKRequest, key, &req)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		req.Domain = d.Name
 	case err != nil:
-		return registry.Restored{}, err
+		return r, false, err
 	case req.Restored != nil:
-		return *req.Restored, nil
+		return *req.Restored, false, nil
 	}
 	restored, err := h.Restorer.Restore(ctx, key)
 	if err != nil {
-		return restored, err
+		return restored, true, err
 	}
 	req.Restored = &restored
 	it.Expires = cmp.Or(it.Expires, h.Now().Add(store.HistoryTTL))
 	entry := h.entry(ctx, e, d, restoredText(d.Name, restored))
 	entry.What = "restored"
 	if err := h.Store.Write(ctx, store.Save(it, req), store.PutEntry(d.Name, entry, 40+n)); err != nil {
-		return restored, err
+		return restored, true, err
 	}
 	h.Log.InfoContext(ctx, "restored", "domain", d.Name, "decision", key, "by", e.By, "restored", restored.Restored, "kept", restored.Kept, "request", invocation(ctx))
-	return restored, nil
+	return restored, true, nil
 }
 
 func (h *Handler) status(ctx context.Context) (Result, error) {
