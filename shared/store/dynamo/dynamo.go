@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -189,9 +190,8 @@ func countAttempts(n *int) func(*dynamodb.Options) {
 // refusal tells whether err says that a condition failed, or that another transaction on the same items was
 // under way; neither applied anything.
 func refusal(err error) bool {
-	var failed *types.ConditionalCheckFailedException
-	var busy *types.TransactionConflictException
-	if errors.As(err, &failed) || errors.As(err, &busy) {
+	var api smithy.APIError // by its name: the SDK has a type for it only where it expects it
+	if errors.As(err, &api) && (api.ErrorCode() == "ConditionalCheckFailedException" || api.ErrorCode() == "TransactionConflictException") {
 		return true
 	}
 	var canceled *types.TransactionCanceledException
