@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -267,15 +268,29 @@ func decode(packet []byte, id uint16, q query) (answer *mdns.Msg, ours bool, err
 		len(answer.Extra) != int(binary.BigEndian.Uint16(packet[10:])) {
 		return nil, true, errCounts
 	}
-	// It also takes an NS record without data, as dynamic updates have them, and leaves the name empty.
 	for _, section := range [][]mdns.RR{answer.Answer, answer.Ns} {
-		for _, record := range section {
-			if record.Header().Rdlength == 0 {
-				return nil, true, errEmpty
-			}
+		if slices.ContainsFunc(section, hollow) {
+			return nil, true, errEmpty
 		}
 	}
 	return answer, true, nil
+}
+
+// hollow tells of a record whose data end before the name in them: the library takes it, as dynamic updates have
+// records without data, and leaves the name empty.
+func hollow(record mdns.RR) bool {
+	switch r := record.(type) {
+	case *mdns.NS:
+		return r.Ns == ""
+	case *mdns.MX:
+		return r.Mx == ""
+	case *mdns.CNAME:
+		return r.Target == ""
+	case *mdns.DNAME:
+		return r.Target == ""
+	default:
+		return record.Header().Rdlength == 0
+	}
 }
 
 // asksFor reads nothing but the question of a packet that cannot be read whole.
