@@ -280,7 +280,7 @@ func (c *cloud) told(t *testing.T) {
 
 // crowdHeld: the breaker holds the class whole, and the domain that is only on hold is watched.
 func (c *cloud) crowdHeld(t *testing.T) {
-	items, _, err := c.store.Query(t.Context(), store.Query{PK: store.PKHolds, Limit: 100})
+	items, _, err := c.store.Query(t.Context(), store.Holds("", 100))
 	if err != nil {
 		t.Fatal(err)
 	}

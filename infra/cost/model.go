@@ -238,9 +238,9 @@ func (m model) table(v volumes) []line {
 	changed := v.domains * m["changed"].value * 2 // in one transaction of host and domain, which costs twice
 	acted := v.domains * m["acted"].value * 10
 	reads := v.scanBytes/(8<<10) + // eventually consistent: 8 KB a unit
-		changed + acted + 96*4 // the list's changes, and ticks: shards of the index
+		changed + acted + 96*4 // the list's changes, and ticks: the index, up to four times
 	records := v.domains*200/(4<<10)/7 + // the whole list, once a week, against the stored hosts
-		96*4 + m["balance"].value*markers*marker/(4<<10) + changed + acted // ticks: leases, run, balance
+		96*4 + m["balance"].value*markers*marker/(4<<10) + changed + acted // ticks: what waits and the run, balance
 	hosts := itemBytes(5, 20, 70) + perItem
 	deps := m["deps"].value * (2*perItem + itemBytes(25, 2, 30) + itemBytes(30, 20, 30))
 	history := m["kept"].value * (itemBytes(25, 26, 430) + perItem)

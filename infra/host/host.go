@@ -103,7 +103,7 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 
 func clearLeases(ctx context.Context, s store.Store) error {
 	for _, job := range []string{"fanout", "applier"} {
-		w := store.Record(store.PKGuard, "lease/"+job, store.Lease{}, time.Time{})
+		w := store.Record(store.PKGuard, store.LeaseSK(job), store.Lease{}, time.Time{})
 		if err := s.Write(ctx, w); err != nil {
 			return fmt.Errorf("clear the lease of %s: %w", job, err)
 		}

@@ -176,7 +176,7 @@ func (c *auditCommand) look(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	for range auditRounds {
-		items, _, err := h.Store.Query(ctx, store.Query{PK: store.PKParked, Limit: 1})
+		items, _, err := h.Store.Query(ctx, store.Parked("", 1))
 		if err != nil || len(items) == 0 {
 			return err
 		}
@@ -235,7 +235,7 @@ func unanswered(ctx context.Context, s store.Store) (map[string][]queue.Kind, er
 	for after, more := "", true; more; {
 		var items []store.Item
 		var err error
-		if items, more, err = s.Query(ctx, store.Query{PK: store.PKParked, After: after, Limit: 200}); err != nil {
+		if items, more, err = s.Query(ctx, store.Parked(after, 200)); err != nil {
 			return nil, fmt.Errorf("read what was not answered: %w", err)
 		}
 		for _, it := range items {

@@ -23,7 +23,7 @@ func TestDeployedTablesTellTheSame(t *testing.T) {
 	d := lapsed("gone.com")
 	now := time.Now().UTC()
 	writes := []store.Write{
-		d.Put(), store.Record(store.PKHolds, d.Name, safety.Hold{Domain: d.Name, Why: "a crowd", Since: present, DecisionID: d.Decision(), Class: "a/redemption"}, time.Time{}),
+		d.Put(), store.Record(store.PKGuard, store.HoldSK(d.Name), safety.Hold{Domain: d.Name, Why: "a crowd", Since: present, DecisionID: d.Decision(), Class: "a/redemption"}, time.Time{}),
 		store.PutEntry(d.Name, store.Entry{At: now, What: "recheck", By: "Jo", Sentence: "recheck: soon"}, 0),
 	}
 	for _, w := range writes {

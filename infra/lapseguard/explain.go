@@ -114,7 +114,7 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 		return a, err
 	}
 	var hold safety.Hold
-	switch _, err = store.Load(ctx, s, store.PKHolds, a.d.Name, &hold); {
+	switch _, err = store.Load(ctx, s, store.PKGuard, store.HoldSK(a.d.Name), &hold); {
 	case err == nil:
 		a.hold = &hold
 		if a.class, err = approval(ctx, s, hold.Class); err != nil {

@@ -127,7 +127,7 @@ func TestExplainWhereItStands(t *testing.T) {
 	}
 	d := lapsed("x.com")
 	hold := safety.Hold{Domain: d.Name, Why: "the breaker stopped a crowd", Since: present.Add(-5 * oneDay), Class: "rdap.example/redemption", DecisionID: d.Decision()}
-	held := store.Record(store.PKHolds, d.Name, hold, time.Time{})
+	held := store.Record(store.PKGuard, store.HoldSK(d.Name), hold, time.Time{})
 	approved, err := safety.Ledger{}.Approve(hold.Class, safety.Approval{By: "Jo", At: present, Until: present.Add(oneDay), PerDay: 40, Left: 310})
 	if err != nil {
 		t.Fatal(err)

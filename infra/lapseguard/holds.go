@@ -68,14 +68,14 @@ func readHolds(ctx context.Context, s store.Store, class string) ([]safety.Hold,
 	for after, more := "", true; more; {
 		var items []store.Item
 		var err error
-		if items, more, err = s.Query(ctx, store.Query{PK: store.PKHolds, After: after, Limit: 200}); err != nil {
+		if items, more, err = s.Query(ctx, store.Holds(after, 200)); err != nil {
 			return nil, fmt.Errorf("read the holds: %w", err)
 		}
 		for _, it := range items {
 			after = it.SK
 			var h safety.Hold
 			if err := json.Unmarshal(it.Data, &h); err != nil {
-				return nil, fmt.Errorf("read the hold of %s: %w", it.SK, err)
+				return nil, fmt.Errorf("read the hold of %s: %w", store.Held(it), err)
 			}
 			if h.ApprovedAt.IsZero() && (class == "" || h.Class == class) {
 				holds = append(holds, h)

@@ -209,7 +209,9 @@ func TestHolds(t *testing.T) {
 	hold := func(name, class string, action lifecycle.Action, days int) safety.Hold {
 		return safety.Hold{Domain: name, Class: class, Action: string(action), Phase: "redemption", Addresses: 3, Why: "a crowd", Since: present.AddDate(0, 0, -days)}
 	}
-	put := func(h safety.Hold) store.Write { return store.Record(store.PKHolds, h.Domain, h, time.Time{}) }
+	put := func(h safety.Hold) store.Write {
+		return store.Record(store.PKGuard, store.HoldSK(h.Domain), h, time.Time{})
+	}
 	done := hold("approved.com", "a/redemption", lifecycle.Unverify, 1)
 	done.ApprovedAt = present
 	dir := storeOf(t, put(hold("new.com", "a/redemption", lifecycle.Unverify, 1)), put(hold("old.com", "a/redemption", lifecycle.Unverify, 4)), put(hold("sold.com", "a/changed hands", lifecycle.Hold, 2)), put(done))

@@ -120,7 +120,7 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	}
 	var hold safety.Hold
 	held := ""
-	_, err = store.Load(ctx, st.host.Store, store.PKHolds, d.Name, &hold)
+	_, err = store.Load(ctx, st.host.Store, store.PKGuard, store.HoldSK(d.Name), &hold)
 	switch {
 	case err == nil && item.Action.Weight() >= lifecycle.Hold.Weight() && item.Done != item.Key():
 		held = hold.Why

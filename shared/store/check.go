@@ -13,8 +13,8 @@ import (
 
 // The checks below are shared by all implementations, so that what one refuses the others refuse too.
 
-// Shard is the partition of the index of due items that holds name: 0 <= Shard < Shards. It must never
-// change: a stored item would be looked for in another partition.
+// Shard is the partition of the index of due items that a write of name puts it into: 0 <= Shard < Shards. There may
+// come to be more of them, as all are read; never fewer: a stored item stays where it is until it is written again.
 func Shard(name string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name)) // never fails

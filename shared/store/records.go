@@ -256,9 +256,7 @@ type Host struct {
 // PKs of Records.
 const (
 	PKHosts   = "hosts"
-	PKGuard   = "guard" // run, leases, breaker: the guard's own few items
-	PKParked  = "parked"
-	PKHolds   = "holds"
+	PKGuard   = "guard" // run, leases, breaker, and what waits (see Waits)
 	PKDigest  = "digest"
 	PKRequest = "requests" // frozen requests and their answers, by decision
 	PKBroken  = "broken"   // domains that broke the program

@@ -151,13 +151,16 @@ type Lease struct {
 	Until lifecycle.Instant `json:"until"`
 }
 
+// LeaseSK is the SK of a job's lease.
+func LeaseSK(job string) string { return "lease/" + job }
+
 // ErrLeased: another invocation holds the lease.
 var ErrLeased = errors.New("another invocation is at work")
 
 // TakeLease takes the job's lease until now+d and returns its release. ErrLeased while somebody else has it.
 func TakeLease(ctx context.Context, s Store, job string, now time.Time, d time.Duration) (release func(context.Context) error, err error) {
 	var l Lease
-	it, err := Load(ctx, s, PKGuard, "lease/"+job, &l)
+	it, err := Load(ctx, s, PKGuard, LeaseSK(job), &l)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}

@@ -179,7 +179,7 @@ func (h *Handler) refused(ctx context.Context, act actor, d store.Domain) (bool,
 		return false, nil
 	}
 	var hold safety.Hold
-	_, err := store.Load(ctx, h.Store, store.PKHolds, d.Name, &hold)
+	_, err := store.Load(ctx, h.Store, store.PKGuard, store.HoldSK(d.Name), &hold)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}

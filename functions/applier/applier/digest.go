@@ -36,6 +36,13 @@ type digestText struct {
 	Text string `json:"text"`
 }
 
+// digested is the last day whose digest is written. PKGuard, digestSK.
+type digested struct {
+	Day string `json:"day"`
+}
+
+const digestSK = "digest"
+
 func (h *Handler) digestLine(d store.Domain, what string, a registry.Answer) store.Write {
 	now := h.Now().UTC()
 	l := line{What: what, Domain: d.Name, Phase: string(d.State.Phase), Changed: a.Changed, Unknown: a.CountsUnknown}
@@ -45,9 +52,9 @@ func (h *Handler) digestLine(d store.Domain, what string, a registry.Answer) sto
 // digest writes yesterday's digest in words, once.
 func (h *Handler) digest(ctx context.Context, w waiting) error {
 	yesterday := h.Now().UTC().AddDate(0, 0, -1).Format(day)
-	var d digestText
-	it, err := store.Load(ctx, h.Store, store.PKDigest, yesterday, &d)
-	if err == nil || !errors.Is(err, store.ErrNotFound) {
+	var last digested
+	mark, err := store.Load(ctx, h.Store, store.PKGuard, digestSK, &last)
+	if err != nil && !errors.Is(err, store.ErrNotFound) || last.Day >= yesterday {
 		return err
 	}
 	var run store.Run
@@ -63,17 +70,18 @@ func (h *Handler) digest(ctx context.Context, w waiting) error {
 			return err // the guard's first day: nothing to tell of the day before
 		}
 	}
-	if d.Text, err = h.words(ctx, yesterday, run); err != nil {
+	text, err := h.words(ctx, yesterday, run)
+	if err != nil {
 		return err
 	}
 	if len(w.stale) > 0 {
-		d.Text += " Of the holds, " + w.staleWords() + "."
+		text += " Of the holds, " + w.staleWords() + "."
 	}
-	it.Expires = h.Now().Add(store.HistoryTTL)
-	if err := h.Store.Write(ctx, store.Save(it, d)); err != nil {
+	written := store.Record(store.PKDigest, yesterday, digestText{text}, h.Now().Add(store.HistoryTTL))
+	if err := h.Store.Write(ctx, written, store.Save(mark, digested{yesterday})); err != nil {
 		return fmt.Errorf("write the digest of %s: %w", yesterday, err)
 	}
-	h.Log.InfoContext(ctx, "digest", "day", yesterday, "text", d.Text)
+	h.Log.InfoContext(ctx, "digest", "day", yesterday, "text", text)
 	return nil
 }
 

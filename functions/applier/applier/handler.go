@@ -90,7 +90,7 @@ type Handler struct {
 func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 	switch e.Action {
 	case "tick":
-		return h.leased(ctx, h.tick)
+		return h.tick(ctx)
 	case actApprove, actRevoke, actRelease, actHold, actRecheck, actRetry, actRestore, actAccept:
 		return h.leased(ctx, func(ctx context.Context) (Result, error) { return h.operator(ctx, e) })
 	case "status":
@@ -100,12 +100,15 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 	}
 }
 
+// job is what the lease is on.
+const job = "applier"
+
 func (h *Handler) leased(ctx context.Context, work func(context.Context) (Result, error)) (Result, error) {
 	lease := 15 * time.Minute
 	if d, ok := ctx.Deadline(); ok {
 		lease = time.Until(d)
 	}
-	release, err := store.TakeLease(ctx, h.Store, "applier", h.Now(), lease)
+	release, err := store.TakeLease(ctx, h.Store, job, h.Now(), lease)
 	if errors.Is(err, store.ErrLeased) {
 		h.Log.InfoContext(ctx, "applier_busy")
 		return Result{Text: "another invocation is at work; try again in a minute"}, nil
@@ -117,8 +120,8 @@ func (h *Handler) leased(ctx context.Context, work func(context.Context) (Result
 	return res, errors.Join(err, release(context.WithoutCancel(ctx)))
 }
 
-// tick: each step fails alone, so that a registry that is down stops no second look.
-func (h *Handler) tick(ctx context.Context) (Result, error) {
+// work is a tick's: each step fails alone, so that a registry that is down stops no second look.
+func (h *Handler) work(ctx context.Context) (Result, error) {
 	var res Result
 	var errs []error
 	step := func(name string, err error) {

@@ -140,7 +140,7 @@ func (w *world) get(name string) store.Domain {
 
 func (w *world) held(name string) (h safety.Hold, ok bool) {
 	w.t.Helper()
-	_, err := store.Load(w.t.Context(), w.Store, store.PKHolds, name, &h)
+	_, err := store.Load(w.t.Context(), w.Store, store.PKGuard, store.HoldSK(name), &h)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		w.t.Fatal(err)
 	}
@@ -452,7 +452,7 @@ func TestParkedMessages(t *testing.T) {
 		m := queue.Message{Schema: queue.Schema, Kind: queue.KindRDAP, Upstream: "https://rdap.example.net/", Group: "rdap/x", Run: run, Share: 1,
 			Sent: w.at, Domains: []queue.Entry{{Name: "example-" + strings.ToLower(run) + ".com"}}}
 		m.ID = queue.ContentID(m)
-		w.write(store.Record(store.PKParked, due.UTC().Format(time.RFC3339)+"/"+m.ID, m, time.Time{}))
+		w.write(store.Record(store.PKGuard, store.ParkedSK(due, m.ID), m, time.Time{}))
 	}
 	park("20260302T030000Z", w.at)
 	park("20260301T030000Z", w.at)

@@ -16,7 +16,7 @@ import (
 )
 
 func holdKey(name string) store.Key {
-	return store.Key{Table: store.Records, PK: store.PKHolds, SK: name}
+	return store.Key{Table: store.Records, PK: store.PKGuard, SK: store.HoldSK(name)}
 }
 
 // holdAll records a hold for every verdict that asks a person, and hands a mail host's lapse on to the domains
@@ -68,7 +68,7 @@ func (h *Handler) holdRefused(ctx context.Context, d store.Domain, err error, re
 // holdAs records a hold of which why and what kind are given.
 func (h *Handler) holdAs(ctx context.Context, d store.Domain, hold safety.Hold, res *Result) error {
 	var old safety.Hold
-	it, err := store.Load(ctx, h.Store, store.PKHolds, d.Name, &old)
+	it, err := store.Load(ctx, h.Store, store.PKGuard, store.HoldSK(d.Name), &old)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}

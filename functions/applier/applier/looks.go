@@ -23,11 +23,11 @@ func (h *Handler) resendParked(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	until := h.Now().UTC().Format(time.RFC3339) + "0" // above every "/ID" of this second
+	due := store.ParkedUntil(h.Now(), page)
 	sent := 0
 	for more := true; more && !h.late(ctx); {
 		var items []store.Item
-		items, more, err = h.Store.Query(ctx, store.Query{PK: store.PKParked, Before: until, Limit: page})
+		items, more, err = h.Store.Query(ctx, due)
 		if err != nil {
 			return sent, err
 		}

@@ -97,7 +97,7 @@ func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text s
 		if err != nil {
 			return "", nil, err
 		}
-		more = []store.Write{store.Record(store.PKHolds, d.Name, hold, time.Time{}), h.digestLine(*d, "held", registry.Answer{})}
+		more = []store.Write{store.Record(store.PKGuard, store.HoldSK(d.Name), hold, time.Time{}), h.digestLine(*d, "held", registry.Answer{})}
 		text = fmt.Sprintf("held: nothing will be done about %s, whatever is found, until it is released or approved", d.Name)
 		return text, more, nil
 	case actRecheck:
@@ -137,7 +137,7 @@ func (h *Handler) retry(ctx context.Context, d *store.Domain) (string, error) {
 // approvedHold notes the approval in the hold: it waits for nobody any more.
 func (h *Handler) approvedHold(ctx context.Context, e Event, d store.Domain) ([]store.Write, error) {
 	var hold safety.Hold
-	it, err := store.Load(ctx, h.Store, store.PKHolds, d.Name, &hold)
+	it, err := store.Load(ctx, h.Store, store.PKGuard, store.HoldSK(d.Name), &hold)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
@@ -199,7 +199,7 @@ func (h *Handler) approveClass(ctx context.Context, e Event) (Result, error) {
 func (h *Handler) heldOf(ctx context.Context, class string) (n int, err error) {
 	for after, seen, more := "", 0, true; more && seen < maxHolds; {
 		var items []store.Item
-		if items, more, err = h.Store.Query(ctx, store.Query{PK: store.PKHolds, After: after, Limit: page}); err != nil {
+		if items, more, err = h.Store.Query(ctx, store.Holds(after, page)); err != nil {
 			return n, fmt.Errorf("holds of %s: %w", class, err)
 		}
 		seen += len(items)
@@ -207,7 +207,7 @@ func (h *Handler) heldOf(ctx context.Context, class string) (n int, err error) {
 			after = it.SK
 			var hold safety.Hold
 			if err := json.Unmarshal(it.Data, &hold); err != nil {
-				return n, fmt.Errorf("hold of %s: %w", it.SK, err)
+				return n, fmt.Errorf("hold of %s: %w", store.Held(it), err)
 			}
 			if hold.Class == class {
 				n++

@@ -64,7 +64,7 @@ func (w waiting) staleWords() string {
 func (h *Handler) waiting(ctx context.Context, end bool) (waiting, error) {
 	var w waiting
 	for after, seen := "", 0; ; {
-		items, more, err := h.Store.Query(ctx, store.Query{PK: store.PKHolds, After: after, Limit: page})
+		items, more, err := h.Store.Query(ctx, store.Holds(after, page))
 		if err != nil {
 			return w, fmt.Errorf("holds after %q: %w", after, err)
 		}
@@ -89,9 +89,9 @@ func (h *Handler) waitingPage(ctx context.Context, items []store.Item, end bool,
 	for _, it := range items {
 		var hold safety.Hold
 		if err := json.Unmarshal(it.Data, &hold); err != nil {
-			return fmt.Errorf("hold of %s: %w", it.SK, err)
+			return fmt.Errorf("hold of %s: %w", store.Held(it), err)
 		}
-		d, known := domains[it.SK]
+		d, known := domains[store.Held(it)]
 		switch {
 		case d.HeldBy != "":
 			w.pinned++
@@ -114,7 +114,7 @@ func (h *Handler) waitingPage(ctx context.Context, items []store.Item, end bool,
 func (h *Handler) domainsOf(ctx context.Context, holds []store.Item) (map[string]store.Domain, error) {
 	keys := make([]store.Key, len(holds))
 	for i, it := range holds {
-		keys[i] = store.DomainKey(it.SK)
+		keys[i] = store.DomainKey(store.Held(it))
 	}
 	domains := make(map[string]store.Domain, len(keys))
 	if len(keys) == 0 {
@@ -141,7 +141,8 @@ func atRisk(d store.Domain) bool {
 
 // endHold removes a hold whose risk is gone. Whoever changed it meanwhile knows better.
 func (h *Handler) endHold(ctx context.Context, it store.Item, d store.Domain) error {
-	entry := store.PutEntry(it.SK, store.Entry{
+	name := store.Held(it)
+	entry := store.PutEntry(name, store.Entry{
 		At: h.Now().UTC(), What: "hold ended", After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: "nothing is left to decide",
 	}, 20)
 	writes := []store.Write{{Item: it, Delete: true}, entry}
@@ -151,9 +152,9 @@ func (h *Handler) endHold(ctx context.Context, it store.Item, d store.Domain) er
 	}
 	err := h.Store.Write(ctx, writes...)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
-		return fmt.Errorf("end the hold of %s: %w", it.SK, err)
+		return fmt.Errorf("end the hold of %s: %w", name, err)
 	}
-	h.Log.InfoContext(ctx, "hold_ended", "domain", it.SK, "phase", d.State.Phase)
+	h.Log.InfoContext(ctx, "hold_ended", "domain", name, "phase", d.State.Phase)
 	return nil
 }
 
@@ -166,8 +167,12 @@ func (h *Handler) holds(ctx context.Context) (waiting, error) {
 	if len(w.stale) > 0 {
 		h.Log.WarnContext(ctx, "holds_stale", "count", len(w.stale), "oldest", w.stale[0].Domain, "since", w.stale[0].Since.Format(time.RFC3339))
 	}
+	return w, h.measureHolds(w)
+}
+
+func (h *Handler) measureHolds(w waiting) error {
 	if h.Now().UTC().Hour()%measureHours != 0 {
-		return w, nil
+		return nil
 	}
-	return w, h.Metrics.Emit(map[string]float64{telemetry.HoldsOpen: float64(w.open), telemetry.HoldsStale: float64(len(w.stale))})
+	return h.Metrics.Emit(map[string]float64{telemetry.HoldsOpen: float64(w.open), telemetry.HoldsStale: float64(len(w.stale))})
 }

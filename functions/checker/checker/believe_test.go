@@ -182,7 +182,7 @@ func TestWebPagesForMostAnswersAreTheUpstreams(t *testing.T) {
 // parked is every parked message.
 func (w *world) parked() (messages []queue.Message) {
 	w.t.Helper()
-	items, _, err := w.Store.Query(w.t.Context(), store.Query{PK: store.PKParked, Limit: 10})
+	items, _, err := w.Store.Query(w.t.Context(), store.Parked("", 10))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -278,7 +278,7 @@ func (h *Handler) park(ctx context.Context, rest queue.Message, wait time.Durati
 	wait = max(wait, cmp.Or(h.Park, parkFor)<<min(rest.Tries, maxDoublings))
 	rest.Tries++
 	rest.ID = queue.ContentID(rest)
-	w := store.Record(store.PKParked, now.Add(wait).UTC().Format(time.RFC3339)+"/"+rest.ID, rest, now.Add(store.RunTTL))
+	w := store.Record(store.PKGuard, store.ParkedSK(now.Add(wait), rest.ID), rest, now.Add(store.RunTTL))
 	if err := h.Store.Write(ctx, w); err != nil {
 		return rest, fmt.Errorf("park %d domains of %s/%s: %w", len(rest.Domains), rest.Kind, rest.Upstream, err)
 	}

@@ -300,7 +300,7 @@ func TestAFailingUpstreamParksTheRest(t *testing.T) {
 	if res := w.handle(m...); len(res.BatchItemFailures) != 0 || res.BatchItemFailures == nil {
 		t.Fatalf("a failing upstream failed the message: %+v", res)
 	}
-	items, _, err := w.Store.Query(t.Context(), store.Query{PK: store.PKParked, Limit: 10})
+	items, _, err := w.Store.Query(t.Context(), store.Parked("", 10))
 	if err != nil || len(items) != 1 {
 		t.Fatalf("%d parked, %v", len(items), err)
 	}
@@ -333,7 +333,7 @@ func TestAMessageParkedWholeIsNotAnswered(t *testing.T) {
 		if err != nil || tally.Missing["delegation/com"] != 1 {
 			t.Fatalf("after try %d: %+v %v: nobody answered", try, tally, err)
 		}
-		items, _, err := w.Store.Query(t.Context(), store.Query{PK: store.PKParked, Limit: 10})
+		items, _, err := w.Store.Query(t.Context(), store.Parked("", 10))
 		if err != nil || len(items) != 1 {
 			t.Fatalf("%d parked, %v", len(items), err)
 		}

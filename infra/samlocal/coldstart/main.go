@@ -1,6 +1,7 @@
 // Command coldstart measures cold starts under the runtime interface emulator that the SAM CLI brings: from the
 // first request to its answer, in which the emulator starts the program, waits for its init and hands it the first
-// event. Rounds alternate between the functions and an empty one, so that a busy machine slows all of them.
+// event. Each round starts the functions and an empty one in another order, so that a busy machine, and the end of
+// the one before, slow all of them.
 //
 // Each function is started twice a round: with an event that it refuses, which shows its own start, and with an
 // event of its schedule or queue that finds nothing to do, whose calls of AWS come on top. The endpoints that it
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -87,9 +89,11 @@ func (o options) run(ctx context.Context) error {
 		}
 	}
 	for round := range o.Rounds + 1 { // the first one reads the programs into memory and does not count
-		for i := range all {
-			k := (i + round) % len(all)
+		for _, k := range rand.Perm(len(all)) {
 			d, err := start(ctx, rie, binary(dir, all[k]), all[k], environment(cloud.URL))
+			for again := 0; errors.Is(err, errPortTaken) && again < 5; again++ {
+				d, err = start(ctx, rie, binary(dir, all[k]), all[k], environment(cloud.URL))
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", all[k].folder, err)
 			}
@@ -185,6 +189,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `{}`)
 }
 
+// errPortTaken: somebody took the port between freeAddress and the emulator.
+var errPortTaken = errors.New("the emulator's port was taken meanwhile")
+
 // start runs the emulator with one program, sends the first event and measures until the answer is there.
 func start(ctx context.Context, rie, program string, s subject, env []string) (took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -209,6 +216,9 @@ func start(ctx context.Context, rie, program string, s subject, env []string) (t
 	defer func() {
 		cancel()
 		_ = cmd.Wait() // it was interrupted
+		if err != nil && strings.Contains(log.String(), "address already in use") {
+			err = fmt.Errorf("%w: %w", errPortTaken, err)
+		}
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, log.String())
 		}
