@@ -29,12 +29,13 @@ import (
 )
 
 type auditCommand struct {
-	Emails string `required:"" type:"existingfile" help:"CSV with the header email,verified_at (verified_at optional)."`
-	Format string `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv, or html (a page to open in a browser)."`
-	Now    string `help:"Judge as of this time (RFC 3339) instead of the present."`
-	State  string `help:"Folder for the state of an interrupted audit." default:".lapseguard/audit"`
-	Keep   bool   `help:"Keep the state of the finished audit, for explain."`
-	Log    bool   `help:"Write the guard's JSON log to standard error."`
+	Emails string        `required:"" type:"existingfile" help:"CSV with the header email,verified_at (verified_at optional)."`
+	Format string        `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv, or html (a page to open in a browser)."`
+	Now    string        `help:"Judge as of this time (RFC 3339) instead of the present."`
+	Park   time.Duration `hidden:"" default:"5s" help:"How long after a failure its upstream is asked again."`
+	State  string        `help:"Folder for the state of an interrupted audit." default:".lapseguard/audit"`
+	Keep   bool          `help:"Keep the state of the finished audit, for explain."`
+	Log    bool          `help:"Write the guard's JSON log to standard error."`
 
 	upstreams
 }
@@ -72,11 +73,8 @@ func (u upstreams) sources(log *slog.Logger, now func() time.Time) checker.Sourc
 	}
 }
 
-const (
-	// auditRounds is how often domains whose upstream failed are asked again, and auditPark how long after.
-	auditRounds = 3
-	auditPark   = 5 * time.Second
-)
+// auditRounds is how often domains whose upstream failed are asked again.
+const auditRounds = 3
 
 // Run looks once at every domain.
 func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
@@ -96,7 +94,7 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	if c.Log {
 		log = telemetry.NewLogger(s.err, slog.LevelInfo)
 	}
-	h, err := host.Open(ctx, host.Config{Path: path, Sources: c.sources(log, now), List: &fileList{hosts: list.hosts, now: now}, Park: auditPark, Workers: 16, Log: log, Now: now})
+	h, err := host.Open(ctx, host.Config{Path: path, Sources: c.sources(log, now), List: &fileList{hosts: list.hosts, now: now}, Park: c.Park, Workers: 16, Log: log, Now: now})
 	if err != nil {
 		return err
 	}
@@ -118,7 +116,7 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	if err := writeRows(s.out, report{format: c.Format, rows: rows, asOf: now()}); err != nil {
 		return err
 	}
-	c.remarks(s.err, rows)
+	heard := c.remarks(s.err, rows)
 	summary(s.err, h.Counts, rows, time.Since(began))
 	if c.Keep { // under another name: the next audit of the same file asks anew
 		kept := strings.TrimSuffix(path, ".db") + "-kept.db"
@@ -127,13 +125,16 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 		}
 		path = kept
 		fmt.Fprintf(s.err, "lapseguard explain DOMAIN --state %s\n", path)
-		return nil
+		return heard
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("remove the finished audit's state: %w", err)
 	}
-	return nil
+	return heard
 }
+
+// errHeardNobody fails an audit that a script would take for a clean one.
+var errHeardNobody = errors.New("no upstream gave an answer that can be believed, so that nothing can be concluded: look at the network, and at LAPSEGUARD_DNS_SERVERS and LAPSEGUARD_RDAP_BOOTSTRAP")
 
 // clock is the present, or the time given, moving on as the audit does.
 func (c *auditCommand) clock() (func() time.Time, error) {
@@ -183,7 +184,7 @@ func (c *auditCommand) look(ctx context.Context, h *host.Host) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(auditPark):
+		case <-time.After(c.Park):
 		}
 		if err := h.Applier.ResendParked(ctx); err != nil {
 			return err
@@ -252,15 +253,23 @@ func unanswered(ctx context.Context, s store.Store) (map[string][]queue.Kind, er
 	return silent, nil
 }
 
-// remarks says what a reader of the report must know of the audit itself.
-func (c *auditCommand) remarks(w io.Writer, rows []row) {
-	heard := slices.ContainsFunc(rows, func(r row) bool { return r.Confidence != "" && r.Confidence != lifecycle.NoConfidence })
-	if len(rows) > 0 && !heard {
-		fmt.Fprintln(w, "No upstream gave an answer that can be believed: nothing can be concluded. Look at the network, and at LAPSEGUARD_DNS_SERVERS and LAPSEGUARD_RDAP_BOOTSTRAP.")
-	}
+// remarks says what a reader of the report must know of the audit itself; the error is that it heard nobody.
+func (c *auditCommand) remarks(w io.Writer, rows []row) error {
 	if len(c.Canaries) == 0 && (c.Bootstrap != "" || len(c.DNS) > 0) {
 		fmt.Fprintln(w, "Upstreams of your own are believed as they are: LAPSEGUARD_CANARIES names domains that are registered there, and has them asked first.")
 	}
+	asked := false
+	for _, r := range rows {
+		if r.Confidence != "" && r.Confidence != lifecycle.NoConfidence {
+			return nil
+		}
+		_, why := domain.Parse(r.Domain)
+		asked = asked || why == "" // the others have nobody to ask
+	}
+	if asked {
+		return errHeardNobody
+	}
+	return nil
 }
 
 // summary is the last line: what the audit found and what it cost.

@@ -166,7 +166,7 @@ func TestAuditWithoutDNSConfirms(t *testing.T) {
 	s := startSmall(t)
 	s.environ(t)
 	t.Setenv("LAPSEGUARD_DNS_SERVERS", closedPort(t))
-	rows, stderr, code := audit(t, t.Context(), "--emails", writeEmails(t, "email\na@gone1.com\na@site1.com\n"), "--state", t.TempDir())
+	rows, stderr, code := audit(t, t.Context(), "--emails", writeEmails(t, "email\na@gone1.com\na@site1.com\n"), "--state", t.TempDir(), "--park", "10ms")
 	if code != 0 || len(rows) != 2 {
 		t.Fatalf("exit %d, rows %+v, %s", code, rows, stderr)
 	}
@@ -177,6 +177,19 @@ func TestAuditWithoutDNSConfirms(t *testing.T) {
 		if r.Domain == "gone1.com" && r.Action != lifecycle.Confirm {
 			t.Errorf("gone1.com: %+v, want confirm", r)
 		}
+	}
+}
+
+// TestAuditThatHeardNobodyFails: its report is there, and no script takes it for a clean one.
+func TestAuditThatHeardNobodyFails(t *testing.T) {
+	s := startSmall(t)
+	s.environ(t)
+	nobody := "http://" + closedPort(t)
+	t.Setenv("LAPSEGUARD_DNS_SERVERS", closedPort(t))
+	t.Setenv("LAPSEGUARD_STATUS_URL", nobody)
+	rows, stderr, code := audit(t, t.Context(), "--emails", writeEmails(t, "email\na@example.co.uk\na@host.invalid\n"), "--state", t.TempDir(), "--park", "10ms")
+	if code != 1 || len(rows) != 2 || !strings.Contains(stderr, "nothing can be concluded") {
+		t.Fatalf("exit %d, rows %+v, %s", code, rows, stderr)
 	}
 }
 
