@@ -93,7 +93,8 @@ mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or ob
 audit-page: build ## an audit as a page for a browser: make audit-page EMAILS=FILE PAGE=audit.html
 	@[ -n "$$EMAILS" ] || { echo 'make audit-page EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
 	@mkdir -p .lapseguard
-	@$(GUARD) audit --format html --emails="$$EMAILS" > "$$PAGE.part" && mv "$$PAGE.part" "$$PAGE" || { e=$$?; rm -f "$$PAGE.part"; exit $$e; }
+	@$(GUARD) audit --format html --emails="$$EMAILS" > "$$PAGE.part" || e=$$?; \
+	case "$${e:-0}" in 0|3) mv "$$PAGE.part" "$$PAGE" ;; *) rm -f "$$PAGE.part" ;; esac; exit "$${e:-0}" # 3: it heard nobody, and its page says so
 	@printf 'open %s in a browser\n' "$$PAGE"
 
 # ----------------------------------------------------------------- check it

@@ -195,7 +195,7 @@ func (m model) bill(t *template.Template, domains int) ([]line, error) {
 	lines := slices.Concat(m.lambda(t, v), m.queue(v), m.table(v), m.watch(t, v))
 	return append(lines,
 		line{"KMS for tokens and tables", "kms/call", m["kms"].value},
-		line{"SSM reads: mode at each tick, tokens", "ssm/read", 96 * days * 2},
+		line{"SSM reads: the mode before anything is done, tokens", "ssm/read", 96 * days * 2},
 		line{"alarms by e-mail", "sns/mail", m["mails"].value},
 		line{"questions on their way to the internet", "transfer/out", (v.domains*m["dns"].value + v.mx*m["dns"].value + v.rdap*m["rdapout"].value) * days / gb},
 	), nil

@@ -260,7 +260,7 @@ func (c *auditCommand) remarks(w io.Writer, rows []row) error {
 	}
 	asked := false
 	for _, r := range rows {
-		if r.Confidence != "" && r.Confidence != lifecycle.NoConfidence {
+		if r.heard {
 			return nil
 		}
 		_, why := domain.Parse(r.Domain)

@@ -83,6 +83,11 @@ func (s *small) serveRDAP(w http.ResponseWriter, r *http.Request) {
 		status = "redemption period"
 	}
 	w.Header().Set("Content-Type", "application/rdap+json")
+	if strings.HasPrefix(name, "free") {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"errorCode":404}`)
+		return
+	}
 	fmt.Fprintf(w, `{"objectClassName":"domain","ldhName":%q,"status":[%q],"events":[{"eventAction":"registration","eventDate":"2015-01-01T00:00:00Z"},
 		{"eventAction":"expiration","eventDate":"2031-01-01T00:00:00Z"}]}`, name, status)
 }
@@ -188,7 +193,18 @@ func TestAuditThatHeardNobodyFails(t *testing.T) {
 	t.Setenv("LAPSEGUARD_DNS_SERVERS", closedPort(t))
 	t.Setenv("LAPSEGUARD_STATUS_URL", nobody)
 	rows, stderr, code := audit(t, t.Context(), "--emails", writeEmails(t, "email\na@example.co.uk\na@host.invalid\n"), "--state", t.TempDir(), "--park", "10ms")
-	if code != 1 || len(rows) != 2 || !strings.Contains(stderr, "nothing can be concluded") {
+	if code != 3 || len(rows) != 2 || !strings.Contains(stderr, "nothing can be concluded") {
+		t.Fatalf("exit %d, rows %+v, %s", code, rows, stderr)
+	}
+}
+
+// TestAuditThatHeardOneWitnessConcludes: one witness is too few to conclude from, and yet somebody.
+func TestAuditThatHeardOneWitnessConcludes(t *testing.T) {
+	s := startSmall(t)
+	s.environ(t)
+	t.Setenv("LAPSEGUARD_DNS_SERVERS", closedPort(t))
+	rows, stderr, code := audit(t, t.Context(), "--emails", writeEmails(t, "email\na@free1.com\n"), "--state", t.TempDir(), "--park", "10ms")
+	if code != 0 || len(rows) != 1 || rows[0].Confidence != lifecycle.NoConfidence || strings.Contains(stderr, "nothing can be concluded") {
 		t.Fatalf("exit %d, rows %+v, %s", code, rows, stderr)
 	}
 }

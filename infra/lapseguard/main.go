@@ -45,7 +45,8 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main without the process: it returns the exit code (0 done, 1 failed, 2 wrong usage).
+// run is main without the process: it returns the exit code (0 done, 1 failed, 2 wrong usage, 3 an audit that is done
+// and heard nobody).
 func run(ctx context.Context, args []string, s streams) int {
 	var c commands
 	exit := -1
@@ -68,6 +69,9 @@ func run(ctx context.Context, args []string, s streams) int {
 		fmt.Fprintln(s.err, "lapseguard:", err)
 		if errors.Is(err, context.Canceled) {
 			fmt.Fprintln(s.err, "interrupted; the same command goes on where it stopped")
+		}
+		if errors.Is(err, errHeardNobody) {
+			return 3
 		}
 		return 1
 	}

@@ -245,7 +245,7 @@ type modeCommand struct {
 	Stack string `help:"Switch a deployed stack instead: its SSM parameter /STACK/mode."`
 }
 
-// Run switches the mode; the applier reads it at each tick.
+// Run switches the mode; the applier reads it before it acts.
 func (c *modeCommand) Run(ctx context.Context, s streams) error {
 	where := "the local store in " + c.Dir
 	if c.Stack != "" {
@@ -285,7 +285,7 @@ func (c *modeCommand) deployed(ctx context.Context) error {
 	return nil
 }
 
-// mode reads the local kill switch at each tick, as the deployed applier reads its own.
+// mode reads the local kill switch before each tick acts, as the deployed applier reads its own.
 func (p place) mode(context.Context) (applier.Mode, error) {
 	b, err := os.ReadFile(filepath.Join(p.Dir, "mode"))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -162,6 +162,15 @@ func TestMakeAuditPage(t *testing.T) {
 	if err != nil || readErr != nil || !strings.Contains(string(b), "host.invalid") || !strings.Contains(out, page) {
 		t.Errorf("%v %v %s %s", err, readErr, out, stderr)
 	}
+	t.Setenv("LAPSEGUARD_DNS_SERVERS", closedPort(t))
+	t.Setenv("LAPSEGUARD_RDAP_BOOTSTRAP", startSmall(t).bootstrap)
+	silent := writeEmails(t, "email\na@example.co.uk\n")
+	if _, _, err := r.make(t, "audit-page", "EMAILS="+silent, "PAGE="+page); err == nil {
+		t.Error("an audit that heard nobody passes for a clean one")
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "example.co.uk") {
+		t.Errorf("%v: its page is not there", err)
+	}
 	for _, args := range [][]string{{"EMAILS=$(shell touch " + trap + ")"}, {"EMAILS=; touch " + trap}, {"EMAILS=" + file, "PAGE=$(shell touch " + trap + ")/x"}, {}} {
 		if _, _, err := r.make(t, append([]string{"audit-page"}, args...)...); err == nil {
 			t.Errorf("%v was accepted", args)

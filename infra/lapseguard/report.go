@@ -31,6 +31,8 @@ type row struct {
 	Reason     string               `json:"reason"`
 	Evidence   []said               `json:"evidence"`
 	NextCheck  *time.Time           `json:"next_check"`
+
+	heard bool // at least one upstream gave an answer that can be believed
 }
 
 // said is one source's word in a row.
@@ -60,9 +62,11 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
+	r.heard = d.Confidence != "" && d.Confidence != lifecycle.NoConfidence
 	seen := map[lifecycle.Source]bool{}
 	for _, e := range entries {
 		for _, w := range e.Evidence {
+			r.heard = r.heard || w.Result != lifecycle.Unknown
 			if !seen[w.Source] {
 				seen[w.Source] = true
 				r.Evidence = append(r.Evidence, said{string(w.Source), w.At, masked(words(w))})

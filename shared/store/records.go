@@ -256,7 +256,8 @@ type Host struct {
 // PKs of Records.
 const (
 	PKHosts   = "hosts"
-	PKGuard   = "guard" // run, leases, breaker, and what waits (see Waits)
+	PKGuard   = "guard"  // run, leases, breaker, and what waits (see Waits)
+	PKParked  = "parked" // messages whose upstream failed
 	PKDigest  = "digest"
 	PKRequest = "requests" // frozen requests and their answers, by decision
 	PKBroken  = "broken"   // domains that broke the program

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// Holds and parked messages stand in PKGuard, beside the run and the leases: one query of it tells whether there is
-// anything to do.
+// Holds, and the times at which parked messages are due, stand in PKGuard beside the run and the leases: one query
+// tells whether anything waits. The messages are as large as a message may be and come in crowds, so that they have a
+// PK of their own.
 const (
-	holdPrefix   = "hold/"
-	parkedPrefix = "parked/"
+	holdPrefix = "hold/"
+	wakePrefix = "wake/"
 )
 
 // HoldSK is the SK of a domain's hold.
@@ -24,26 +25,33 @@ func Holds(after string, limit int) Query {
 }
 
 // ParkedSK is the SK of a message that waits until a time (UTC, to the second).
-func ParkedSK(until time.Time, id string) string {
-	return parkedPrefix + until.UTC().Format(time.RFC3339) + "/" + id
-}
+func ParkedSK(until time.Time, id string) string { return second(until) + "/" + id }
 
 // Parked asks for all parked messages after a message's SK (empty: from the first), earliest first.
-func Parked(after string, limit int) Query {
-	return Query{PK: PKGuard, After: max(after, parkedPrefix), Before: behind(parkedPrefix), Limit: limit}
-}
+func Parked(after string, limit int) Query { return Query{PK: PKParked, After: after, Limit: limit} }
 
 // ParkedUntil asks for the parked messages whose time has come at now, earliest first.
 func ParkedUntil(now time.Time, limit int) Query {
-	q := Parked("", limit)
-	q.Before = parkedPrefix + now.UTC().Format(time.RFC3339) + behind("/") // behind every ID of this second
-	return q
+	return Query{PK: PKParked, Before: second(now) + behind("/"), Limit: limit} // behind every ID of this second
 }
 
-// Waits tells whether an item of PKGuard is a hold, or a parked message whose time has come at now.
-func Waits(it Item, now time.Time) bool {
-	return strings.HasPrefix(it.SK, holdPrefix) || strings.HasPrefix(it.SK, parkedPrefix) && it.SK < ParkedUntil(now, 1).Before
+// Wake notes that a message is due at until. It is written after the message, and read before messages are: who has
+// seen it sees the message too, and can take it away when that is sent.
+func Wake(until, expires time.Time) Write {
+	return Record(PKGuard, wakePrefix+second(until), struct{}{}, expires)
 }
+
+// Woken asks for the times that have come at now, earliest first.
+func Woken(now time.Time, limit int) Query {
+	return Query{PK: PKGuard, After: wakePrefix, Before: wakePrefix + second(now) + behind("/"), Limit: limit}
+}
+
+// Waits tells whether an item of PKGuard is a hold, or a time that has come at now.
+func Waits(it Item, now time.Time) bool {
+	return strings.HasPrefix(it.SK, holdPrefix) || strings.HasPrefix(it.SK, wakePrefix) && it.SK < Woken(now, 1).Before
+}
+
+func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // behind is behind everything that begins with prefix.
 func behind(prefix string) string {

@@ -52,7 +52,7 @@ func (c Config) Limits() safety.Limits {
 
 func (m Mode) valid() bool { return m == Observe || m == Enforce || m == Stop }
 
-// Switch reads the mode at each run: the parameter can only make the configured mode more careful, never less.
+// Switch reads the mode whenever there is work: the parameter can only make the configured mode more careful, never less.
 func Switch(configured Mode, value func(ctx context.Context, fresh bool) (string, error)) func(context.Context) (Mode, error) {
 	return func(ctx context.Context) (Mode, error) {
 		text, err := value(ctx, true)

@@ -16,7 +16,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// Mode is what the applier may do. It is read at each run, so that it changes without a deployment.
+// Mode is what the applier may do. It is read by each tick that has work, so that it changes without a deployment.
 type Mode string
 
 // The modes.

@@ -452,7 +452,8 @@ func TestParkedMessages(t *testing.T) {
 		m := queue.Message{Schema: queue.Schema, Kind: queue.KindRDAP, Upstream: "https://rdap.example.net/", Group: "rdap/x", Run: run, Share: 1,
 			Sent: w.at, Domains: []queue.Entry{{Name: "example-" + strings.ToLower(run) + ".com"}}}
 		m.ID = queue.ContentID(m)
-		w.write(store.Record(store.PKGuard, store.ParkedSK(due, m.ID), m, time.Time{}))
+		w.write(store.Record(store.PKParked, store.ParkedSK(due, m.ID), m, time.Time{}))
+		w.write(store.Wake(due, time.Time{}))
 	}
 	park("20260302T030000Z", w.at)
 	park("20260301T030000Z", w.at)
@@ -469,7 +470,31 @@ func TestParkedMessages(t *testing.T) {
 	if len(w.out.messages) != 2 {
 		t.Errorf("%d messages after an hour, want 2", len(w.out.messages))
 	}
+	if left, _, err := w.Store.Query(t.Context(), store.Woken(w.at, 10)); err != nil || len(left) != 0 {
+		t.Errorf("%v %v: would wake every tick", left, err)
+	}
 }
+
+// TestAMessageThatCannotBeSentWakesTheNextTick: what was due stays due.
+func TestAMessageThatCannotBeSentWakesTheNextTick(t *testing.T) {
+	w, _ := newQuiet(t)
+	w.write(store.Record(store.PKParked, store.ParkedSK(w.at, "x"), queue.Message{Run: "20260302T030000Z", Sent: w.at}, time.Time{}), store.Wake(w.at, time.Time{}))
+	w.Queue = closed{}
+	if _, err := w.Handle(t.Context(), Event{Action: "tick"}); !errors.Is(err, errClosed) {
+		t.Fatalf("%v", err)
+	}
+	w.Queue = w.out
+	if res := w.tick(); res.Resent != 1 || len(w.out.messages) != 1 {
+		t.Errorf("%+v, sent %+v", res, w.out.messages)
+	}
+}
+
+// closed is a queue that takes nothing.
+type closed struct{}
+
+var errClosed = errors.New("the queue takes nothing")
+
+func (closed) Send(context.Context, []queue.Message) ([]queue.Message, error) { return nil, errClosed }
 
 func TestDigestTellsTheDayInWords(t *testing.T) {
 	w := newWorld(t)

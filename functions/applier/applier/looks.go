@@ -23,6 +23,10 @@ func (h *Handler) resendParked(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	woken, _, err := h.Store.Query(ctx, store.Woken(h.Now(), page)) // before the messages, see store.Wake
+	if err != nil {
+		return 0, err
+	}
 	due := store.ParkedUntil(h.Now(), page)
 	sent := 0
 	for more := true; more && !h.late(ctx); {
@@ -37,8 +41,23 @@ func (h *Handler) resendParked(ctx context.Context) (int, error) {
 			}
 			sent++
 		}
+		if !more {
+			err = h.forget(ctx, woken)
+		}
 	}
-	return sent, nil
+	return sent, err
+}
+
+// forget takes away the times whose messages are all sent.
+func (h *Handler) forget(ctx context.Context, woken []store.Item) error {
+	groups := make([][]store.Write, len(woken))
+	for i, it := range woken {
+		groups[i] = []store.Write{{Item: it, Delete: true, Any: true}}
+	}
+	if err := errors.Join(h.Store.WriteEach(ctx, groups)...); err != nil {
+		return fmt.Errorf("forget when parked messages were due: %w", err)
+	}
+	return nil
 }
 
 func (h *Handler) resend(ctx context.Context, it store.Item, current string) error {

@@ -108,7 +108,7 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 	parked := func(w *world, at time.Time) {
 		m := queue.Message{Schema: queue.Schema, Kind: queue.KindDelegation, Upstream: "com", Group: "delegation/com", Run: "20260302T030000Z", Share: 1, Sent: w.at, Domains: []queue.Entry{{Name: "example-00.com"}}}
 		m.ID = queue.ContentID(m)
-		w.write(store.Record(store.PKGuard, store.ParkedSK(at, m.ID), m, time.Time{}))
+		w.write(store.Record(store.PKParked, store.ParkedSK(at, m.ID), m, time.Time{}), store.Wake(at, time.Time{}))
 	}
 	cases := map[string]struct {
 		edit func(w *world, m *metered)

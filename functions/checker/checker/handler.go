@@ -278,8 +278,12 @@ func (h *Handler) park(ctx context.Context, rest queue.Message, wait time.Durati
 	wait = max(wait, cmp.Or(h.Park, parkFor)<<min(rest.Tries, maxDoublings))
 	rest.Tries++
 	rest.ID = queue.ContentID(rest)
-	w := store.Record(store.PKGuard, store.ParkedSK(now.Add(wait), rest.ID), rest, now.Add(store.RunTTL))
-	if err := h.Store.Write(ctx, w); err != nil {
+	due, expires := now.Add(wait), now.Add(store.RunTTL)
+	err := h.Store.Write(ctx, store.Record(store.PKParked, store.ParkedSK(due, rest.ID), rest, expires))
+	if err == nil {
+		err = h.Store.Write(ctx, store.Wake(due, expires))
+	}
+	if err != nil {
 		return rest, fmt.Errorf("park %d domains of %s/%s: %w", len(rest.Domains), rest.Kind, rest.Upstream, err)
 	}
 	return rest, nil

@@ -308,6 +308,16 @@ func TestAFailingUpstreamParksTheRest(t *testing.T) {
 	if err := json.Unmarshal(items[0].Data, &parked); err != nil || len(parked.Domains) != 2 {
 		t.Fatalf("parked %+v %v", parked, err)
 	}
+	due, _, _ := strings.Cut(items[0].SK, "/")
+	at, err := time.Parse(time.RFC3339, due)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for when, want := range map[time.Time]int{at: 1, at.Add(-time.Second): 0} {
+		if woken, _, err := w.Store.Query(t.Context(), store.Woken(when, 10)); err != nil || len(woken) != want {
+			t.Errorf("%v %v: a parked message wakes the applier %d times at %s, want %d", woken, err, len(woken), when, want)
+		}
+	}
 	tally, err := store.Balance(t.Context(), w.Store, "20260302T030000Z")
 	if err != nil || tally.Missing["delegation/com"] != 1 {
 		t.Errorf("%+v %v: a run with parked domains is not complete", tally, err)
