@@ -22,13 +22,17 @@ func (h *Handler) tick(ctx context.Context) (Result, error) {
 	return h.leased(ctx, h.work)
 }
 
-// quiet tells whether the steps of a tick would find nothing to do. A glance that fails is not quiet: the step that
-// needs what could not be read says so.
+// quiet tells whether the steps of a tick would find nothing to do, by two looks at once. A look that fails is not
+// quiet: the step that needs what could not be read says so.
 func (h *Handler) quiet(ctx context.Context) bool {
+	index := make(chan bool, 1)
+	go func() { index <- h.nothingDue(ctx) }()
 	settled, err := h.settled(ctx)
-	if err != nil || !settled {
-		return false
-	}
+	return <-index && err == nil && settled
+}
+
+// nothingDue tells whether the index of due items is empty.
+func (h *Handler) nothingDue(ctx context.Context) bool {
 	for shard := range store.Shards {
 		names, next, err := h.Store.Due(ctx, shard, h.Now(), "", 1)
 		if err != nil || len(names) > 0 || next != "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 // metered counts calls, and fails one kind of them.
 type metered struct {
 	store.Store
+	mu            sync.Mutex
 	reads, writes int
 	fail          string
 }
@@ -25,6 +27,8 @@ type metered struct {
 var errDown = errors.New("the table is down")
 
 func (m *metered) read(kind string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.reads++
 	if m.fail == kind {
 		return errDown
