@@ -5,7 +5,7 @@
 //
 // Each function is started twice a round: with an event that it refuses, which shows its own start, and with an
 // event of its schedule or queue that finds nothing to do, whose calls of AWS come on top. The endpoints that it
-// calls are in this process and answer at once, with nothing.
+// calls are in this process and answer at once, as on a quiet day.
 package main
 
 import (
@@ -28,6 +28,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 type options struct {
@@ -40,20 +43,21 @@ type options struct {
 // subject is one function with an event to start on.
 type subject struct {
 	folder, event string
-	refused       bool // the event is none of the function's
+	refused       bool   // the event is none of the function's
+	says          string // part of its answer
 }
 
 const empty = "infra/samlocal/empty"
 
 func subjects() []subject {
 	return []subject{
-		{empty, `{}`, false},
-		{"functions/fanout", `[]`, true},
-		{"functions/checker", `[]`, true},
-		{"functions/applier", `[]`, true},
-		{"functions/fanout", `{"action":"resume"}`, false},
-		{"functions/checker", `{"Records":[]}`, false},
-		{"functions/applier", `{"action":"tick"}`, false},
+		{empty, `{}`, false, ""},
+		{"functions/fanout", `[]`, true, "errorMessage"},
+		{"functions/checker", `[]`, true, "errorMessage"},
+		{"functions/applier", `[]`, true, "errorMessage"},
+		{"functions/fanout", `{"action":"resume"}`, false, ""},
+		{"functions/checker", `{"Records":[]}`, false, "batchItemFailures"},
+		{"functions/applier", `{"action":"tick"}`, false, "nothing to do"},
 	}
 }
 
@@ -78,7 +82,8 @@ func (o options) run(ctx context.Context) error {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // nothing depends on it
-	cloud := httptest.NewServer(http.HandlerFunc(answer))
+	quietDay := guard(time.Now())
+	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(quietDay, w, r) }))
 	defer cloud.Close()
 
 	all := subjects()
@@ -178,15 +183,35 @@ func environment(cloud string) []string {
 	}
 }
 
-// answer is an empty table, and an SSM parameter that says observe.
-func answer(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20)) // what is asked makes no difference
+// answer is the table of a guard whose run is complete and whose digest is written, with nothing due, and an SSM
+// parameter that says observe.
+func answer(quietDay string, w http.ResponseWriter, r *http.Request) {
+	asked, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20)) // an asker that hangs up hears nothing
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
-	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetParameter") {
+	switch target := r.Header.Get("X-Amz-Target"); {
+	case strings.HasSuffix(target, ".GetParameter"):
 		fmt.Fprint(w, `{"Parameter":{"Value":"observe"}}`)
-		return
+	case strings.HasSuffix(target, ".Query") && bytes.Contains(asked, []byte(`"`+store.PKGuard+`"`)):
+		fmt.Fprint(w, quietDay)
+	default:
+		fmt.Fprint(w, `{}`)
 	}
-	fmt.Fprint(w, `{}`)
+}
+
+// guard is the partition with the run.
+func guard(now time.Time) string {
+	yesterday := now.UTC().AddDate(0, 0, -1).Format(time.DateOnly)
+	run := store.Run{ID: "20260302T030000Z", Started: lifecycle.At(now), Sent: true, Complete: true, Watched: 1000}
+	var items []string
+	for _, it := range []store.Write{
+		store.Record(store.PKGuard, "digest", map[string]string{"day": yesterday}, time.Time{}),
+		store.Record(store.PKGuard, store.LeaseSK("applier"), store.Lease{}, time.Time{}),
+		store.Record(store.PKGuard, "run", run, time.Time{}),
+		store.Record(store.PKGuard, "synced", store.Synced{}, time.Time{}),
+	} {
+		items = append(items, fmt.Sprintf(`{"pk":{"S":%q},"sk":{"S":%q},"data":{"S":%q},"v":{"N":"1"}}`, it.PK, it.SK, it.Data))
+	}
+	return `{"Items":[` + strings.Join(items, ",") + `]}`
 }
 
 // errPortTaken: somebody took the port between freeAddress and the emulator.
@@ -242,7 +267,7 @@ func invoke(ctx context.Context, url string, s subject) (time.Duration, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	took := time.Since(began)
-	if err != nil || resp.StatusCode != http.StatusOK || bytes.Contains(body, []byte(`"errorMessage"`)) != s.refused {
+	if err != nil || resp.StatusCode != http.StatusOK || bytes.Contains(body, []byte(`"errorMessage"`)) != s.refused || !bytes.Contains(body, []byte(s.says)) {
 		return 0, fmt.Errorf("first event: status %d, %s (%w)", resp.StatusCode, body, err)
 	}
 	return took, nil
