@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/lapseguard/lapseguard/functions/applier/applier"
@@ -43,7 +44,7 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 		return nil, err
 	}
 	h := applier.New(reg)
-	h.Store = dynamo.New(dynamo.NewClient(aws), dynamo.Config{
+	h.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{
 		DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, IndexName: c.Index, Now: time.Now,
 	})
 	h.Queue = queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL)

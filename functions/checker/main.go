@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/lapseguard/lapseguard/functions/checker/checker"
@@ -43,7 +44,7 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Store = dynamo.New(dynamo.NewClient(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now})
+	h.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now})
 	h.Metrics = telemetry.NewMetrics(os.Stdout, time.Now)
 	h.Queue = queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL)
 	h.GraceUnverify, h.BaselineDays, h.Margin = c.GraceAction == "unverify", c.BaselineDays, 30*time.Second

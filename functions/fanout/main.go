@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
@@ -44,7 +45,7 @@ func wire(log *slog.Logger) (*fanout.Handler, error) {
 		return nil, err
 	}
 	return &fanout.Handler{
-		Store: dynamo.New(dynamo.NewClient(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now}),
+		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now}),
 		Queue: queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL),
 		List:  reg, Metrics: telemetry.NewMetrics(os.Stdout, time.Now), Log: log, Now: time.Now, Segments: c.Segments, BaselineDays: c.BaselineDays, Margin: 30 * time.Second,
 		CanaryLabel: "lapseguard-" + strings.ToLower(rand.Text()),

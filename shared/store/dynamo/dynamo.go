@@ -57,12 +57,6 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// NewClient makes the client for New as a function needs it: the checksum of answers is left to TLS, since its tables
-// cost a cold start three hundredths of itself.
-func NewClient(cfg aws.Config) *dynamodb.Client {
-	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.DisableValidateResponseChecksum = true })
-}
-
 // New makes a Store. It calls nothing.
 func New(client *dynamodb.Client, cfg Config) *Store {
 	if cfg.Now == nil {
