@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/registry"

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/infra/template"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
@@ -141,7 +141,7 @@ func dispatch(domains, perMessage int) (messages int) {
 	return messages + len(held)
 }
 
-// maxBuffered is fanout's (functions/fanout/fanout/dispatch.go): how many domains a segment holds back.
+// maxBuffered is fanout's (functions/handler/fanout/dispatch.go): how many domains a segment holds back.
 const maxBuffered = 30_000
 
 func (m model) volumes(domains int) (volumes, error) {

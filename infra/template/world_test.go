@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
-	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/infra/host"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
