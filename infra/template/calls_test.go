@@ -77,6 +77,10 @@ func goList(t *testing.T, dir string) []listed {
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		// The test's cache sees what this process opens, not what go list reads.
+		if _, err := os.ReadDir(p.Dir); err != nil {
+			t.Fatal(err)
+		}
 		list = append(list, p)
 	}
 }
