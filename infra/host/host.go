@@ -13,11 +13,11 @@ import (
 	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/functions/handler/fanout"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/queue/local"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
@@ -193,7 +193,7 @@ func (s countingSender) Send(ctx context.Context, messages []queue.Message) ([]q
 }
 
 type asker interface {
-	Ask(ctx context.Context, m queue.Message) []lifecycle.Observation
+	Ask(ctx context.Context, m queue.Message) []source.Observation
 }
 
 type countingAsker struct {
@@ -201,13 +201,13 @@ type countingAsker struct {
 	c *Counts
 }
 
-func (a countingAsker) Ask(ctx context.Context, m queue.Message) []lifecycle.Observation {
+func (a countingAsker) Ask(ctx context.Context, m queue.Message) []source.Observation {
 	obs := a.asker.Ask(ctx, m)
 	a.c.mu.Lock()
 	defer a.c.mu.Unlock()
 	a.c.asked[m.Kind] += len(obs)
 	for _, o := range obs {
-		if o.Cause != lifecycle.CauseNotAsked {
+		if o.Cause != source.CauseNotAsked {
 			a.c.by[string(m.Kind)+"/"+m.Upstream]++
 		}
 	}

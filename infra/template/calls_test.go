@@ -352,7 +352,7 @@ func TestPoliciesAllowWhatIsCalledAndNothingElse(t *testing.T) {
 	for _, problem := range checkCalls(open(t), calls) {
 		t.Error(problem)
 	}
-	good := source(t)
+	good := original(t)
 	for _, m := range callMistakes {
 		tpl, err := Parse([]byte(strings.Replace(good, m.old, m.new, 1)))
 		if err != nil || !strings.Contains(good, m.old) {
