@@ -50,6 +50,6 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 	h.Queue = sqs.New(awssqs.NewFromConfig(aws), c.QueueURL)
 	h.Mode = applier.Switch(c.Mode, cloud.NewParameter(params, c.ModeName).Value)
 	h.Limits, h.Protected = c.Limits(), c.Protected
-	h.Log, h.Metrics, h.Now, h.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now), time.Now, 20*time.Second
+	h.Log, h.Metrics, h.Now, h.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now, log), time.Now, 20*time.Second
 	return h, nil
 }

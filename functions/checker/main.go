@@ -28,7 +28,7 @@ func main() {
 }
 
 func wire(log *slog.Logger) (*checker.Handler, error) {
-	c, err := checker.ReadConfig()
+	env, err := checker.ReadEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -36,17 +36,17 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), c.StatusToken)
-	h, err := checker.New(checker.Sources{
-		Contact: c.Contact, Canaries: c.Canaries, Bootstrap: c.RDAPBootstrap, RDAPRate: c.RDAPRate, DNSServers: c.DNSServers, Resolver: c.DNSResolver,
-		StatusURL: c.StatusURL, StatusAPI: c.StatusAPI, StatusToken: token.Value, Log: log, Now: time.Now,
-	})
+	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), env.StatusToken)
+	c, err := checker.Sources{
+		Contact: env.Contact, Canaries: env.Canaries, Bootstrap: env.RDAPBootstrap, RDAPRate: env.RDAPRate, DNSServers: env.DNSServers, Resolver: env.DNSResolver,
+		StatusURL: env.StatusURL, StatusAPI: env.StatusAPI, StatusToken: token.Value, Log: log, Now: time.Now,
+	}.Config()
 	if err != nil {
 		return nil, err
 	}
-	h.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now})
-	h.Metrics = telemetry.NewMetrics(os.Stdout, time.Now)
-	h.Queue = sqs.New(awssqs.NewFromConfig(aws), c.QueueURL)
-	h.GraceUnverify, h.BaselineDays, h.Margin = c.GraceAction == "unverify", c.BaselineDays, 30*time.Second
-	return h, nil
+	c.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, Now: time.Now})
+	c.Metrics = telemetry.NewMetrics(os.Stdout, time.Now, log)
+	c.Queue = sqs.New(awssqs.NewFromConfig(aws), env.QueueURL)
+	c.GraceUnverify, c.BaselineDays, c.Margin = env.GraceAction == "unverify", env.BaselineDays, 30*time.Second
+	return checker.New(c)
 }

@@ -31,7 +31,7 @@ func main() {
 }
 
 func wire(log *slog.Logger) (*fanout.Handler, error) {
-	c, err := fanout.ReadConfig()
+	env, err := fanout.ReadEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -39,15 +39,15 @@ func wire(log *slog.Logger) (*fanout.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), c.TokenName)
-	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact), Log: log})
+	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), env.TokenName)
+	reg, err := registry.New(registry.Config{URL: env.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(env.Contact), Log: log})
 	if err != nil {
 		return nil, err
 	}
-	return &fanout.Handler{
-		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now}),
-		Queue: sqs.New(awssqs.NewFromConfig(aws), c.QueueURL),
-		List:  reg, Metrics: telemetry.NewMetrics(os.Stdout, time.Now), Log: log, Now: time.Now, Segments: c.Segments, BaselineDays: c.BaselineDays, Margin: 30 * time.Second,
+	return fanout.New(fanout.Config{
+		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, Now: time.Now}),
+		Queue: sqs.New(awssqs.NewFromConfig(aws), env.QueueURL),
+		List:  reg, Metrics: telemetry.NewMetrics(os.Stdout, time.Now, log), Log: log, Now: time.Now, Segments: env.Segments, BaselineDays: env.BaselineDays, Margin: 30 * time.Second,
 		CanaryLabel: "lapseguard-" + strings.ToLower(rand.Text()),
-	}, nil
+	})
 }

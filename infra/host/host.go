@@ -28,16 +28,11 @@ const (
 	MaxReceive = 5
 )
 
-// Lister is the registry's list: the admin API's client, or a file.
-type Lister interface {
-	List(ctx context.Context, after string, limit int, changedSince time.Time) (registry.Page, error)
-}
-
 // Config of a host.
 type Config struct {
 	Path          string // of the file that holds table and queue
 	Sources       checker.Sources
-	List          Lister
+	List          fanout.Lister
 	Registry      *registry.Client // nil: nothing is ever put to a registry
 	Mode          applier.Mode
 	Limits        safety.Limits
@@ -84,22 +79,33 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 	}
 	counts := newCounts()
 	sender := countingSender{q, counts}
-	check, err := checker.New(c.Sources)
+	check, err := newChecker(c, db, sender, counts)
 	if err != nil {
 		return nil, err
 	}
-	for kind, a := range check.Ask {
-		check.Ask[kind] = countingAsker{a, counts}
-	}
-	check.Store, check.Queue, check.GraceUnverify, check.BaselineDays, check.Park = db, sender, c.GraceUnverify, c.BaselineDays, c.Park
 	apply := &applier.Handler{}
 	if c.Registry != nil {
 		apply = applier.New(c.Registry)
 	}
 	apply.Store, apply.Queue, apply.Limits, apply.Protected, apply.Log, apply.Now = db, sender, c.Limits, c.Protected, c.Log, c.Now
 	apply.Mode = func(context.Context) (applier.Mode, error) { return c.Mode, nil }
-	fan := &fanout.Handler{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays, CanaryLabel: c.CanaryLabel}
+	fan, err := fanout.New(fanout.Config{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays, CanaryLabel: c.CanaryLabel})
+	if err != nil {
+		return nil, err
+	}
 	return &Host{Store: db, Queue: q, Fanout: fan, Checker: check, Applier: apply, Counts: counts}, nil
+}
+
+func newChecker(c Config, db *bolt.Store, q queue.Sender, counts *Counts) (*checker.Handler, error) {
+	check, err := c.Sources.Config()
+	if err != nil {
+		return nil, err
+	}
+	for kind, a := range check.Ask {
+		check.Ask[kind] = countingAsker{a, counts}
+	}
+	check.Store, check.Queue, check.GraceUnverify, check.BaselineDays, check.Park = db, q, c.GraceUnverify, c.BaselineDays, c.Park
+	return checker.New(check)
 }
 
 func clearLeases(ctx context.Context, s store.Store) error {
@@ -192,17 +198,13 @@ func (s countingSender) Send(ctx context.Context, messages []queue.Message) ([]q
 	return failed, err //nolint:wrapcheck // counted, not changed
 }
 
-type asker interface {
-	Ask(ctx context.Context, m queue.Message) []source.Observation
-}
-
 type countingAsker struct {
-	asker
+	checker.Asker
 	c *Counts
 }
 
 func (a countingAsker) Ask(ctx context.Context, m queue.Message) []source.Observation {
-	obs := a.asker.Ask(ctx, m)
+	obs := a.Asker.Ask(ctx, m)
 	a.c.mu.Lock()
 	defer a.c.mu.Unlock()
 	a.c.asked[m.Kind] += len(obs)

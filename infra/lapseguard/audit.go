@@ -295,7 +295,7 @@ type fileList struct {
 	now   func() time.Time
 }
 
-// List implements host.Lister; a file has no history, so that every list is whole.
+// List implements fanout.Lister; a file has no history, so that every list is whole.
 func (l *fileList) List(_ context.Context, after string, limit int, _ time.Time) (registry.Page, error) {
 	i, found := slices.BinarySearchFunc(l.hosts, after, func(h registry.HostCount, a string) int { return strings.Compare(h.Host, a) })
 	if found {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -92,38 +93,40 @@ func All() []Metric {
 	}
 }
 
-// Metrics writes metrics to a log stream. A nil *Metrics discards them. Safe for concurrent use.
+// Metrics writes metrics to a log stream. A nil *Metrics discards them. Safe for concurrent use. No caller learns of a
+// metric that could not be written, as no step may fail for it: the log does.
 type Metrics struct {
 	mu    sync.Mutex
 	w     io.Writer
 	now   func() time.Time
+	log   *slog.Logger
 	known map[string]Metric
 }
 
-// NewMetrics writes to w, one JSON line for each Emit.
-func NewMetrics(w io.Writer, now func() time.Time) *Metrics {
-	m := &Metrics{w: w, now: now, known: map[string]Metric{}}
+// NewMetrics writes to w, one JSON line for each Emit, and to log what it could not write.
+func NewMetrics(w io.Writer, now func() time.Time, log *slog.Logger) *Metrics {
+	m := &Metrics{w: w, now: now, log: log, known: map[string]Metric{}}
 	for _, k := range All() {
 		m.known[k.Name] = k
 	}
 	return m
 }
 
-// Emit writes values without dimensions. A name that All does not list, or lists with a dimension, is an error.
-func (m *Metrics) Emit(values map[string]float64) error {
-	return m.write("", "", values)
-}
+// Emit writes values without dimensions. A name that All does not list, or lists with a dimension, is not written.
+func (m *Metrics) Emit(values map[string]float64) { m.EmitBy("", "", values) }
 
 // EmitBy writes values for one value of a dimension, and not without it: that would be one more metric to pay for.
-// A metric that All lists without this dimension is an error.
-func (m *Metrics) EmitBy(dimension, value string, values map[string]float64) error {
-	return m.write(dimension, value, values)
+// A metric that All lists without this dimension is not written.
+func (m *Metrics) EmitBy(dimension, value string, values map[string]float64) {
+	if m == nil || len(values) == 0 {
+		return
+	}
+	if err := m.write(dimension, value, values); err != nil {
+		m.log.Error("metrics_not_written", "metrics", slices.Sorted(maps.Keys(values)), "error", err)
+	}
 }
 
 func (m *Metrics) write(dimension, value string, values map[string]float64) error {
-	if m == nil || len(values) == 0 {
-		return nil
-	}
 	type metric struct {
 		Name string
 		Unit Unit

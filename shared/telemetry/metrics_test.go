@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"reflect"
 	"strings"
 	"sync"
@@ -16,13 +17,9 @@ func at() time.Time { return time.UnixMilli(1_790_000_000_123) }
 // TestEmbeddedMetricFormat: what CloudWatch needs to read a metric out of a log line.
 func TestEmbeddedMetricFormat(t *testing.T) {
 	var out bytes.Buffer
-	m := NewMetrics(&out, at)
-	if err := m.Emit(map[string]float64{RunDuration: 90.5, RunCompleted: 1}); err != nil {
-		t.Fatal(err)
-	}
-	if err := m.EmitBy(DimReason, "domain_lapsed", map[string]float64{Unverified: 2}); err != nil {
-		t.Fatal(err)
-	}
+	m := NewMetrics(&out, at, slog.New(slog.DiscardHandler))
+	m.Emit(map[string]float64{RunDuration: 90.5, RunCompleted: 1})
+	m.EmitBy(DimReason, "domain_lapsed", map[string]float64{Unverified: 2})
 	want := []string{
 		`{"RunCompleted":1,"RunDuration":90.5,"_aws":{"CloudWatchMetrics":[{"Dimensions":[[]],"Metrics":[{"Name":"RunCompleted","Unit":"Count"},{"Name":"RunDuration","Unit":"Seconds"}],"Namespace":"Lapseguard"}],"Timestamp":1790000000123}}`,
 		`{"Reason":"domain_lapsed","Unverified":2,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Reason"]],"Metrics":[{"Name":"Unverified","Unit":"Count"}],"Namespace":"Lapseguard"}],"Timestamp":1790000000123}}`,
@@ -32,42 +29,42 @@ func TestEmbeddedMetricFormat(t *testing.T) {
 	}
 }
 
+// TestMetricsRefuseWhatIsNotListed, and the log says what was not written.
 func TestMetricsRefuseWhatIsNotListed(t *testing.T) {
-	var out bytes.Buffer
-	m := NewMetrics(&out, at)
-	for name, err := range map[string]error{
-		"no such name":            m.Emit(map[string]float64{"RunComplete": 1}),
-		"a dimension left out":    m.Emit(map[string]float64{Unverified: 1}),
-		"a dimension too much":    m.EmitBy(DimReason, "x", map[string]float64{RunCompleted: 1}),
-		"another dimension":       m.EmitBy(DimPhase, "x", map[string]float64{Unverified: 1}),
-		"one of two is not known": m.Emit(map[string]float64{RunCompleted: 1, "x": 1}),
+	for name, emit := range map[string]func(m *Metrics){
+		"no such name":            func(m *Metrics) { m.Emit(map[string]float64{"RunComplete": 1}) },
+		"a dimension left out":    func(m *Metrics) { m.Emit(map[string]float64{Unverified: 1}) },
+		"a dimension too much":    func(m *Metrics) { m.EmitBy(DimReason, "x", map[string]float64{RunCompleted: 1}) },
+		"another dimension":       func(m *Metrics) { m.EmitBy(DimPhase, "x", map[string]float64{Unverified: 1}) },
+		"one of two is not known": func(m *Metrics) { m.Emit(map[string]float64{RunCompleted: 1, "x": 1}) },
 	} {
-		if err == nil {
-			t.Errorf("%s: no error", name)
+		var out, log bytes.Buffer
+		emit(NewMetrics(&out, at, NewLogger(&log, slog.LevelInfo)))
+		if out.Len() > 0 || !strings.Contains(log.String(), "is not listed") {
+			t.Errorf("%s: wrote %q, the log says %q", name, &out, &log)
 		}
-	}
-	if out.Len() > 0 {
-		t.Errorf("written all the same: %s", &out)
 	}
 }
 
 func TestNilMetricsAndNoValuesWriteNothing(t *testing.T) {
 	var none *Metrics
-	var out bytes.Buffer
-	if err := errors.Join(none.Emit(map[string]float64{RunCompleted: 1}), NewMetrics(&out, at).Emit(nil)); err != nil || out.Len() > 0 {
-		t.Errorf("%v, wrote %q", err, &out)
+	var out, log bytes.Buffer
+	none.Emit(map[string]float64{RunCompleted: 1})
+	NewMetrics(&out, at, NewLogger(&log, slog.LevelInfo)).Emit(nil)
+	if out.Len() > 0 || log.Len() > 0 {
+		t.Errorf("wrote %q, the log says %q", &out, &log)
 	}
 }
 
 // TestLinesStayWhole when functions write at the same time: half a line is no metric.
 func TestLinesStayWhole(t *testing.T) {
 	var out bytes.Buffer
-	m := NewMetrics(&out, at)
+	m := NewMetrics(&out, at, slog.New(slog.DiscardHandler))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 50 {
-				_ = m.Emit(map[string]float64{Held: 1})
+				m.Emit(map[string]float64{Held: 1})
 			}
 		})
 	}
@@ -87,9 +84,11 @@ type closed struct{}
 
 func (closed) Write([]byte) (int, error) { return 0, errors.New("closed") }
 
-func TestAFailingLogIsAnError(t *testing.T) {
-	if err := NewMetrics(closed{}, at).Emit(map[string]float64{Held: 1}); err == nil {
-		t.Error("no error")
+func TestMetricsThatCannotBeWrittenAreToldByTheLog(t *testing.T) {
+	var log bytes.Buffer
+	NewMetrics(closed{}, at, NewLogger(&log, slog.LevelInfo)).Emit(map[string]float64{Held: 1})
+	if !strings.Contains(log.String(), "metrics_not_written") || !strings.Contains(log.String(), Held) {
+		t.Errorf("the log says %q", &log)
 	}
 }
 

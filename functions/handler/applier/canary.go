@@ -37,5 +37,6 @@ func (h *Handler) canary(ctx context.Context, mode Mode, d *store.Domain) error 
 		return err
 	}
 	h.Log.InfoContext(ctx, "canary_completed", "domain", d.Name, "run", c.Run, "took_s", lifecycle.At(h.Now()).Since(c.Planted).Seconds())
-	return h.Metrics.Emit(map[string]float64{telemetry.CanaryCompleted: 1})
+	h.Metrics.Emit(map[string]float64{telemetry.CanaryCompleted: 1})
+	return nil
 }

@@ -52,9 +52,10 @@ func (h *Handler) completeRun(ctx context.Context) (store.Run, error) {
 		return run, fmt.Errorf("mark run %s as complete: %w", run.ID, err)
 	}
 	h.Log.InfoContext(ctx, "run_complete", "run", run.ID, "messages", tally.Answered, "checked", tally.Checked, "watched", run.Watched, "took_s", took.Seconds())
-	return run, h.Metrics.Emit(map[string]float64{
+	h.Metrics.Emit(map[string]float64{
 		telemetry.RunCompleted: 1, telemetry.DomainsChecked: float64(tally.Checked), telemetry.RunDuration: took.Seconds(),
 	})
+	return run, nil
 }
 
 // noteUpstreams keeps the time of each upstream's last answer that could be believed, and names and counts those
@@ -100,7 +101,8 @@ func (h *Handler) noteUpstreams(ctx context.Context, run store.Run, tally store.
 	if err := errors.Join(h.Store.WriteEach(ctx, groups)...); err != nil {
 		return fmt.Errorf("note the last good answers of run %s: %w", run.ID, err)
 	}
-	return h.Metrics.Emit(map[string]float64{telemetry.UpstreamsSilent: float64(silent)})
+	h.Metrics.Emit(map[string]float64{telemetry.UpstreamsSilent: float64(silent)})
+	return nil
 }
 
 // upstreams reads what is known of every upstream.

@@ -49,9 +49,7 @@ func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, 
 	}
 	slices.Sort(res.Tripped)
 	if len(res.Tripped) > 0 {
-		if err := h.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: float64(len(res.Tripped))}); err != nil {
-			return err
-		}
+		h.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: float64(len(res.Tripped))})
 	}
 	return h.eachDue(ctx, func(d store.Domain) error {
 		if !d.Pending() || !act.Open(d) || h.stale(d) {
@@ -206,7 +204,8 @@ func (h *Handler) unanswered(ctx context.Context, act actor, d store.Domain, it 
 		return h.holdRefused(ctx, d, err, res)
 	default:
 		res.Waiting++
-		return h.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
+		h.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
+		return nil
 	}
 }
 
@@ -248,7 +247,7 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 		err := h.Store.Write(ctx, writes...)
 		if !errors.Is(err, store.ErrConflict) {
 			if err == nil {
-				err = h.told(ctx, act, d, a)
+				h.told(ctx, act, d, a)
 			}
 			return err
 		}
@@ -260,7 +259,7 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 	return fmt.Errorf("record what was done about %s: %w", d.Name, store.ErrConflict)
 }
 
-func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registry.Answer) error {
+func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registry.Answer) {
 	h.Log.InfoContext(ctx, act.Word(), "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "confidence", d.Confidence,
 		"changed", a.Changed, "already", a.AlreadyUnset, "kept", a.KeptLater, "recovery", a.Recovery, "decision", d.Key())
 	if d.State.Phase == lifecycle.ReRegistered && a.KeptLater > 0 {
@@ -280,10 +279,8 @@ func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registr
 			h.Log.WarnContext(ctx, "recovery_unknown", "domain", d.Name, "decision", d.Key())
 		}
 	}
-	if err := h.Metrics.EmitBy(telemetry.DimReason, string(reason(d.State.Phase)), map[string]float64{name: 1}); err != nil {
-		return err
-	}
-	return h.Metrics.Emit(values)
+	h.Metrics.EmitBy(telemetry.DimReason, string(reason(d.State.Phase)), map[string]float64{name: 1})
+	h.Metrics.Emit(values)
 }
 
 // unanswered tells whether the last look that was sent brought no answer of an authority yet.

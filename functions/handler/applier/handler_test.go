@@ -90,7 +90,7 @@ func newWorld(t *testing.T) *world {
 		Store: w.fault, Queue: w.out, Restorer: w.reg, Limits: safety.Limits{Count: 20, Share: 0.002},
 		Actors: map[Mode]actor{Enforce: NewEnforcer(w.reg), Observe: NewWatcher(w.reg)},
 		Mode:   func(context.Context) (Mode, error) { return w.mode, nil },
-		Log:    slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now), Now: now,
+		Log:    slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now, slog.New(slog.DiscardHandler)), Now: now,
 	}
 	w.write(store.Record(store.PKGuard, "run", store.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
 	return w

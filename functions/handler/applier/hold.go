@@ -96,7 +96,8 @@ func (h *Handler) holdAs(ctx context.Context, d store.Domain, hold safety.Hold, 
 	}
 	res.Held++
 	h.Log.WarnContext(ctx, "held", "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "why", hold.Why, "addresses", d.Addresses)
-	return h.Metrics.Emit(map[string]float64{telemetry.Held: 1})
+	h.Metrics.Emit(map[string]float64{telemetry.Held: 1})
+	return nil
 }
 
 // described is the hold with what is known of the domain, and of a mail host with whom it endangers.

@@ -17,7 +17,8 @@ const agenda = 100
 func (h *Handler) tick(ctx context.Context) (Result, error) {
 	if h.quiet(ctx) {
 		h.Log.InfoContext(ctx, "tick", "quiet", true)
-		return Result{Text: "there was nothing to do"}, h.measureHolds(waiting{})
+		h.measureHolds(waiting{})
+		return Result{Text: "there was nothing to do"}, nil
 	}
 	return h.leased(ctx, h.work)
 }

@@ -167,12 +167,13 @@ func (h *Handler) holds(ctx context.Context) (waiting, error) {
 	if len(w.stale) > 0 {
 		h.Log.WarnContext(ctx, "holds_stale", "count", len(w.stale), "oldest", w.stale[0].Domain, "since", w.stale[0].Since.Format(time.RFC3339))
 	}
-	return w, h.measureHolds(w)
+	h.measureHolds(w)
+	return w, nil
 }
 
-func (h *Handler) measureHolds(w waiting) error {
+func (h *Handler) measureHolds(w waiting) {
 	if h.Now().UTC().Hour()%measureHours != 0 {
-		return nil
+		return
 	}
-	return h.Metrics.Emit(map[string]float64{telemetry.HoldsOpen: float64(w.open), telemetry.HoldsStale: float64(len(w.stale))})
+	h.Metrics.Emit(map[string]float64{telemetry.HoldsOpen: float64(w.open), telemetry.HoldsStale: float64(len(w.stale))})
 }

@@ -25,20 +25,20 @@ const (
 	crowd = 5
 )
 
-// Trust remembers which upstreams were right about known names, and when.
-type Trust struct {
+// trust remembers which upstreams were right about known names, and when.
+type trust struct {
 	mu sync.Mutex
 	at map[string]time.Time
 }
 
-func (t *Trust) fresh(key string, now time.Time) bool {
+func (t *trust) fresh(key string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	age := now.Sub(t.at[key])
 	return age >= 0 && age < trustFor
 }
 
-func (t *Trust) note(key string, now time.Time) {
+func (t *trust) note(key string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.at == nil {
@@ -49,9 +49,9 @@ func (t *Trust) note(key string, now time.Time) {
 
 // believe puts names whose answer is known to an upstream that has bad news. Bad news from one that is wrong about
 // them is no news: unknown, and asked again later.
-func (h *Handler) believe(ctx context.Context, m queue.Message, obs []source.Observation) []source.Observation {
+func (h *Handler) believe(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) []source.Observation {
 	doubt := map[string]string{} // by zone: why its bad news does not count, or ""
-	if lost := h.lostEverything(ctx, m, obs); lost > 0 {
+	if lost := h.lostEverything(ctx, m, known, obs); lost > 0 {
 		doubt[zone(m, m.Domains[0].Name)] = fmt.Sprintf("all %d names that it delegated before are gone at once", lost)
 	}
 	for i, o := range obs {
@@ -110,7 +110,7 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 	}
 	known, suffix := h.known(set, m, zone)
 	key := string(m.Kind) + "/" + m.Upstream + "/" + zone
-	if len(known) == 0 || h.Trust.fresh(key, h.Now()) {
+	if len(known) == 0 || h.trust.fresh(key, h.Now()) {
 		return ""
 	}
 	known = known[:min(len(known), knownAsked)]
@@ -127,7 +127,7 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 	var said []string
 	for i, o := range answers[1:] {
 		if canary.Good(o) && !bad(known[i], o) {
-			h.Trust.note(key, h.Now())
+			h.trust.note(key, h.Now())
 			return ""
 		}
 		said = append(said, known[i]+": "+o.Said)
@@ -163,13 +163,13 @@ func (h *Handler) known(set *canary.Set, m queue.Message, zone string) (names []
 
 // lostEverything counts the names that the zone delegated when it was last asked and now says it never heard of,
 // when not one is left.
-func (h *Handler) lostEverything(ctx context.Context, m queue.Message, obs []source.Observation) int {
+func (h *Handler) lostEverything(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) int {
 	if m.Kind != queue.KindDelegation || len(obs) < crowd || slices.ContainsFunc(obs, canary.Good) {
 		return 0
 	}
 	lost := 0
 	for i, o := range obs {
-		d, err := h.carried(ctx, m.Domains[i]) // what was parked carries no state
+		d, err := known.domain(ctx, i)
 		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone {
 			continue
 		}

@@ -29,6 +29,11 @@ func (w *world) know(names ...string) *bytes.Buffer {
 	return &log
 }
 
+// hear asks an upstream, and gives what is believed of its answers.
+func (w *world) hear(m queue.Message, up *answers) []source.Observation {
+	return w.believe(w.t.Context(), m, newSubjects(w.Store, m.Domains), up.Ask(w.t.Context(), m))
+}
+
 func absent404() source.Observation {
 	return source.Observation{Outcome: source.Absent, Said: "404"}
 }
@@ -69,7 +74,7 @@ func TestBadNewsNeedsAKnownName(t *testing.T) {
 			up := map[queue.Kind]*answers{queue.KindDelegation: w.dns, queue.KindRDAP: w.rdap, queue.KindStatus: w.statusA}[tt.kind]
 			up.by["victim.com"], up.by["known.com"], up.by[freeLabel+".com"] = tt.bad, tt.known, tt.free
 			m := queue.Message{Kind: tt.kind, Upstream: "com", Domains: []queue.Entry{{Name: "victim.com"}}}
-			obs := w.believe(t.Context(), m, up.Ask(t.Context(), m))
+			obs := w.hear(m, up)
 			if got := obs[0].Cause != source.CauseNotBelieved; got != tt.believed {
 				t.Errorf("believed: %t, want %t; the log says\n%s", got, tt.believed, log)
 			}
@@ -93,7 +98,7 @@ func TestGoodNewsAsksNobody(t *testing.T) {
 	ask := func(name string) int {
 		m := queue.Message{Kind: queue.KindDelegation, Upstream: "com", Domains: []queue.Entry{{Name: name}}}
 		before := len(w.dns.asked)
-		w.believe(t.Context(), m, w.dns.Ask(t.Context(), m))
+		w.hear(m, w.dns)
 		return len(w.dns.asked) - before - 1
 	}
 	if n := ask("fine.com"); n != 0 {
@@ -118,11 +123,11 @@ func TestAnotherTLDOfTheServerSpeaksForIt(t *testing.T) {
 	w.Servers = oneServer{}
 	w.rdap.by["victim.shop"], w.rdap.by["known.com"], w.rdap.by[freeLabel+".com"] = absent404(), absent404(), absent404()
 	m := queue.Message{Kind: queue.KindRDAP, Upstream: rdapBase, Domains: []queue.Entry{{Name: "victim.shop"}}}
-	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause != source.CauseNotBelieved {
+	if obs := w.hear(m, w.rdap); obs[0].Cause != source.CauseNotBelieved {
 		t.Errorf("a server that lost known.com is believed about .shop: %+v", obs[0])
 	}
 	m.Upstream = "https://elsewhere.example/"
-	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause == source.CauseNotBelieved {
+	if obs := w.hear(m, w.rdap); obs[0].Cause == source.CauseNotBelieved {
 		t.Error("a server of which no name is known is doubted")
 	}
 }

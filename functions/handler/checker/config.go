@@ -1,51 +1,67 @@
 package checker
 
 import (
-	"fmt"
-	"os"
+	"context"
+	"log/slog"
+	"time"
 
-	"github.com/lapseguard/lapseguard/shared/cloud"
+	"github.com/lapseguard/lapseguard/functions/handler"
+	"github.com/lapseguard/lapseguard/shared/canary"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// Config is the function's environment.
-type Config struct {
-	DomainsTable  string   `env:"LAPSEGUARD_TABLE_DOMAINS,required"`
-	RecordsTable  string   `env:"LAPSEGUARD_TABLE_RECORDS,required"`
-	QueueURL      string   `env:"LAPSEGUARD_QUEUE_URL,required"`
-	GraceAction   string   `env:"LAPSEGUARD_GRACE_ACTION" envDefault:"hold"`
-	BaselineDays  int      `env:"LAPSEGUARD_BASELINE_DAYS" envDefault:"14"`
-	Contact       string   `env:"LAPSEGUARD_CONTACT,required"`
-	RDAPBootstrap string   `env:"LAPSEGUARD_RDAP_BOOTSTRAP"`
-	RDAPRate      float64  `env:"LAPSEGUARD_RDAP_RATE" envDefault:"2"`
-	DNSServers    []string `env:"LAPSEGUARD_DNS_SERVERS"`
-	DNSResolver   string   `env:"LAPSEGUARD_DNS_RESOLVER"`
-	Canaries      []string `env:"LAPSEGUARD_CANARIES"`
-	StatusURL     string   `env:"LAPSEGUARD_STATUS_URL" envDefault:"off"`
-	StatusAPI     string   `env:"LAPSEGUARD_STATUS_API" envDefault:"fastly"`
-	StatusToken   string   `env:"LAPSEGUARD_STATUS_TOKEN_PARAMETER"`
+// Asker asks one upstream about many domains: an observation for each name, in order. It respects ctx's
+// deadline: what it could not ask is Unknown with CauseNotAsked.
+type Asker interface {
+	Ask(ctx context.Context, m queue.Message) []source.Observation
 }
 
-// ReadConfig reads the process's environment; the error lists everything wrong and what to set.
-func ReadConfig() (Config, error) { return ParseConfig(os.Environ()) }
+// Directory knows which RDAP server answers for a TLD.
+type Directory interface {
+	Server(tld string) (base string, authoritative, ok bool)
+}
 
-// ParseConfig reads an environment given as NAME=value.
-func ParseConfig(environ []string) (Config, error) {
-	var c Config
-	err := cloud.Parse(&c, environ, func() []error {
-		var errs []error
-		if c.GraceAction != "hold" && c.GraceAction != "unverify" {
-			errs = append(errs, fmt.Errorf("LAPSEGUARD_GRACE_ACTION is %q: set hold or unverify", c.GraceAction))
-		}
-		if c.RDAPRate <= 0 || c.RDAPRate > 1000 {
-			errs = append(errs, fmt.Errorf("LAPSEGUARD_RDAP_RATE is %v: set questions a second and server, above 0 and at most 1000", c.RDAPRate))
-		}
-		if c.StatusAPI != "fastly" && c.StatusAPI != "domainr-v2" {
-			errs = append(errs, fmt.Errorf("LAPSEGUARD_STATUS_API is %q: set fastly or domainr-v2", c.StatusAPI))
-		}
-		if err := cloud.Positive("LAPSEGUARD_BASELINE_DAYS", c.BaselineDays, 90); err != nil {
-			errs = append(errs, err)
-		}
-		return errs
-	})
-	return c, err
+// Config is what a Handler works with. Upstreams, Log and Now come from Sources.Config.
+type Config struct {
+	Store store.Store
+	Queue queue.Sender
+	// Ask holds the askers by kind; a kind without one is not asked (the status API switched off).
+	Ask     map[queue.Kind]Asker
+	Servers Directory
+	// Known holds names whose answer is known, by kind; a kind without any is believed.
+	Known map[queue.Kind]*canary.Set
+	// Published is when the list of RDAP servers was published; nil: not measured.
+	Published func() time.Time
+	// Metrics may be nil.
+	Metrics *telemetry.Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
+	// StatusUpstream names the status API in messages; empty: switched off.
+	StatusUpstream string
+	// GraceUnverify, see lifecycle.Facts.
+	GraceUnverify bool
+	// BaselineDays spreads the first MX look, over a week at most.
+	BaselineDays int
+	// Park is how long the rest of a message waits when its upstream did not say; 0: half an hour.
+	Park time.Duration
+	// Margin is the time before the deadline at which nothing more is asked.
+	Margin time.Duration
+}
+
+// Handler orders the steps of answering messages.
+type Handler struct {
+	Config
+	trust   trust // which upstreams were right about known names
+	watched watched
+}
+
+// New builds a handler; the error names what c lacks.
+func New(c Config) (*Handler, error) {
+	if err := handler.Complete(c, "Known", "Published", "Metrics"); err != nil {
+		return nil, err
+	}
+	return &Handler{Config: c}, nil
 }

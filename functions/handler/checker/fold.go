@@ -26,7 +26,7 @@ type visit struct {
 }
 
 // fold judges every answer. A domain that breaks the program is recorded alone; the others go on.
-func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r *report) (visits []visit, err error) {
+func (h *Handler) fold(ctx context.Context, m queue.Message, known *subjects, answers []answer, r *report) (visits []visit, err error) {
 	r.causes = map[source.Cause]int{}
 	for _, a := range answers {
 		r.checked++
@@ -34,7 +34,11 @@ func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r
 			r.unknown++
 			r.causes[a.obs.Cause]++
 		}
-		v, err := h.visitEntry(ctx, m, a)
+		d, err := known.domain(ctx, a.place)
+		var v visit
+		if err == nil {
+			v, err = h.visit(ctx, m, d, a.obs)
+		}
 		if errors.Is(err, store.ErrNotFound) {
 			continue // it left the table since the message was sent
 		}
@@ -43,7 +47,7 @@ func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r
 		}
 		if err != nil {
 			r.broken++
-			h.broken(ctx, a, err)
+			h.broken(ctx, m.Domains[a.place].Name, a.obs, err)
 			continue
 		}
 		if v.changed {
@@ -54,38 +58,12 @@ func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r
 	return visits, nil
 }
 
-// errRead: the table could not be read.
-var errRead = errors.New("the table could not be read")
-
-func (h *Handler) broken(ctx context.Context, a answer, err error) {
-	h.Log.ErrorContext(ctx, "domain_broke_the_program", "domain", a.entry.Name, "said", a.obs.Said, "error", err)
-	w := store.Record(store.PKBroken, a.entry.Name, map[string]any{"at": h.Now().UTC(), "error": err.Error(), "said": a.obs.Said}, h.Now().Add(store.RunTTL))
+func (h *Handler) broken(ctx context.Context, name string, o source.Observation, err error) {
+	h.Log.ErrorContext(ctx, "domain_broke_the_program", "domain", name, "said", o.Said, "error", err)
+	w := store.Record(store.PKBroken, name, map[string]any{"at": h.Now().UTC(), "error": err.Error(), "said": o.Said}, h.Now().Add(store.RunTTL))
 	if err := h.Store.Write(ctx, w); err != nil {
-		h.Log.ErrorContext(ctx, "record_of_broken_domain_failed", "domain", a.entry.Name, "error", err)
+		h.Log.ErrorContext(ctx, "record_of_broken_domain_failed", "domain", name, "error", err)
 	}
-}
-
-// visitEntry folds one answer into the state that the message carried.
-func (h *Handler) visitEntry(ctx context.Context, m queue.Message, a answer) (v visit, err error) {
-	d, err := h.carried(ctx, a.entry)
-	if err != nil {
-		return v, err
-	}
-	return h.visit(ctx, m, d, a.obs)
-}
-
-func (h *Handler) carried(ctx context.Context, e queue.Entry) (store.Domain, error) {
-	if len(e.Item) == 0 {
-		it, err := h.Store.Get(ctx, store.DomainKey(e.Name))
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			err = fmt.Errorf("%w: %s: %w", errRead, e.Name, err)
-		}
-		if err != nil {
-			return store.Domain{}, err
-		}
-		return store.ParseDomain(it)
-	}
-	return store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
 }
 
 func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o source.Observation) (v visit, err error) {

@@ -14,53 +14,11 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
-	"github.com/lapseguard/lapseguard/shared/canary"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
-	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
-
-// asker asks one upstream about many domains: an observation for each name, in order. It respects ctx's
-// deadline: what it could not ask is Unknown with CauseNotAsked.
-type asker interface {
-	Ask(ctx context.Context, m queue.Message) []source.Observation
-}
-
-// directory knows which RDAP server answers for a TLD.
-type directory interface {
-	Server(tld string) (base string, authoritative, ok bool)
-}
-
-// Handler orders the steps of answering messages.
-type Handler struct {
-	Store store.Store
-	Queue queue.Sender
-	// Ask holds the askers by kind; a kind without one is not asked (the status API switched off).
-	Ask     map[queue.Kind]asker
-	Servers directory
-	// Known holds names whose answer is known, by kind; Trust which upstreams were right about them.
-	Known map[queue.Kind]*canary.Set
-	Trust Trust
-	// Published is when the list of RDAP servers was published; nil: not measured.
-	Published func() time.Time
-	Metrics   *telemetry.Metrics
-	Log       *slog.Logger
-	Now       func() time.Time
-	// StatusUpstream names the status API in messages; empty: switched off.
-	StatusUpstream string
-	// GraceUnverify, see lifecycle.Facts.
-	GraceUnverify bool
-	// BaselineDays spreads the first MX look, over a week at most.
-	BaselineDays int
-	// Park is how long the rest of a message waits when its upstream did not say; 0: half an hour.
-	Park time.Duration
-	// Margin is the time before the deadline at which nothing more is asked.
-	Margin time.Duration
-
-	watched watched
-}
 
 const (
 	// parkFor is how long the rest of a message waits when its upstream did not say; it doubles each time.
@@ -147,15 +105,14 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 	}
 	ask := h.Ask[m.Kind]
 	actx, cancel := h.askUntil(ctx)
-	obs := h.believe(actx, m, ask.Ask(actx, m))
+	known := newSubjects(h.Store, m.Domains)
+	obs := h.believe(actx, m, known, ask.Ask(actx, m))
 	cancel()
-	if err := h.measure(m, obs); err != nil {
-		return err
-	}
+	h.measure(m, obs)
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("asking %s/%s was cut off: %w", m.Kind, m.Upstream, err) // an answer that was not waited for is no answer
 	}
-	answered, rest, wait := split(m, obs, h.urgent)
+	answered, rest, wait := split(m, obs, func(i int) bool { return h.urgent(ctx, m, known, i) })
 	if m.Look {
 		report.unasked, rest.Domains = len(rest.Domains), nil // a second look is sent anew, by its own time
 	}
@@ -165,7 +122,7 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 			return err
 		}
 	}
-	visits, err := h.fold(ctx, m, answered, &report)
+	visits, err := h.fold(ctx, m, known, answered, &report)
 	if err != nil {
 		return err
 	}
@@ -192,9 +149,9 @@ func (h *Handler) askUntil(ctx context.Context) (context.Context, context.Cancel
 	return context.WithCancel(ctx)
 }
 
-// answer is one domain's entry with what the upstream said about it.
+// answer is what the upstream said about one domain, by its place in the message.
 type answer struct {
-	entry queue.Entry
+	place int
 	obs   source.Observation
 }
 
@@ -240,7 +197,7 @@ func faulty(obs []source.Observation) func(source.Observation) bool {
 // answer for are parked when the upstream failed for most of the message, or was not asked for lack of time; a
 // lone failure is the domain's own unknown. An urgent domain is not parked for its zone's failure: the registry
 // is to be asked all the same.
-func split(m queue.Message, obs []source.Observation, urgent func(queue.Message, queue.Entry) bool) (answered []answer, rest queue.Message, wait time.Duration) {
+func split(m queue.Message, obs []source.Observation, urgent func(place int) bool) (answered []answer, rest queue.Message, wait time.Duration) {
 	faults, fault := 0, faulty(obs)
 	for _, o := range obs {
 		if fault(o) {
@@ -254,22 +211,25 @@ func split(m queue.Message, obs []source.Observation, urgent func(queue.Message,
 	for i, o := range obs {
 		unanswered := o.Outcome == source.Unknown && (fault(o) && failing || o.Cause == source.CauseNotAsked ||
 			o.Cause == source.CauseRateLimited || o.Cause == source.CauseNotBelieved)
-		if unanswered && !urgent(m, m.Domains[i]) {
+		if unanswered && !urgent(i) {
 			rest.Domains = append(rest.Domains, m.Domains[i])
 			continue
 		}
-		answered = append(answered, answer{m.Domains[i], o})
+		answered = append(answered, answer{i, o})
 	}
 	return answered, rest, wait
 }
 
-// urgent tells whether the registry is due to be asked about a domain, whatever its zone's servers said. What
-// cannot be read here is found out when it is judged.
-func (h *Handler) urgent(m queue.Message, e queue.Entry) bool {
+// urgent tells whether the registry is due to be asked about a domain, whatever its zone's servers said. What the
+// message carries nothing of is found out when it is judged.
+func (h *Handler) urgent(ctx context.Context, m queue.Message, known *subjects, place int) bool {
 	if m.Kind != queue.KindDelegation || m.Look {
 		return m.Kind == queue.KindDelegation
 	}
-	d, err := store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
+	if len(m.Domains[place].Item) == 0 {
+		return false
+	}
+	d, err := known.domain(ctx, place)
 	return err == nil && (d.State.NextRDAP <= lifecycle.At(h.Now()) || d.State.Trouble())
 }
 

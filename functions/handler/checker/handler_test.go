@@ -126,9 +126,12 @@ func newWorld(t *testing.T) *world {
 	w.dns = &answers{w: w, source: source.SourceDelegation, by: map[string]source.Observation{}}
 	w.rdap = &answers{w: w, source: source.SourceRDAP, by: map[string]source.Observation{}}
 	w.statusA = &answers{w: w, source: source.SourceStatus, by: map[string]source.Observation{}}
-	w.Handler = &Handler{
+	w.Handler, err = New(Config{
 		Store: w.count, Queue: w.out, Servers: servers{}, Log: slog.New(slog.DiscardHandler), Now: now, StatusUpstream: "fastly",
-		Ask: map[queue.Kind]asker{queue.KindDelegation: w.dns, queue.KindRDAP: w.rdap, queue.KindStatus: w.statusA},
+		Ask: map[queue.Kind]Asker{queue.KindDelegation: w.dns, queue.KindRDAP: w.rdap, queue.KindStatus: w.statusA},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return w
 }
@@ -531,8 +534,8 @@ func TestOneByOneLeavesAFailingUpstreamAlone(t *testing.T) {
 	}
 }
 
-func TestConfigListsEverythingWrong(t *testing.T) {
-	_, err := ParseConfig([]string{"LAPSEGUARD_GRACE_ACTION=maybe", "LAPSEGUARD_RDAP_RATE=-1", "LAPSEGUARD_STATUS_API=whois"})
+func TestEnvironmentListsEverythingWrong(t *testing.T) {
+	_, err := ParseEnvironment([]string{"LAPSEGUARD_GRACE_ACTION=maybe", "LAPSEGUARD_RDAP_RATE=-1", "LAPSEGUARD_STATUS_API=whois"})
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -47,7 +47,7 @@ const manyDomains = 10
 
 // measure writes what an upstream failed to answer. A message that was not asked for lack of time is no failure of
 // the upstream.
-func (h *Handler) measure(m queue.Message, obs []source.Observation) error {
+func (h *Handler) measure(m queue.Message, obs []source.Observation) {
 	faults, throttled, fault := 0, 0, faulty(obs)
 	for _, o := range obs {
 		if !fault(o) || o.Cause == source.CauseNotAsked {
@@ -65,9 +65,7 @@ func (h *Handler) measure(m queue.Message, obs []source.Observation) error {
 	if throttled > 0 {
 		values[telemetry.UpstreamThrottled] = float64(throttled)
 	}
-	if err := h.Metrics.EmitBy(telemetry.DimUpstream, upstreamName(m), values); err != nil {
-		return err
-	}
+	h.Metrics.EmitBy(telemetry.DimUpstream, upstreamName(m), values)
 	whole := map[string]float64{}
 	heavy := len(obs) >= manyDomains || !strings.HasSuffix(upstreamName(m), "/other")
 	if faults*2 >= len(obs) && faults > 0 && heavy {
@@ -78,5 +76,5 @@ func (h *Handler) measure(m queue.Message, obs []source.Observation) error {
 			whole[telemetry.ListAge] = float64(int(h.Now().Sub(at) / (24 * time.Hour)))
 		}
 	}
-	return h.Metrics.Emit(whole)
+	h.Metrics.Emit(whole)
 }

@@ -82,7 +82,7 @@ func TestUpstreamNamesAreFew(t *testing.T) {
 func TestWhatAnUpstreamFailedToAnswerIsMeasured(t *testing.T) {
 	w := newWorld(t)
 	var stats bytes.Buffer
-	w.Metrics = telemetry.NewMetrics(&stats, w.Now)
+	w.Metrics = telemetry.NewMetrics(&stats, w.Now, w.Log)
 	w.Published = func() time.Time { return w.at.AddDate(0, 0, -61) }
 	w.dns.by["example-one.com"] = delegated("ns1.host.example")
 	w.rdap.by["example-one.com"] = source.Observation{Outcome: source.Unknown, Cause: source.CauseRateLimited, Said: "429"}

@@ -45,38 +45,39 @@ type Sources struct {
 	Now         func() time.Time
 }
 
-// New builds a handler with its sources; the caller sets store, queue and policy.
-func New(s Sources) (*Handler, error) {
+// Config is the part of a handler's Config that the sources are; the caller adds store, queue and policy, and may put
+// askers of its own in.
+func (s Sources) Config() (Config, error) {
 	dnsClient, err := dns.New(dns.Config{Servers: s.DNSServers, Resolver: s.Resolver, Timeout: s.DNSTimeout, Now: s.Now, Log: s.Log})
 	if err != nil {
-		return nil, fmt.Errorf("DNS: %w", err)
+		return Config{}, fmt.Errorf("DNS: %w", err)
 	}
 	known, err := s.known()
 	if err != nil {
-		return nil, err
+		return Config{}, err
 	}
 	agent := telemetry.UserAgent(s.Contact)
 	rdapClient, err := rdap.New(rdap.Config{Bootstrap: s.Bootstrap, Timeout: s.RDAPTimeout, UserAgent: agent, Now: s.Now, Log: s.Log})
 	if err != nil {
-		return nil, fmt.Errorf("RDAP: %w", err)
+		return Config{}, fmt.Errorf("RDAP: %w", err)
 	}
-	h := &Handler{Servers: rdapClient, Published: rdapClient.Published, Known: known, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]asker{
+	c := Config{Servers: rdapClient, Published: rdapClient.Published, Known: known, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]Asker{
 		queue.KindDelegation: Delegations{Client: dnsClient},
 		queue.KindRDAP:       &OneByOne{Source: source.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup},
 		queue.KindMail: &OneByOne{Source: source.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,
 			Lookup: func(ctx context.Context, name, _ string) source.Observation { return dnsClient.Mail(ctx, name) }},
 	}}
 	if strings.EqualFold(s.StatusURL, Off) {
-		return h, nil
+		return c, nil
 	}
 	statusClient, err := status.New(status.Config{URL: s.StatusURL, API: s.StatusAPI, Token: s.StatusToken, UserAgent: agent, Now: s.Now, Log: s.Log})
 	if err != nil {
-		return nil, fmt.Errorf("status API: %w", err)
+		return Config{}, fmt.Errorf("status API: %w", err)
 	}
-	h.StatusUpstream = s.StatusAPI
-	h.Ask[queue.KindStatus] = &OneByOne{Source: source.SourceStatus, Rate: max(s.RDAPRate, statusRate), AtOnce: 4, Patience: 4, Now: s.Now,
+	c.StatusUpstream = s.StatusAPI
+	c.Ask[queue.KindStatus] = &OneByOne{Source: source.SourceStatus, Rate: max(s.RDAPRate, statusRate), AtOnce: 4, Patience: 4, Now: s.Now,
 		Lookup: func(ctx context.Context, name, _ string) source.Observation { return statusClient.Status(ctx, name) }}
-	return h, nil
+	return c, nil
 }
 
 // known gives the names whose answer is known, for each kind of upstream.

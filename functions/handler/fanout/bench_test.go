@@ -76,7 +76,7 @@ func benchmarkStep(b *testing.B, step string, n int) {
 	for range b.N {
 		b.StopTimer()
 		w := newWorld(b)
-		w.Handler.List, w.Handler.Queue = generated(n), &counter{}
+		w.List, w.Queue = generated(n), &counter{}
 		run, err := w.begin(b.Context())
 		if err != nil {
 			b.Fatal(err)

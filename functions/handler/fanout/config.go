@@ -1,31 +1,49 @@
 package fanout
 
 import (
-	"os"
+	"context"
+	"log/slog"
+	"time"
 
-	"github.com/lapseguard/lapseguard/shared/cloud"
+	"github.com/lapseguard/lapseguard/functions/handler"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// Config is the function's environment.
-type Config struct {
-	DomainsTable string `env:"LAPSEGUARD_TABLE_DOMAINS,required"`
-	RecordsTable string `env:"LAPSEGUARD_TABLE_RECORDS,required"`
-	QueueURL     string `env:"LAPSEGUARD_QUEUE_URL,required"`
-	RegistryURL  string `env:"LAPSEGUARD_REGISTRY_URL,required"`
-	TokenName    string `env:"LAPSEGUARD_REGISTRY_TOKEN_PARAMETER,required"`
-	Contact      string `env:"LAPSEGUARD_CONTACT"`
-	Segments     int    `env:"LAPSEGUARD_SEGMENTS" envDefault:"4"`
-	BaselineDays int    `env:"LAPSEGUARD_BASELINE_DAYS" envDefault:"14"`
+// Lister is the registry's list: the admin API's client, or a file.
+type Lister interface {
+	List(ctx context.Context, after string, limit int, changedSince time.Time) (registry.Page, error)
 }
 
-// ReadConfig reads the process's environment; the error lists everything wrong and what to set.
-func ReadConfig() (Config, error) { return ParseConfig(os.Environ()) }
+// Config is what a Handler works with.
+type Config struct {
+	Store store.Store
+	Queue queue.Sender
+	List  Lister
+	Log   *slog.Logger
+	// Metrics may be nil.
+	Metrics *telemetry.Metrics
+	Now     func() time.Time
+	// Segments of the table scanned in parallel.
+	Segments int
+	// BaselineDays spreads the first RDAP look at new domains.
+	BaselineDays int
+	// CanaryLabel names the synthetic domain: it should be long and not to be guessed, so that nobody registers it.
+	// It is stored with the first run; empty: no synthetic domain.
+	CanaryLabel string
+	// Margin is the time before the deadline at which no further page is begun.
+	Margin time.Duration
+}
 
-// ParseConfig reads an environment given as NAME=value.
-func ParseConfig(environ []string) (Config, error) {
-	var c Config
-	err := cloud.Parse(&c, environ, func() []error {
-		return []error{cloud.Positive("LAPSEGUARD_SEGMENTS", c.Segments, 64), cloud.Positive("LAPSEGUARD_BASELINE_DAYS", c.BaselineDays, 90)}
-	})
-	return c, err
+// Handler orders the steps of a run.
+type Handler struct{ Config }
+
+// New builds a handler; the error names what c lacks.
+func New(c Config) (*Handler, error) {
+	if err := handler.Complete(c, "Metrics"); err != nil {
+		return nil, err
+	}
+	return &Handler{c}, nil
 }

@@ -6,12 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
-	"github.com/lapseguard/lapseguard/shared/queue"
-	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -30,31 +27,6 @@ type Result struct {
 	Changed  int    `json:"changed"`
 	Watched  int    `json:"watched"`
 	Finished bool   `json:"finished"`
-}
-
-// lister is the registry's list.
-type lister interface {
-	List(ctx context.Context, after string, limit int, changedSince time.Time) (registry.Page, error)
-}
-
-// Handler orders the steps of a run.
-type Handler struct {
-	Store store.Store
-	Queue queue.Sender
-	List  lister
-	Log   *slog.Logger
-	// Metrics may be nil.
-	Metrics *telemetry.Metrics
-	Now     func() time.Time
-	// Segments of the table scanned in parallel.
-	Segments int
-	// BaselineDays spreads the first RDAP look at new domains.
-	BaselineDays int
-	// CanaryLabel names the synthetic domain: it should be long and not to be guessed, so that nobody registers it.
-	// It is stored with the first run; empty: no synthetic domain.
-	CanaryLabel string
-	// Margin is the time before the deadline at which no further page is begun.
-	Margin time.Duration
 }
 
 var errDeadline = errors.New("the deadline is near, the next invocation goes on")
@@ -155,9 +127,7 @@ func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) 
 		if err := h.syncPage(ctx, run); err != nil {
 			// A registry that cannot be listed must not stop the watch over what is known already.
 			h.Log.ErrorContext(ctx, "sync_failed", "run", run.ID, "error", err)
-			if err := h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1}); err != nil {
-				return err
-			}
+			h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1})
 			break
 		}
 		if err := save(); err != nil {
@@ -171,9 +141,7 @@ func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) 
 		h.Log.InfoContext(ctx, "synced", "run", run.ID, "whole", run.Sync.Whole, "listed", run.Sync.Listed,
 			"changed", run.Sync.Changed, "gone", run.Sync.Gone, "believed", run.Sync.Believed)
 		if !run.Sync.Believed {
-			if err := h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1}); err != nil {
-				return err
-			}
+			h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1})
 		}
 		if err := save(); err != nil {
 			return err

@@ -113,7 +113,10 @@ func newWorld(t testing.TB) *world {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	w := &world{clock: c, list: &list{hosts: map[string]registry.HostCount{}}, out: &outbox{}}
-	w.Handler = &Handler{Store: s, Queue: w.out, List: w.list, Log: slog.New(slog.DiscardHandler), Now: c.now, Segments: 2}
+	w.Handler, err = New(Config{Store: s, Queue: w.out, List: w.list, Log: slog.New(slog.DiscardHandler), Now: c.now, Segments: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 

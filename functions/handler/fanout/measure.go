@@ -92,18 +92,17 @@ func (h *Handler) measure(ctx context.Context, run *store.Run) error {
 		return err
 	}
 	for _, phase := range lifecycle.Phases() {
-		if err := h.Metrics.EmitBy(telemetry.DimPhase, string(phase), map[string]float64{telemetry.DomainsByPhase: float64(phases[phase])}); err != nil {
-			return err
-		}
+		h.Metrics.EmitBy(telemetry.DimPhase, string(phase), map[string]float64{telemetry.DomainsByPhase: float64(phases[phase])})
 	}
 	listed, err := time.Parse(time.DateOnly, domain.ListDate)
 	if err != nil {
 		return fmt.Errorf("date of the public suffix list: %w", err)
 	}
-	return h.Metrics.Emit(map[string]float64{
+	h.Metrics.Emit(map[string]float64{
 		telemetry.DomainsDue:      float64(run.Watched),
 		telemetry.DomainsUnknown:  float64(unknown),
 		telemetry.HostsNotCovered: float64(synced.Uncovered),
 		telemetry.ListAge:         float64(int(h.Now().Sub(listed) / (24 * time.Hour))),
 	})
+	return nil
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/lapseguard/lapseguard/infra/template"
 )
 
-// TestConfigReadsWhatTheTemplateSets: a variable that only one side knows is a setting without effect.
-func TestConfigReadsWhatTheTemplateSets(t *testing.T) {
+// TestEnvironmentReadsWhatTheTemplateSets: a variable that only one side knows is a setting without effect.
+func TestEnvironmentReadsWhatTheTemplateSets(t *testing.T) {
 	tpl, err := template.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var read, set []string
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Environment]()) {
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 		read = append(read, name)
 	}
@@ -31,8 +31,8 @@ func TestConfigReadsWhatTheTemplateSets(t *testing.T) {
 	}
 }
 
-// TestConfigOfADeployment: what the template sets, with its defaults, is an environment that the function starts in.
-func TestConfigOfADeployment(t *testing.T) {
+// TestEnvironmentOfADeployment: what the template sets, with its defaults, is an environment that the function starts in.
+func TestEnvironmentOfADeployment(t *testing.T) {
 	tpl, err := template.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -46,10 +46,10 @@ func TestConfigOfADeployment(t *testing.T) {
 		}
 		environ = append(environ, name+"="+value)
 	}
-	if c, err := ParseConfig(environ); err != nil || c.Segments != 4 || c.BaselineDays != 14 {
+	if c, err := ParseEnvironment(environ); err != nil || c.Segments != 4 || c.BaselineDays != 14 {
 		t.Errorf("%+v, %v", c, err)
 	}
-	_, err = ParseConfig(append(environ, "LAPSEGUARD_SEGMENTS=0", "LAPSEGUARD_BASELINE_DAYS=91"))
+	_, err = ParseEnvironment(append(environ, "LAPSEGUARD_SEGMENTS=0", "LAPSEGUARD_BASELINE_DAYS=91"))
 	if err == nil || !strings.Contains(err.Error(), "in 2 places") {
 		t.Errorf("two wrong settings: %v", err)
 	}
