@@ -12,6 +12,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -84,24 +85,15 @@ func stranger(n domain.Name) string {
 // account is what the store holds about one domain, read to tell it.
 type account struct {
 	name       domain.Name
-	d          store.Domain
+	d          records.Domain
 	hold       *safety.Hold
-	class      *safety.Approval // of the hold's whole class
-	sent       []sent           // newest first: an operator can have a decision sent again
-	history    []store.Entry    // newest first
+	class      *safety.Approval  // of the hold's whole class
+	sent       []records.Request // newest first: an operator can have a decision sent again
+	history    []records.Entry   // newest first
 	more       bool
 	dependents []string // domains that it is watched for, with what ties them to it
 	moreDeps   bool
 	now        time.Time
-}
-
-// sent is a request as the applier froze it, and the registry's answer (store.PKRequest).
-type sent struct {
-	Request registry.Request `json:"request"`
-	At      time.Time        `json:"at"`
-	Answer  *registry.Answer `json:"answer"`
-	// Restored: taken back since.
-	Restored *registry.Restored `json:"restored"`
 }
 
 // dependentsShown bounds the domains that a mail host's account names.
@@ -110,29 +102,37 @@ const dependentsShown = 20
 func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (account, error) {
 	a := account{name: name}
 	var err error
-	if a.d, err = store.GetDomain(ctx, s, name.Registrable); err != nil {
+	if a.d, err = records.In(s).Domain(ctx, name.Registrable); err != nil {
 		return a, err
 	}
-	var hold safety.Hold
-	switch _, err = store.Load(ctx, s, store.PKGuard, store.HoldSK(a.d.Name), &hold); {
-	case err == nil:
-		a.hold = &hold
-		if a.class, err = approval(ctx, s, hold.Class); err != nil {
-			return a, err
-		}
-	case !errors.Is(err, store.ErrNotFound):
+	if !a.d.Known() {
+		return a, store.ErrNotFound
+	}
+	book := records.In(s)
+	hold, err := book.Hold(ctx, a.d.Name)
+	if err != nil {
 		return a, err
 	}
-	for _, key := range slices.Backward(store.Keys(cmp.Or(a.d.Done, a.d.Key()))) {
-		var r sent
-		switch _, err = store.Load(ctx, s, store.PKRequest, key, &r); {
-		case err == nil:
-			a.sent = append(a.sent, r)
-		case !errors.Is(err, store.ErrNotFound):
+	if hold.Found() {
+		a.hold = &hold.V
+		ledger, err := book.Ledger(ctx)
+		if err != nil {
 			return a, err
 		}
+		if ap, ok := ledger.V.Approvals[hold.V.Class]; ok {
+			a.class = &ap
+		}
 	}
-	if a.history, err = store.History(ctx, s, a.d.Name, limit+1); err != nil {
+	for _, key := range slices.Backward(records.Keys(cmp.Or(a.d.Done, a.d.Key()))) {
+		r, err := book.Request(ctx, key)
+		if err != nil {
+			return a, err
+		}
+		if r.Found() {
+			a.sent = append(a.sent, r.V)
+		}
+	}
+	if a.history, err = records.In(s).History(ctx, a.d.Name, limit+1); err != nil {
 		return a, err
 	}
 	if a.more = len(a.history) > limit; a.more {
@@ -141,7 +141,7 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	if !a.d.MailHost {
 		return a, nil
 	}
-	items, more, err := s.Query(ctx, store.Query{PK: store.DependentsPK(a.d.Name), Limit: dependentsShown})
+	items, more, err := s.Query(ctx, store.Query{PK: records.DependentsPK(a.d.Name), Limit: dependentsShown})
 	if err != nil {
 		return a, fmt.Errorf("who depends on %s: %w", a.d.Name, err)
 	}
@@ -150,19 +150,6 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	}
 	a.moreDeps = more
 	return a, nil
-}
-
-// approval is a person's word for a whole class; nil where there is none.
-func approval(ctx context.Context, s store.Store, class string) (*safety.Approval, error) {
-	var l safety.Ledger
-	_, err := store.Load(ctx, s, store.PKGuard, "breaker", &l)
-	if ap, ok := l.Approvals[class]; ok && err == nil {
-		return &ap, nil
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		err = nil
-	}
-	return nil, err
 }
 
 // tie reads a dependent's name, and by which kind of record it depends ("example.org/mx").
@@ -362,7 +349,7 @@ func (a account) decision() string {
 	return strings.Join(parts, " ")
 }
 
-func holdWords(h safety.Hold, d store.Domain, now time.Time) string {
+func holdWords(h safety.Hold, d records.Domain, now time.Time) string {
 	p := fmt.Sprintf("It has been held for a person since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
 	if h.DecisionID != d.Decision() {
 		p = fmt.Sprintf("A hold of an earlier lapse is on record, since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
@@ -383,12 +370,12 @@ func (a account) requests() string {
 	}
 	var parts []string
 	for _, r := range a.sent {
-		parts = append(parts, r.words(a.d.Name))
+		parts = append(parts, requestWords(r, a.d.Name))
 	}
 	return strings.Join(parts, " ")
 }
 
-func (r sent) words(name string) string {
+func requestWords(r records.Request, name string) string {
 	text := fmt.Sprintf("On %s the registry was asked to mark addresses at %s and below that were verified before %s (%s, at most %d of them; decision %s)",
 		lifecycle.At(r.At), name, lifecycle.At(r.Request.VerifiedBefore), r.Request.Reason, r.Request.MaxAddresses, r.Request.Key)
 	if r.Answer == nil {
@@ -460,7 +447,7 @@ func (a account) facts() lifecycle.Facts {
 }
 
 // tellEntry is one entry of the history in words.
-func tellEntry(e store.Entry) string {
+func tellEntry(e records.Entry) string {
 	s := lifecycle.At(e.At).String() + ": "
 	switch e.What {
 	case "look":
@@ -494,7 +481,7 @@ func tellEntry(e store.Entry) string {
 	return s
 }
 
-func lookWords(e store.Entry) string {
+func lookWords(e records.Entry) string {
 	s := "still " + string(e.After)
 	if e.Before != e.After {
 		s = fmt.Sprintf("from %s to %s", cmp.Or(e.Before, lifecycle.PhaseUnknown), e.After)
@@ -502,7 +489,7 @@ func lookWords(e store.Entry) string {
 	return fmt.Sprintf("%s; %s: %s (confidence %s). %s", s, e.Reason, actionWords(e.Action), e.Confidence, e.Sentence)
 }
 
-func mailWords(host string, e store.Entry) string {
+func mailWords(host string, e records.Entry) string {
 	if e.Reason == lifecycle.ReasonMailHost {
 		return fmt.Sprintf("its mail or its name servers depend on %s, which lapsed; a person decides.", host)
 	}

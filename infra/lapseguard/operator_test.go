@@ -14,6 +14,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -116,8 +117,8 @@ func TestActionsMakeNoStore(t *testing.T) {
 // TestKillSwitch: in stop mode nothing is put to the registry, whatever is pending; in enforce mode it is.
 func TestKillSwitch(t *testing.T) {
 	d := lapsed("gone.com")
-	run := store.Run{ID: "r", Started: ago(time.Hour), Sent: true, Complete: true, Watched: 1000}
-	dir := storeOf(t, d.Put(), store.Record(store.PKGuard, "run", run, time.Time{}))
+	run := records.Run{ID: "r", Started: ago(time.Hour), Sent: true, Complete: true, Watched: 1000}
+	dir := storeOf(t, d.Put(), records.Record(records.PKGuard, "run", run, time.Time{}))
 	tick := func() applier.Result {
 		t.Helper()
 		st, err := place{Dir: dir}.open(t.Context(), streams{io.Discard, io.Discard})
@@ -145,7 +146,7 @@ func TestKillSwitch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		now, err := store.GetDomain(t.Context(), s, "gone.com")
+		now, err := records.In(s).Domain(t.Context(), "gone.com")
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +211,7 @@ func TestHolds(t *testing.T) {
 		return safety.Hold{Domain: name, Class: class, Action: string(action), Phase: "redemption", Addresses: 3, Why: "a crowd", Since: present.AddDate(0, 0, -days)}
 	}
 	put := func(h safety.Hold) store.Write {
-		return store.Record(store.PKGuard, store.HoldSK(h.Domain), h, time.Time{})
+		return records.Record(records.PKGuard, records.HoldSK(h.Domain), h, time.Time{})
 	}
 	done := hold("approved.com", "a/redemption", lifecycle.Unverify, 1)
 	done.ApprovedAt = present

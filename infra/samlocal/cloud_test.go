@@ -27,7 +27,7 @@ import (
 	"github.com/lapseguard/lapseguard/infra/emulator"
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/sim"
-	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 )
 
@@ -181,9 +181,9 @@ func (c *cloud) setMode(t *testing.T, mode string) {
 }
 
 // domain reads one domain's item from the table.
-func (c *cloud) domain(t *testing.T, name string) store.Domain {
+func (c *cloud) domain(t *testing.T, name string) records.Domain {
 	t.Helper()
-	d, err := store.GetDomain(t.Context(), c.store, name)
+	d, err := records.In(c.store).Domain(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}

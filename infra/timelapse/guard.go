@@ -81,11 +81,13 @@ func openGuard(p *Population, policy Policy, u *Upstreams, c *clock, dir string)
 		return g, err
 	}
 	log := slog.New(g.record)
-	g.fanout = &fanout.Handler{Store: g.store, Queue: g.queue, List: client, Log: log, Now: c.now, Segments: 1, BaselineDays: baselineDays}
-	if g.checker, err = newChecker(policy, u, c); err != nil {
+	g.fanout, err = fanout.New(fanout.Config{Store: g.store, Queue: g.queue, List: client, Log: log, Now: c.now, Segments: 1, BaselineDays: baselineDays})
+	if err != nil {
 		return g, err
 	}
-	g.checker.Store, g.checker.Queue, g.checker.Log, g.checker.BaselineDays = g.store, g.queue, log, baselineDays
+	if g.checker, err = g.newChecker(policy, u, c); err != nil {
+		return g, err
+	}
 	g.applier = applier.New(client)
 	g.applier.Store, g.applier.Queue, g.applier.Log, g.applier.Now = g.store, g.queue, log, c.now
 	g.applier.Limits = safety.DefaultLimits()
@@ -97,9 +99,10 @@ func openGuard(p *Population, policy Policy, u *Upstreams, c *clock, dir string)
 const baselineDays = 14
 
 // newChecker is the checker with the population in place of the network.
-func newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Handler, error) {
-	quiet := slog.New(slog.DiscardHandler)
-	h, err := checker.New(checker.Sources{Contact: "simulated", StatusURL: checker.Off, RDAPRate: 1, CanaryLabel: freeLabel, Log: quiet, Now: c.now})
+func (g *Guard) newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Handler, error) {
+	config, err := checker.Sources{
+		Contact: "simulated", StatusURL: checker.Off, RDAPRate: 1, CanaryLabel: freeLabel, Log: slog.New(slog.DiscardHandler), Now: c.now,
+	}.Config()
 	if err != nil {
 		return nil, err
 	}
@@ -107,16 +110,17 @@ func newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Handler, error)
 	if err != nil {
 		return nil, err
 	}
-	h.Servers, h.Published = u, nil
-	h.Known = map[queue.Kind]*canary.Set{queue.KindDelegation: known, queue.KindRDAP: known, queue.KindStatus: known}
-	h.Ask[queue.KindDelegation] = u
+	config.Servers, config.Published = u, nil
+	config.Known = map[queue.Kind]*canary.Set{queue.KindDelegation: known, queue.KindRDAP: known, queue.KindStatus: known}
+	config.Ask[queue.KindDelegation] = u
 	for kind, a := range u.askers(policy.Status) {
-		h.Ask[kind] = a
+		config.Ask[kind] = a
 	}
 	if policy.Status {
-		h.StatusUpstream = checker.Fastly
+		config.StatusUpstream = checker.Fastly
 	}
-	return h, nil
+	config.Store, config.Queue, config.Log, config.BaselineDays = g.store, g.queue, slog.New(g.record), baselineDays
+	return checker.New(config)
 }
 
 // Close closes what is open.

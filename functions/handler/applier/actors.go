@@ -3,8 +3,8 @@ package applier
 import (
 	"context"
 
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 const (
@@ -24,10 +24,10 @@ type Enforcer struct{ unverifier }
 func NewEnforcer(u unverifier) Enforcer { return Enforcer{u} }
 
 // Open: not enforced yet.
-func (Enforcer) Open(d store.Domain) bool { return d.Done != d.Key() }
+func (Enforcer) Open(d records.Domain) bool { return d.Done != d.Key() }
 
 // Note marks the decision as enforced: it is pending no more.
-func (Enforcer) Note(d *store.Domain) { d.Done, d.NextLook = d.Key(), 0 }
+func (Enforcer) Note(d *records.Domain) { d.Done, d.NextLook = d.Key(), 0 }
 
 // Spends the breaker's budget.
 func (Enforcer) Spends() bool { return true }
@@ -42,10 +42,10 @@ type Watcher struct{ unverifier }
 func NewWatcher(u unverifier) Watcher { return Watcher{u} }
 
 // Open: not reported yet.
-func (Watcher) Open(d store.Domain) bool { return d.Would != d.Key() }
+func (Watcher) Open(d records.Domain) bool { return d.Would != d.Key() }
 
 // Note marks the decision as reported.
-func (Watcher) Note(d *store.Domain) { d.Would = d.Key() }
+func (Watcher) Note(d *records.Domain) { d.Would = d.Key() }
 
 // Spends nothing.
 func (Watcher) Spends() bool { return false }

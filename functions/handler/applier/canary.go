@@ -5,20 +5,20 @@ import (
 	"fmt"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 // canary takes the synthetic domain over its last hop, a dry run at the registry, in every mode but stop. The metric
 // says that a lapse found today would have reached the registry; without it for a day an alarm goes off.
-func (h *Handler) canary(ctx context.Context, mode Mode, d *store.Domain) error {
+func (h *Handler) canary(ctx context.Context, mode Mode, d *records.Domain) error {
 	act := h.Actors[Observe]
 	if d == nil || mode == Stop || act == nil {
 		return nil
 	}
-	var c store.Canary
-	if _, err := store.Load(ctx, h.Store, store.PKGuard, "canary", &c); err != nil {
+	var c records.Canary
+	if _, err := load(ctx, h.Store, records.PKGuard, "canary", &c); err != nil {
 		return err
 	}
 	answer, err := act.Unverify(ctx, registry.Request{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -23,16 +24,16 @@ const (
 )
 
 // completeRun marks the run as complete once every message of it was answered, and names what is missing.
-func (h *Handler) completeRun(ctx context.Context) (store.Run, error) {
-	var run store.Run
-	it, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
+func (h *Handler) completeRun(ctx context.Context) (records.Run, error) {
+	var run records.Run
+	it, err := load(ctx, h.Store, records.PKGuard, "run", &run)
 	if err != nil || !run.Sent || run.Complete {
 		if errors.Is(err, store.ErrNotFound) {
 			err = nil
 		}
 		return run, err
 	}
-	tally, err := store.Balance(ctx, h.Store, run.ID)
+	tally, err := records.In(h.Store).Balance(ctx, run.ID)
 	if err != nil {
 		return run, err
 	}
@@ -48,7 +49,7 @@ func (h *Handler) completeRun(ctx context.Context) (store.Run, error) {
 		return run, err
 	}
 	run.Complete = true
-	if err := h.Store.Write(ctx, store.Save(it, run)); err != nil {
+	if err := h.Store.Write(ctx, save(it, run)); err != nil {
 		return run, fmt.Errorf("mark run %s as complete: %w", run.ID, err)
 	}
 	h.Log.InfoContext(ctx, "run_complete", "run", run.ID, "messages", tally.Answered, "checked", tally.Checked, "watched", run.Watched, "took_s", took.Seconds())
@@ -61,7 +62,7 @@ func (h *Handler) completeRun(ctx context.Context) (store.Run, error) {
 // noteUpstreams keeps the time of each upstream's last answer that could be believed, and names and counts those
 // that the run asked and that gave none for silentAfter: not looked at is not unchanged. A run that is not complete
 // counts too: it may be one silent upstream that keeps it so.
-func (h *Handler) noteUpstreams(ctx context.Context, run store.Run, tally store.Tally) error {
+func (h *Handler) noteUpstreams(ctx context.Context, run records.Run, tally records.Tally) error {
 	known, err := h.upstreams(ctx)
 	if err != nil {
 		return err
@@ -84,7 +85,7 @@ func (h *Handler) noteUpstreams(ctx context.Context, run store.Run, tally store.
 			u.LastGood = run.Started
 		}
 		if u != known[upstream] {
-			groups = append(groups, []store.Write{store.Record(store.PKUpstreams, upstream, u, time.Time{})})
+			groups = append(groups, []store.Write{records.Record(records.PKUpstreams, upstream, u, time.Time{})})
 		}
 		if u.LastGood == run.Started {
 			continue
@@ -106,17 +107,17 @@ func (h *Handler) noteUpstreams(ctx context.Context, run store.Run, tally store.
 }
 
 // upstreams reads what is known of every upstream.
-func (h *Handler) upstreams(ctx context.Context) (map[string]store.Upstream, error) {
-	known := map[string]store.Upstream{}
+func (h *Handler) upstreams(ctx context.Context) (map[string]records.Upstream, error) {
+	known := map[string]records.Upstream{}
 	for after, more := "", true; more; {
 		var items []store.Item
 		var err error
-		items, more, err = h.Store.Query(ctx, store.Query{PK: store.PKUpstreams, After: after, Limit: 1000})
+		items, more, err = h.Store.Query(ctx, store.Query{PK: records.PKUpstreams, After: after, Limit: 1000})
 		if err != nil {
 			return nil, fmt.Errorf("known upstreams after %q: %w", after, err)
 		}
 		for _, it := range items {
-			var u store.Upstream
+			var u records.Upstream
 			if err := json.Unmarshal(it.Data, &u); err != nil {
 				return nil, fmt.Errorf("known upstream %q: %w", it.SK, err)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/source"
@@ -17,7 +18,7 @@ import (
 )
 
 // class is what the breaker counts together: who said it, and what.
-func class(d store.Domain) string {
+func class(d records.Domain) string {
 	return cmp.Or(d.State.RegServer, "status") + "/" + string(d.State.Phase)
 }
 
@@ -31,7 +32,7 @@ type request struct {
 }
 
 // decideAll asks the breaker about every class and works through the domains that it lets pass.
-func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, res *Result) error {
+func (h *Handler) decideAll(ctx context.Context, run records.Run, found findings, res *Result) error {
 	act := h.Actors[res.Mode]
 	if act == nil || len(found.pending) == 0 {
 		return nil
@@ -51,7 +52,7 @@ func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, 
 	if len(res.Tripped) > 0 {
 		h.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: float64(len(res.Tripped))})
 	}
-	return h.eachDue(ctx, func(d store.Domain) error {
+	return h.eachDue(ctx, func(d records.Domain) error {
 		if !d.Pending() || !act.Open(d) || h.stale(d) {
 			return nil
 		}
@@ -68,7 +69,7 @@ func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, 
 }
 
 // decide carries out one domain's decision, or holds it. A registry that fails leaves it pending.
-func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run store.Run, rulings map[string]safety.Ruling, res *Result) error {
+func (h *Handler) decide(ctx context.Context, act actor, d records.Domain, run records.Run, rulings map[string]safety.Ruling, res *Result) error {
 	approved := d.Approved == d.Decision()
 	r := rulings[class(d)]
 	switch {
@@ -99,8 +100,8 @@ func (h *Handler) decide(ctx context.Context, act actor, d store.Domain, run sto
 
 // prepare gives the decision's request. An actor that spends gets it frozen: written down, together with one
 // unit of the breaker's budget, before it is sent, so that a retry is the same request and costs nothing more.
-func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run store.Run) (it store.Item, req request, ok bool, err error) {
-	it, err = store.Load(ctx, h.Store, store.PKRequest, d.Key(), &req)
+func (h *Handler) prepare(ctx context.Context, act actor, d records.Domain, run records.Run) (it store.Item, req request, ok bool, err error) {
+	it, err = load(ctx, h.Store, records.PKRequest, d.Key(), &req)
 	if err == nil {
 		req.Request.Domain = req.Domain // it is no part of the request's JSON, but of its path
 		return it, req, true, nil
@@ -129,8 +130,8 @@ func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run st
 	} else if ledger, ok = safety.Reserve(ledger, h.Limits, run.Watched, class(d), h.Now()); !ok {
 		return it, req, false, nil
 	}
-	it.Expires = h.Now().Add(store.HistoryTTL)
-	if err := h.Store.Write(ctx, store.Save(it, req), store.Save(budget, ledger)); err != nil {
+	it.Expires = h.Now().Add(records.HistoryTTL)
+	if err := h.Store.Write(ctx, save(it, req), save(budget, ledger)); err != nil {
 		return it, req, false, fmt.Errorf("freeze the request about %s: %w", d.Name, err)
 	}
 	it.Version++
@@ -154,8 +155,8 @@ func reason(p lifecycle.Phase) registry.Reason {
 }
 
 // evidence is the newest words of each witness, in words.
-func (h *Handler) evidence(ctx context.Context, d store.Domain) ([]string, error) {
-	entries, err := store.History(ctx, h.Store, d.Name, 10)
+func (h *Handler) evidence(ctx context.Context, d records.Domain) ([]string, error) {
+	entries, err := records.In(h.Store).History(ctx, d.Name, 10)
 	if err != nil {
 		return nil, err
 	}
@@ -173,12 +174,12 @@ func (h *Handler) evidence(ctx context.Context, d store.Domain) ([]string, error
 }
 
 // refused tells whether the registry said no to this decision before: a person decides, it is not asked again.
-func (h *Handler) refused(ctx context.Context, act actor, d store.Domain) (bool, error) {
+func (h *Handler) refused(ctx context.Context, act actor, d records.Domain) (bool, error) {
 	if !act.Spends() || !d.OnHold() || d.Approved == d.Decision() {
 		return false, nil
 	}
 	var hold safety.Hold
-	_, err := store.Load(ctx, h.Store, store.PKGuard, store.HoldSK(d.Name), &hold)
+	_, err := load(ctx, h.Store, records.PKGuard, records.HoldSK(d.Name), &hold)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -186,7 +187,7 @@ func (h *Handler) refused(ctx context.Context, act actor, d store.Domain) (bool,
 }
 
 // unanswered leaves the decision pending, or holds it where the registry refused for good.
-func (h *Handler) unanswered(ctx context.Context, act actor, d store.Domain, it store.Item, req request, a registry.Answer, err error, res *Result) error {
+func (h *Handler) unanswered(ctx context.Context, act actor, d records.Domain, it store.Item, req request, a registry.Answer, err error, res *Result) error {
 	if err == nil { // accepted, not finished: asked again with the same key
 		h.Log.InfoContext(ctx, "registry_working", "domain", d.Name, "retry_after", a.RetryAfter)
 		res.Waiting++
@@ -211,20 +212,20 @@ func (h *Handler) unanswered(ctx context.Context, act actor, d store.Domain, it 
 
 // giveBack returns the budget of a call that certainly did nothing, together with the frozen request: the next
 // one, if a person wants it, is made from what is known then.
-func (h *Handler) giveBack(ctx context.Context, d store.Domain, it store.Item, req request) error {
+func (h *Handler) giveBack(ctx context.Context, d records.Domain, it store.Item, req request) error {
 	ledger, budget, err := h.ledger(ctx)
 	if err != nil {
 		return err
 	}
 	ledger = safety.Refund(ledger, class(d), req.At, h.Now())
-	if err := h.Store.Write(ctx, store.Write{Item: it, Delete: true}, store.Save(budget, ledger)); err != nil && !errors.Is(err, store.ErrConflict) {
+	if err := h.Store.Write(ctx, store.Write{Item: it, Delete: true}, save(budget, ledger)); err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("give back the budget for %s: %w", d.Name, err)
 	}
 	return nil
 }
 
 // record writes down what the registry did: domain, request and history in one transaction.
-func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it store.Item, req request, a registry.Answer) error {
+func (h *Handler) record(ctx context.Context, act actor, d records.Domain, it store.Item, req request, a registry.Answer) error {
 	key := d.Key()
 	for range 4 {
 		if d.Key() == key {
@@ -233,13 +234,13 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 			d.Done = key // it is about something else now; what was done must be known, and can be taken back
 		}
 		req.Answer = &a
-		entry := store.PutEntry(d.Name, store.Entry{
+		entry := records.PutEntry(d.Name, records.Entry{
 			At: h.Now().UTC(), What: act.Word(), After: d.State.Phase, Action: lifecycle.Unverify, Confidence: d.Confidence, Reason: d.Reason,
 			Sentence: req.Request.Evidence[0], Answer: &a,
 		}, 10)
 		writes := []store.Write{d.Put(), entry, h.digestLine(d, act.Word(), a)}
 		if act.Spends() {
-			writes = append(writes, store.Save(it, req))
+			writes = append(writes, save(it, req))
 			if d.Key() == key {
 				writes = append(writes, store.Write{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true})
 			}
@@ -252,14 +253,14 @@ func (h *Handler) record(ctx context.Context, act actor, d store.Domain, it stor
 			return err
 		}
 		// The checker wrote the domain meanwhile; what the registry did stays true.
-		if d, err = store.GetDomain(ctx, h.Store, d.Name); err != nil || d.Key() != key && !act.Spends() {
+		if d, err = getDomain(ctx, h.Store, d.Name); err != nil || d.Key() != key && !act.Spends() {
 			return err
 		}
 	}
 	return fmt.Errorf("record what was done about %s: %w", d.Name, store.ErrConflict)
 }
 
-func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registry.Answer) {
+func (h *Handler) told(ctx context.Context, act actor, d records.Domain, a registry.Answer) {
 	h.Log.InfoContext(ctx, act.Word(), "domain", d.Name, "phase", d.State.Phase, "reason", d.Reason, "confidence", d.Confidence,
 		"changed", a.Changed, "already", a.AlreadyUnset, "kept", a.KeptLater, "recovery", a.Recovery, "decision", d.Key())
 	if d.State.Phase == lifecycle.ReRegistered && a.KeptLater > 0 {
@@ -284,11 +285,11 @@ func (h *Handler) told(ctx context.Context, act actor, d store.Domain, a registr
 }
 
 // unanswered tells whether the last look that was sent brought no answer of an authority yet.
-func unanswered(d store.Domain) bool { return max(d.State.RegAt, d.State.MktAt) < d.LookSent }
+func unanswered(d records.Domain) bool { return max(d.State.RegAt, d.State.MktAt) < d.LookSent }
 
 func (h *Handler) ledger(ctx context.Context) (safety.Ledger, store.Item, error) {
 	var l safety.Ledger
-	it, err := store.Load(ctx, h.Store, store.PKGuard, "breaker", &l)
+	it, err := load(ctx, h.Store, records.PKGuard, "breaker", &l)
 	if errors.Is(err, store.ErrNotFound) {
 		err = nil
 	}

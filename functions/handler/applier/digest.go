@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -43,29 +44,29 @@ type digested struct {
 
 const digestSK = "digest"
 
-func (h *Handler) digestLine(d store.Domain, what string, a registry.Answer) store.Write {
+func (h *Handler) digestLine(d records.Domain, what string, a registry.Answer) store.Write {
 	now := h.Now().UTC()
 	l := line{What: what, Domain: d.Name, Phase: string(d.State.Phase), Changed: a.Changed, Unknown: a.CountsUnknown}
-	return store.Record(store.PKDigest+"/"+now.Format(day), d.Key()+"/"+what, l, now.Add(store.RunTTL))
+	return records.Record(records.PKDigest+"/"+now.Format(day), d.Key()+"/"+what, l, now.Add(records.RunTTL))
 }
 
 // digest writes yesterday's digest in words, once.
 func (h *Handler) digest(ctx context.Context, w waiting) error {
 	yesterday := h.Now().UTC().AddDate(0, 0, -1).Format(day)
 	var last digested
-	mark, err := store.Load(ctx, h.Store, store.PKGuard, digestSK, &last)
+	mark, err := load(ctx, h.Store, records.PKGuard, digestSK, &last)
 	if err != nil && !errors.Is(err, store.ErrNotFound) || last.Day >= yesterday {
 		return err
 	}
-	var run store.Run
-	if _, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run); err != nil {
+	var run records.Run
+	if _, err := load(ctx, h.Store, records.PKGuard, "run", &run); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			return nil // before the first run there is no day to tell of
 		}
 		return err
 	}
 	if run.Started.Time().Format(day) > yesterday {
-		items, _, err := h.Store.Query(ctx, store.Query{PK: store.PKDigest + "/" + yesterday, Limit: 1})
+		items, _, err := h.Store.Query(ctx, store.Query{PK: records.PKDigest + "/" + yesterday, Limit: 1})
 		if err != nil || len(items) == 0 {
 			return err // the guard's first day: nothing to tell of the day before
 		}
@@ -77,21 +78,21 @@ func (h *Handler) digest(ctx context.Context, w waiting) error {
 	if len(w.stale) > 0 {
 		text += " Of the holds, " + w.staleWords() + "."
 	}
-	written := store.Record(store.PKDigest, yesterday, digestText{text}, h.Now().Add(store.HistoryTTL))
-	if err := h.Store.Write(ctx, written, store.Save(mark, digested{yesterday})); err != nil {
+	written := records.Record(records.PKDigest, yesterday, digestText{text}, h.Now().Add(records.HistoryTTL))
+	if err := h.Store.Write(ctx, written, save(mark, digested{yesterday})); err != nil {
 		return fmt.Errorf("write the digest of %s: %w", yesterday, err)
 	}
 	h.Log.InfoContext(ctx, "digest", "day", yesterday, "text", text)
 	return nil
 }
 
-func (h *Handler) words(ctx context.Context, date string, run store.Run) (string, error) {
+func (h *Handler) words(ctx context.Context, date string, run records.Run) (string, error) {
 	byWhat := map[string][]string{}
 	addresses := map[string]int{}
 	for after, more := "", true; more; {
 		var items []store.Item
 		var err error
-		items, more, err = h.Store.Query(ctx, store.Query{PK: store.PKDigest + "/" + date, After: after, Limit: page})
+		items, more, err = h.Store.Query(ctx, store.Query{PK: records.PKDigest + "/" + date, After: after, Limit: page})
 		if err != nil {
 			return "", fmt.Errorf("digest of %s: %w", date, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -54,10 +55,10 @@ type Result struct {
 // actor is the registry as a mode sees it. Observing is another actor, not a condition in the steps.
 type actor interface {
 	// Open tells whether the domain's decision still is to be put to the registry by this actor.
-	Open(d store.Domain) bool
+	Open(d records.Domain) bool
 	Unverify(ctx context.Context, r registry.Request) (registry.Answer, error)
 	// Note writes into the domain that the decision was put to the registry.
-	Note(d *store.Domain)
+	Note(d *records.Domain)
 	// Spends tells whether acting uses up the breaker's budget.
 	Spends() bool
 	// Word is what history calls it.
@@ -100,16 +101,16 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 	}
 }
 
-// job is what the lease is on.
-const job = "applier"
+// Job is what the lease is on.
+const Job = "applier"
 
 func (h *Handler) leased(ctx context.Context, work func(context.Context) (Result, error)) (Result, error) {
 	lease := 15 * time.Minute
 	if d, ok := ctx.Deadline(); ok {
 		lease = time.Until(d)
 	}
-	release, err := store.TakeLease(ctx, h.Store, job, h.Now(), lease)
-	if errors.Is(err, store.ErrLeased) {
+	release, err := records.In(h.Store).TakeLease(ctx, Job, h.Now(), lease)
+	if errors.Is(err, records.ErrLeased) {
 		h.Log.InfoContext(ctx, "applier_busy")
 		return Result{Text: "another invocation is at work; try again in a minute"}, nil
 	}

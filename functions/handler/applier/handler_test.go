@@ -14,6 +14,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -92,7 +93,7 @@ func newWorld(t *testing.T) *world {
 		Mode:   func(context.Context) (Mode, error) { return w.mode, nil },
 		Log:    slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now, slog.New(slog.DiscardHandler)), Now: now,
 	}
-	w.write(store.Record(store.PKGuard, "run", store.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
+	w.write(records.Record(records.PKGuard, "run", records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
 	return w
 }
 
@@ -104,10 +105,10 @@ func (w *world) write(writes ...store.Write) {
 }
 
 // lapsed stores a domain whose deletion was just seen.
-func (w *world) lapsed(name string, edit func(*store.Domain)) {
+func (w *world) lapsed(name string, edit func(*records.Domain)) {
 	w.t.Helper()
 	now := lifecycle.At(w.at)
-	d := store.NewDomain(name, now)
+	d := records.NewDomain(name, now)
 	d.Listed, d.Hosts, d.Addresses = true, 1, 3
 	d.State.Phase, d.State.Since, d.State.LapseAt = lifecycle.Redemption, now, now
 	d.State.Reg, d.State.RegAt, d.State.RegServer = lifecycle.WordRedemption, now, "rdap.example.net"
@@ -129,9 +130,9 @@ func (w *world) tick() Result {
 	return res
 }
 
-func (w *world) get(name string) store.Domain {
+func (w *world) get(name string) records.Domain {
 	w.t.Helper()
-	d, err := store.GetDomain(w.t.Context(), w.Store, name)
+	d, err := getDomain(w.t.Context(), w.Store, name)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func (w *world) get(name string) store.Domain {
 
 func (w *world) held(name string) (h safety.Hold, ok bool) {
 	w.t.Helper()
-	_, err := store.Load(w.t.Context(), w.Store, store.PKGuard, store.HoldSK(name), &h)
+	_, err := load(w.t.Context(), w.Store, records.PKGuard, records.HoldSK(name), &h)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		w.t.Fatal(err)
 	}
@@ -168,7 +169,7 @@ func TestUnverifiesOnceWithTheFrozenRequest(t *testing.T) {
 	if r.MaxAddresses < 3 || r.Reason != registry.ReasonLapsed || len(r.Evidence) == 0 || r.Advice.Code == "" {
 		t.Errorf("request %+v", r)
 	}
-	entries, err := store.History(t.Context(), w.Store, "example-one.com", 1)
+	entries, err := records.In(w.Store).History(t.Context(), "example-one.com", 1)
 	if err != nil || len(entries) != 1 || entries[0].What != "unverified" || entries[0].Answer.Changed != 3 {
 		t.Errorf("history %+v %v", entries, err)
 	}
@@ -213,7 +214,7 @@ func TestBreakerHoldsTheWholeClassAndTheRestGoesOn(t *testing.T) {
 	for i := range 11 {
 		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
 	}
-	w.lapsed("other.org", func(d *store.Domain) { d.State.RegServer = "rdap.other.example" })
+	w.lapsed("other.org", func(d *records.Domain) { d.State.RegServer = "rdap.other.example" })
 	res := w.tick()
 	if res.Acted != 1 || len(w.reg.requests) != 1 || w.reg.requests[0].Domain != "other.org" {
 		t.Fatalf("acted on %d, requests %d: the class must be held whole and the rest go on", res.Acted, len(w.reg.requests))
@@ -255,24 +256,24 @@ func TestABacklogIsApprovedAsOneListAndAppliedAtADailyRate(t *testing.T) {
 
 func TestBreakerWaitsForTheRunToBeWhole(t *testing.T) {
 	w := newWorld(t)
-	w.write(store.Record(store.RunPK("20260302T030000Z"), "s/0/000001", store.Sent{IDs: []store.SentID{{ID: "x", Upstream: "delegation/com"}}}, time.Time{}))
+	w.write(records.Record(records.RunPK("20260302T030000Z"), "s/0/000001", records.Sent{IDs: []records.SentID{{ID: "x", Upstream: "delegation/com"}}}, time.Time{}))
 	w.lapsed("example-one.com", nil)
 	if res := w.tick(); res.Acted != 0 || res.Waiting != 1 {
 		t.Errorf("judged half a run: %+v", res)
 	}
-	w.write(store.Record(store.RunPK("20260302T030000Z"), "m/x", store.Marker{Checked: 1}, time.Time{}))
+	w.write(records.Record(records.RunPK("20260302T030000Z"), "m/x", records.Marker{Checked: 1}, time.Time{}))
 	if res := w.tick(); res.Acted != 1 || !strings.Contains(w.stats.String(), `"RunCompleted":1`) {
 		t.Errorf("complete run: %+v, metrics %s", res, w.stats)
 	}
-	var u store.Upstream
-	if _, err := store.Load(t.Context(), w.Store, store.PKUpstreams, "delegation/com", &u); err != nil || u.LastGood == 0 {
+	var u records.Upstream
+	if _, err := load(t.Context(), w.Store, records.PKUpstreams, "delegation/com", &u); err != nil || u.LastGood == 0 {
 		t.Errorf("the time of the upstream's last good answer is not known: %+v %v", u, err)
 	}
 }
 
 func TestAnIncompleteRunHoldsNothingBackForever(t *testing.T) {
 	w := newWorld(t)
-	w.write(store.Record(store.RunPK("20260302T030000Z"), "s/0/000001", store.Sent{IDs: []store.SentID{{ID: "x", Upstream: "rdap/slow"}}}, time.Time{}))
+	w.write(records.Record(records.RunPK("20260302T030000Z"), "s/0/000001", records.Sent{IDs: []records.SentID{{ID: "x", Upstream: "rdap/slow"}}}, time.Time{}))
 	w.lapsed("example-one.com", nil)
 	w.at = w.at.Add(6*time.Hour + time.Minute)
 	if res := w.tick(); res.Acted != 1 {
@@ -326,7 +327,7 @@ func TestAFailingRegistryLeavesTheDecisionPending(t *testing.T) {
 		}
 	}
 	var l safety.Ledger
-	if _, err := store.Load(t.Context(), w.Store, store.PKGuard, "breaker", &l); err != nil {
+	if _, err := load(t.Context(), w.Store, records.PKGuard, "breaker", &l); err != nil {
 		t.Fatal(err)
 	}
 	if spent, _ := l.Counted(w.at); spent != 1 {
@@ -399,7 +400,7 @@ func TestLostAnswersAreHarmless(t *testing.T) {
 
 func TestHoldsAreRecordedOnceAndApproved(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("example-one.com", func(d *store.Domain) {
+	w.lapsed("example-one.com", func(d *records.Domain) {
 		d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Medium, lifecycle.ReasonRestore
 	})
 	if res := w.tick(); res.Held != 1 {
@@ -422,7 +423,7 @@ func TestHoldsAreRecordedOnceAndApproved(t *testing.T) {
 
 func TestAddressesVerifiedByTheNewOwnerAreAWarning(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("example-one.com", func(d *store.Domain) {
+	w.lapsed("example-one.com", func(d *records.Domain) {
 		d.State.Phase, d.State.Registered, d.Reason = lifecycle.ReRegistered, lifecycle.At(w.at.Add(-48*time.Hour)), lifecycle.ReasonReRegistered
 	})
 	w.reg.answer.KeptLater = 1
@@ -440,7 +441,7 @@ func TestRestoreByKey(t *testing.T) {
 	if err != nil || len(w.reg.restored) != 1 || w.reg.restored[0] != w.reg.requests[0].Key {
 		t.Fatalf("%+v %v, restored %v", res, err, w.reg.restored)
 	}
-	entries, _ := store.History(t.Context(), w.Store, "example-one.com", 1)
+	entries, _ := records.In(w.Store).History(t.Context(), "example-one.com", 1)
 	if len(entries) != 1 || entries[0].What != "restored" || entries[0].By != "on-call" {
 		t.Errorf("history %+v", entries)
 	}
@@ -452,8 +453,8 @@ func TestParkedMessages(t *testing.T) {
 		m := queue.Message{Schema: queue.Schema, Kind: queue.KindRDAP, Upstream: "https://rdap.example.net/", Group: "rdap/x", Run: run, Share: 1,
 			Sent: w.at, Domains: []queue.Entry{{Name: "example-" + strings.ToLower(run) + ".com"}}}
 		m.ID = queue.ContentID(m)
-		w.write(store.Record(store.PKParked, store.ParkedSK(due, m.ID), m, time.Time{}))
-		w.write(store.Wake(due, time.Time{}))
+		w.write(records.Record(records.PKParked, records.ParkedSK(due, m.ID), m, time.Time{}))
+		w.write(records.Wake(due, time.Time{}))
 	}
 	park("20260302T030000Z", w.at)
 	park("20260301T030000Z", w.at)
@@ -470,7 +471,7 @@ func TestParkedMessages(t *testing.T) {
 	if len(w.out.messages) != 2 {
 		t.Errorf("%d messages after an hour, want 2", len(w.out.messages))
 	}
-	if left, _, err := w.Store.Query(t.Context(), store.Woken(w.at, 10)); err != nil || len(left) != 0 {
+	if left, _, err := w.Store.Query(t.Context(), records.Woken(w.at, 10)); err != nil || len(left) != 0 {
 		t.Errorf("%v %v: would wake every tick", left, err)
 	}
 }
@@ -478,7 +479,7 @@ func TestParkedMessages(t *testing.T) {
 // TestAMessageThatCannotBeSentWakesTheNextTick: what was due stays due.
 func TestAMessageThatCannotBeSentWakesTheNextTick(t *testing.T) {
 	w, _ := newQuiet(t)
-	w.write(store.Record(store.PKParked, store.ParkedSK(w.at, "x"), queue.Message{Run: "20260302T030000Z", Sent: w.at}, time.Time{}), store.Wake(w.at, time.Time{}))
+	w.write(records.Record(records.PKParked, records.ParkedSK(w.at, "x"), queue.Message{Run: "20260302T030000Z", Sent: w.at}, time.Time{}), records.Wake(w.at, time.Time{}))
 	w.Queue = closed{}
 	if _, err := w.Handle(t.Context(), Event{Action: "tick"}); !errors.Is(err, errClosed) {
 		t.Fatalf("%v", err)
@@ -503,7 +504,7 @@ func TestDigestTellsTheDayInWords(t *testing.T) {
 	w.at = w.at.AddDate(0, 0, 1)
 	w.tick()
 	var digest digestText
-	if _, err := store.Load(t.Context(), w.Store, store.PKDigest, "2026-03-02", &digest); err != nil {
+	if _, err := load(t.Context(), w.Store, records.PKDigest, "2026-03-02", &digest); err != nil {
 		t.Fatal(err)
 	}
 	text := digest.Text
@@ -514,11 +515,11 @@ func TestDigestTellsTheDayInWords(t *testing.T) {
 
 func TestMailHostLapseHoldsItsDependents(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("mail-host.net", func(d *store.Domain) {
+	w.lapsed("mail-host.net", func(d *records.Domain) {
 		d.Listed, d.Addresses, d.MailHost = false, 0, true
 		d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonMailHost
 	})
-	w.lapsed("customer.com", func(d *store.Domain) {
+	w.lapsed("customer.com", func(d *records.Domain) {
 		d.State.Phase, d.State.LapseAt, d.Action, d.Reason = lifecycle.Active, 0, lifecycle.None, lifecycle.ReasonDelegated
 	})
 	w.dependsOn("customer.com", "mail-host.net")
@@ -539,20 +540,20 @@ func TestMailHostLapseHoldsItsDependents(t *testing.T) {
 
 func (w *world) dependsOn(name string, hosts ...string) {
 	w.t.Helper()
-	w.write(store.PutDependencies(name, store.DependsMail, hosts, time.Time{}))
+	w.write(records.PutDependencies(name, records.DependsMail, hosts, time.Time{}))
 	for _, host := range hosts {
-		w.write(store.Record(store.DependentsPK(host), name+"/"+string(store.DependsMail), struct{}{}, time.Time{}))
+		w.write(records.Record(records.DependentsPK(host), name+"/"+string(records.DependsMail), struct{}{}, time.Time{}))
 	}
 }
 
-func (w *world) change(name string, edit func(*store.Domain)) {
+func (w *world) change(name string, edit func(*records.Domain)) {
 	w.t.Helper()
 	d := w.get(name)
 	edit(&d)
 	w.write(d.Put())
 }
 
-func quiet(d *store.Domain) {
+func quiet(d *records.Domain) {
 	d.State.Phase, d.State.LapseAt, d.Action, d.Reason = lifecycle.Active, 0, lifecycle.None, lifecycle.ReasonDelegated
 }
 
@@ -560,7 +561,7 @@ func quiet(d *store.Domain) {
 // addresses, and those who depend on it are held.
 func TestAListedMailHostIsActedOnAndReported(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("both.net", func(d *store.Domain) { d.MailHost = true })
+	w.lapsed("both.net", func(d *records.Domain) { d.MailHost = true })
 	w.lapsed("customer.com", quiet)
 	w.dependsOn("customer.com", "both.net")
 	w.tick()
@@ -576,7 +577,7 @@ func TestAListedMailHostIsActedOnAndReported(t *testing.T) {
 // TestWhoComesLateHearsOfTheLapseWithinADay: a domain that came to depend on a host after its lapse was reported.
 func TestWhoComesLateHearsOfTheLapseWithinADay(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("both.net", func(d *store.Domain) { d.MailHost = true })
+	w.lapsed("both.net", func(d *records.Domain) { d.MailHost = true })
 	w.tick()
 	w.lapsed("late.com", quiet)
 	w.dependsOn("late.com", "both.net")
@@ -585,7 +586,7 @@ func TestWhoComesLateHearsOfTheLapseWithinADay(t *testing.T) {
 		t.Fatal("told again at once: every tick reads every dependent")
 	}
 	w.at = w.at.AddDate(0, 0, 1)
-	w.change("both.net", func(d *store.Domain) { d.State.DelegAt = lifecycle.At(w.at) })
+	w.change("both.net", func(d *records.Domain) { d.State.DelegAt = lifecycle.At(w.at) })
 	w.tick()
 	w.tick()
 	if h, ok := w.held("late.com"); !ok || h.Reason != "mail host lapsed" {
@@ -597,7 +598,7 @@ func TestWhoComesLateHearsOfTheLapseWithinADay(t *testing.T) {
 func TestOneOfTwoLapsedHostsComesBack(t *testing.T) {
 	w := newWorld(t)
 	for _, host := range []string{"first.net", "second.net"} {
-		w.lapsed(host, func(d *store.Domain) {
+		w.lapsed(host, func(d *records.Domain) {
 			d.Listed, d.MailHost, d.Action, d.Reason = false, true, lifecycle.Hold, lifecycle.ReasonMailHost
 		})
 	}

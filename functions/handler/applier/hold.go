@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -16,7 +17,7 @@ import (
 )
 
 func holdKey(name string) store.Key {
-	return store.Key{Table: store.Records, PK: store.PKGuard, SK: store.HoldSK(name)}
+	return store.Key{Table: store.Records, PK: records.PKGuard, SK: records.HoldSK(name)}
 }
 
 // holdAll records a hold for every verdict that asks a person, and hands a mail host's lapse on to the domains
@@ -25,7 +26,7 @@ func (h *Handler) holdAll(ctx context.Context, found findings, res *Result) erro
 	if found.holds == 0 {
 		return nil
 	}
-	return h.eachDue(ctx, func(d store.Domain) error {
+	return h.eachDue(ctx, func(d records.Domain) error {
 		switch {
 		case d.Untold():
 			if err := h.tellDependents(ctx, d, d.Name); err != nil {
@@ -48,7 +49,7 @@ func (h *Handler) holdAll(ctx context.Context, found findings, res *Result) erro
 	})
 }
 
-func (h *Handler) put(ctx context.Context, d store.Domain) error {
+func (h *Handler) put(ctx context.Context, d records.Domain) error {
 	if err := h.Store.Write(ctx, d.Put()); err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("store %s: %w", d.Name, err)
 	}
@@ -56,19 +57,19 @@ func (h *Handler) put(ctx context.Context, d store.Domain) error {
 }
 
 // hold records that a person must decide, and why. A hold that stands already for the same reason costs a read.
-func (h *Handler) hold(ctx context.Context, d store.Domain, why string, res *Result) error {
+func (h *Handler) hold(ctx context.Context, d records.Domain, why string, res *Result) error {
 	return h.holdAs(ctx, d, safety.Hold{Why: why}, res)
 }
 
 // holdRefused records that the registry said no.
-func (h *Handler) holdRefused(ctx context.Context, d store.Domain, err error, res *Result) error {
+func (h *Handler) holdRefused(ctx context.Context, d records.Domain, err error, res *Result) error {
 	return h.holdAs(ctx, d, safety.Hold{Why: "the registry refused: " + err.Error(), Refused: true}, res)
 }
 
 // holdAs records a hold of which why and what kind are given.
-func (h *Handler) holdAs(ctx context.Context, d store.Domain, hold safety.Hold, res *Result) error {
+func (h *Handler) holdAs(ctx context.Context, d records.Domain, hold safety.Hold, res *Result) error {
 	var old safety.Hold
-	it, err := store.Load(ctx, h.Store, store.PKGuard, store.HoldSK(d.Name), &old)
+	it, err := load(ctx, h.Store, records.PKGuard, records.HoldSK(d.Name), &old)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -84,10 +85,10 @@ func (h *Handler) holdAs(ctx context.Context, d store.Domain, hold safety.Hold, 
 		hold.Since = old.Since
 	}
 	d.MarkHeld()
-	entry := store.PutEntry(d.Name, store.Entry{
+	entry := records.PutEntry(d.Name, records.Entry{
 		At: now, What: "held", After: d.State.Phase, Action: d.Action, Confidence: d.Confidence, Reason: d.Reason, Sentence: hold.Why,
 	}, 20)
-	err = h.Store.Write(ctx, d.Put(), store.Save(it, hold), entry, h.digestLine(d, "held", registry.Answer{}))
+	err = h.Store.Write(ctx, d.Put(), save(it, hold), entry, h.digestLine(d, "held", registry.Answer{}))
 	if errors.Is(err, store.ErrConflict) {
 		return nil // changed meanwhile: the next tick judges what is there then
 	}
@@ -101,7 +102,7 @@ func (h *Handler) holdAs(ctx context.Context, d store.Domain, hold safety.Hold, 
 }
 
 // described is the hold with what is known of the domain, and of a mail host with whom it endangers.
-func (h *Handler) described(ctx context.Context, d store.Domain, hold safety.Hold, now time.Time) (safety.Hold, error) {
+func (h *Handler) described(ctx context.Context, d records.Domain, hold safety.Hold, now time.Time) (safety.Hold, error) {
 	hold.Domain, hold.Since = d.Name, now
 	hold.Reason, hold.Phase, hold.Action, hold.Confidence = string(d.Reason), string(d.State.Phase), string(d.Action), string(d.Confidence)
 	v := lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason}
@@ -110,7 +111,7 @@ func (h *Handler) described(ctx context.Context, d store.Domain, hold safety.Hol
 	if !d.MailHost {
 		return hold, nil
 	}
-	items, _, err := h.Store.Query(ctx, store.Query{PK: store.DependentsPK(d.Name), Limit: 2 * safety.MaxAffected})
+	items, _, err := h.Store.Query(ctx, store.Query{PK: records.DependentsPK(d.Name), Limit: 2 * safety.MaxAffected})
 	if err != nil {
 		return hold, fmt.Errorf("dependents of %s: %w", d.Name, err)
 	}
@@ -123,11 +124,11 @@ func (h *Handler) described(ctx context.Context, d store.Domain, hold safety.Hol
 
 // tellDependents notes the lapse (or, with an empty host, the recovery) of a mail host at every domain whose
 // mail depends on it. They are held by their next judgement; nothing is ever done to them without a person.
-func (h *Handler) tellDependents(ctx context.Context, d store.Domain, host string) error {
+func (h *Handler) tellDependents(ctx context.Context, d records.Domain, host string) error {
 	for after, more := "", true; more; {
 		var items []store.Item
 		var err error
-		items, more, err = h.Store.Query(ctx, store.Query{PK: store.DependentsPK(d.Name), After: after, Limit: page})
+		items, more, err = h.Store.Query(ctx, store.Query{PK: records.DependentsPK(d.Name), After: after, Limit: page})
 		if err != nil {
 			return fmt.Errorf("dependents of %s: %w", d.Name, err)
 		}
@@ -144,7 +145,7 @@ func (h *Handler) tellDependents(ctx context.Context, d store.Domain, host strin
 
 func (h *Handler) tellDependent(ctx context.Context, name, mailHost, host string) error {
 	for range 4 {
-		d, err := store.GetDomain(ctx, h.Store, name)
+		d, err := getDomain(ctx, h.Store, name)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
@@ -168,7 +169,7 @@ func (h *Handler) tellDependent(ctx context.Context, name, mailHost, host string
 				d.State.LapseAt = lifecycle.At(h.Now()) // as the next judgement would, so that it is the same hold
 			}
 		}
-		entry := store.PutEntry(name, store.Entry{
+		entry := records.PutEntry(name, records.Entry{
 			At: h.Now().UTC(), What: "mail host " + mailHost, After: d.State.Phase, Action: d.Action, Reason: d.Reason,
 		}, 30)
 		if err = h.Store.Write(ctx, d.Put(), entry); !errors.Is(err, store.ErrConflict) {
@@ -180,12 +181,12 @@ func (h *Handler) tellDependent(ctx context.Context, name, mailHost, host string
 
 // otherLapsed finds another host that name's mail depends on and whose lapse was reported, now that one is back.
 func (h *Handler) otherLapsed(ctx context.Context, name, back string) (string, error) {
-	deps, err := store.Dependencies(ctx, h.Store, name)
+	deps, err := records.In(h.Store).Dependencies(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	for _, dep := range slices.Concat(deps[store.DependsMail], deps[store.DependsServers]) {
-		d, err := store.GetDomain(ctx, h.Store, dep)
+	for _, dep := range slices.Concat(deps[records.DependsMail], deps[records.DependsServers]) {
+		d, err := getDomain(ctx, h.Store, dep)
 		if err == nil && dep != back && d.Told != 0 {
 			return dep, nil
 		}

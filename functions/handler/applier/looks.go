@@ -10,6 +10,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -23,11 +24,11 @@ func (h *Handler) resendParked(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	woken, _, err := h.Store.Query(ctx, store.Woken(h.Now(), page)) // before the messages, see store.Wake
+	woken, _, err := h.Store.Query(ctx, records.Woken(h.Now(), page)) // before the messages, see records.Wake
 	if err != nil {
 		return 0, err
 	}
-	due := store.ParkedUntil(h.Now(), page)
+	due := records.ParkedUntil(h.Now(), page)
 	sent := 0
 	for more := true; more && !h.late(ctx); {
 		var items []store.Item
@@ -84,8 +85,8 @@ func (h *Handler) resend(ctx context.Context, it store.Item, current string) err
 }
 
 func (h *Handler) runID(ctx context.Context) (string, error) {
-	var run store.Run
-	_, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
+	var run records.Run
+	_, err := load(ctx, h.Store, records.PKGuard, "run", &run)
 	if errors.Is(err, store.ErrNotFound) {
 		err = nil
 	}
@@ -98,13 +99,13 @@ type findings struct {
 	pending  map[string]int // by class
 	holds    int
 	looks    int
-	arrived  *store.Domain // the synthetic domain, at its last hop
+	arrived  *records.Domain // the synthetic domain, at its last hop
 }
 
 // survey walks the index of due items once: second looks are sent, the rest is counted.
 func (h *Handler) survey(ctx context.Context) (findings, error) {
 	f := findings{pending: map[string]int{}}
-	err := h.eachDue(ctx, func(d store.Domain) error {
+	err := h.eachDue(ctx, func(d records.Domain) error {
 		now := lifecycle.At(h.Now())
 		if d.Pending() { // stale ones too: of a crowd whose upstream answers for a few at a time, those few are no less a crowd
 			f.pending[class(d)]++
@@ -128,7 +129,7 @@ func (h *Handler) survey(ctx context.Context) (findings, error) {
 }
 
 // eachDue reads every due item consistently and hands it on; the index is only a hint.
-func (h *Handler) eachDue(ctx context.Context, do func(store.Domain) error) error {
+func (h *Handler) eachDue(ctx context.Context, do func(records.Domain) error) error {
 	for shard := range store.Shards {
 		for cursor, first := "", true; first || cursor != ""; first = false {
 			names, next, err := h.Store.Due(ctx, shard, h.Now(), cursor, page)
@@ -140,7 +141,7 @@ func (h *Handler) eachDue(ctx context.Context, do func(store.Domain) error) erro
 				if h.late(ctx) {
 					return errors.New("too many due items for one invocation; the next one goes on")
 				}
-				d, err := store.GetDomain(ctx, h.Store, name)
+				d, err := getDomain(ctx, h.Store, name)
 				if errors.Is(err, store.ErrNotFound) {
 					continue
 				}
@@ -157,7 +158,7 @@ func (h *Handler) eachDue(ctx context.Context, do func(store.Domain) error) erro
 }
 
 // look sends a second look and notes when to ask again should it bring no answer.
-func (h *Handler) look(ctx context.Context, d store.Domain) error {
+func (h *Handler) look(ctx context.Context, d records.Domain) error {
 	name, reason := domain.Parse(d.Name)
 	now := h.Now()
 	if reason != "" { // a newer list of suffixes: the domain's own trouble, which must not stop the others
@@ -178,7 +179,7 @@ func (h *Handler) look(ctx context.Context, d store.Domain) error {
 }
 
 // stale tells whether the evidence behind a decision is too old to act on.
-func (h *Handler) stale(d store.Domain) bool {
+func (h *Handler) stale(d records.Domain) bool {
 	now := lifecycle.At(h.Now())
 	newest := evidenceAt(d)
 	return newest == 0 || now.Since(newest) > lifecycle.Freshness
@@ -186,7 +187,7 @@ func (h *Handler) stale(d store.Domain) bool {
 
 // evidenceAt is when the newest witness spoke who bears the verdict out. A deletion that was decided stays while
 // nothing can be believed (see the checker's carryVerdict); who meanwhile says otherwise does not make it fresh.
-func evidenceAt(d store.Domain) lifecycle.Instant {
+func evidenceAt(d records.Domain) lifecycle.Instant {
 	reg, mkt := d.State.RegAt, d.State.MktAt
 	switch d.State.Phase {
 	case lifecycle.Redemption, lifecycle.PendingDelete, lifecycle.Released:

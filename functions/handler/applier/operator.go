@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -46,7 +47,7 @@ func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
 	case e.Action == actApprove && e.Class != "":
 		return h.approveClass(ctx, e)
 	}
-	d, err := store.GetDomain(ctx, h.Store, strings.ToLower(strings.TrimSuffix(e.Domain, ".")))
+	d, err := getDomain(ctx, h.Store, strings.ToLower(strings.TrimSuffix(e.Domain, ".")))
 	if errors.Is(err, store.ErrNotFound) {
 		return Result{}, fmt.Errorf("%s %q: no such domain in the table; give the registrable domain, such as example.org", e.Action, e.Domain)
 	}
@@ -60,7 +61,7 @@ func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("%s %s: %w", e.Action, d.Name, err)
 	}
-	entry := store.PutEntry(d.Name, h.entry(ctx, e, d, text), 40)
+	entry := records.PutEntry(d.Name, h.entry(ctx, e, d, text), 40)
 	if err := h.Store.Write(ctx, append(more, d.Put(), entry)...); err != nil {
 		return Result{}, fmt.Errorf("%s %s: %w", e.Action, d.Name, err)
 	}
@@ -69,7 +70,7 @@ func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
 }
 
 // decided writes an operator's word into the domain; it gives the answer in words and what else is to be written.
-func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text string, more []store.Write, err error) {
+func (h *Handler) decided(ctx context.Context, e Event, d *records.Domain) (text string, more []store.Write, err error) {
 	now := h.Now()
 	switch e.Action {
 	case actApprove: // judged again on fresh evidence: the look comes first
@@ -97,7 +98,7 @@ func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text s
 		if err != nil {
 			return "", nil, err
 		}
-		more = []store.Write{store.Record(store.PKGuard, store.HoldSK(d.Name), hold, time.Time{}), h.digestLine(*d, "held", registry.Answer{})}
+		more = []store.Write{records.Record(records.PKGuard, records.HoldSK(d.Name), hold, time.Time{}), h.digestLine(*d, "held", registry.Answer{})}
 		text = fmt.Sprintf("held: nothing will be done about %s, whatever is found, until it is released or approved", d.Name)
 		return text, more, nil
 	case actRecheck:
@@ -111,7 +112,7 @@ func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text s
 
 // retry opens again a decision that was carried out, where doing it again can change anything: recovery was left
 // open, or it was taken back. It is judged as approved: one by one, beside the breaker's limits.
-func (h *Handler) retry(ctx context.Context, d *store.Domain) (string, error) {
+func (h *Handler) retry(ctx context.Context, d *records.Domain) (string, error) {
 	if d.Done != d.Key() {
 		return "", errors.New("nothing was unverified in its present lapse; what is pending is sent by itself, what is held needs approve")
 	}
@@ -119,7 +120,7 @@ func (h *Handler) retry(ctx context.Context, d *store.Domain) (string, error) {
 		return "", fmt.Errorf("it is %s now: nothing is to be unverified", d.State.Phase)
 	}
 	var last request
-	if _, err := store.Load(ctx, h.Store, store.PKRequest, d.Key(), &last); err != nil {
+	if _, err := load(ctx, h.Store, records.PKRequest, d.Key(), &last); err != nil {
 		return "", fmt.Errorf("the last request: %w", err)
 	}
 	why := "was taken back"
@@ -135,19 +136,19 @@ func (h *Handler) retry(ctx context.Context, d *store.Domain) (string, error) {
 }
 
 // approvedHold notes the approval in the hold: it waits for nobody any more.
-func (h *Handler) approvedHold(ctx context.Context, e Event, d store.Domain) ([]store.Write, error) {
+func (h *Handler) approvedHold(ctx context.Context, e Event, d records.Domain) ([]store.Write, error) {
 	var hold safety.Hold
-	it, err := store.Load(ctx, h.Store, store.PKGuard, store.HoldSK(d.Name), &hold)
+	it, err := load(ctx, h.Store, records.PKGuard, records.HoldSK(d.Name), &hold)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	hold.ApprovedBy, hold.ApprovedAt = e.By, h.Now().UTC()
-	return []store.Write{store.Save(it, hold)}, err
+	return []store.Write{save(it, hold)}, err
 }
 
 // entry is an operator's action as history keeps it.
-func (h *Handler) entry(ctx context.Context, e Event, d store.Domain, text string) store.Entry {
-	return store.Entry{
+func (h *Handler) entry(ctx context.Context, e Event, d records.Domain, text string) records.Entry {
+	return records.Entry{
 		At: h.Now().UTC(), What: e.Action, By: e.By, After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: text, Request: invocation(ctx),
 	}
 }
@@ -199,7 +200,7 @@ func (h *Handler) approveClass(ctx context.Context, e Event) (Result, error) {
 func (h *Handler) heldOf(ctx context.Context, class string) (n int, err error) {
 	for after, seen, more := "", 0, true; more && seen < maxHolds; {
 		var items []store.Item
-		if items, more, err = h.Store.Query(ctx, store.Holds(after, page)); err != nil {
+		if items, more, err = h.Store.Query(ctx, records.Holds(after, page)); err != nil {
 			return n, fmt.Errorf("holds of %s: %w", class, err)
 		}
 		seen += len(items)
@@ -207,7 +208,7 @@ func (h *Handler) heldOf(ctx context.Context, class string) (n int, err error) {
 			after = it.SK
 			var hold safety.Hold
 			if err := json.Unmarshal(it.Data, &hold); err != nil {
-				return n, fmt.Errorf("hold of %s: %w", store.Held(it), err)
+				return n, fmt.Errorf("hold of %s: %w", records.Held(it), err)
 			}
 			if hold.Class == class {
 				n++
@@ -231,14 +232,14 @@ func (h *Handler) revokeClass(ctx context.Context, e Event) (Result, error) {
 // accept takes a person's word that the registry's list really lost the hosts that it lacks: the next one, if it is
 // marked complete, is believed, and they are watched no more. The entry is in the history of "list".
 func (h *Handler) accept(ctx context.Context, e Event) (Result, error) {
-	var synced store.Synced
-	it, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced)
+	var synced records.Synced
+	it, err := load(ctx, h.Store, records.PKGuard, "synced", &synced)
 	if err != nil {
 		return Result{}, fmt.Errorf("accept the list: no list was read yet: %w", err)
 	}
 	synced.Accepted = lifecycle.At(h.Now())
 	text := "accepted: the next list is believed however many hosts it lost, if the registry marks it complete"
-	if err := h.Store.Write(ctx, store.Save(it, synced), store.PutEntry("list", h.entry(ctx, e, store.Domain{}, text), 40)); err != nil {
+	if err := h.Store.Write(ctx, save(it, synced), records.PutEntry("list", h.entry(ctx, e, records.Domain{}, text), 40)); err != nil {
 		return Result{}, fmt.Errorf("accept the list: %w", err)
 	}
 	h.logAction(ctx, e, "", "")
@@ -254,8 +255,8 @@ func (h *Handler) class(ctx context.Context, e Event, text string, change func(s
 	if ledger, err = change(ledger); err != nil {
 		return Result{}, err
 	}
-	entry := store.PutEntry(e.Class, h.entry(ctx, e, store.Domain{}, text), 40)
-	if err := h.Store.Write(ctx, store.Save(it, ledger), entry); err != nil {
+	entry := records.PutEntry(e.Class, h.entry(ctx, e, records.Domain{}, text), 40)
+	if err := h.Store.Write(ctx, save(it, ledger), entry); err != nil {
 		return Result{}, fmt.Errorf("%s %s: %w", e.Action, e.Class, err)
 	}
 	h.logAction(ctx, e, "", e.Class)
@@ -264,13 +265,13 @@ func (h *Handler) class(ctx context.Context, e Event, text string, change func(s
 
 // restore takes a decision back: the registry verifies again those addresses that this decision changed and that
 // are still unverified for that reason. A decision that was retried is taken back whole, request by request.
-func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result, error) {
+func (h *Handler) restore(ctx context.Context, e Event, d records.Domain) (Result, error) {
 	keys := []string{e.Decision}
 	if e.Decision == "" {
-		keys = store.Keys(d.Done)
+		keys = records.Keys(d.Done)
 	}
 	if keys[0] == "" { // what was sent and never answered may have been done all the same
-		items, _, err := h.Store.Query(ctx, store.Query{PK: store.PKRequest, After: d.Name + ":", Before: d.Name + ";", Limit: page})
+		items, _, err := h.Store.Query(ctx, store.Query{PK: records.PKRequest, After: d.Name + ":", Before: d.Name + ";", Limit: page})
 		if err != nil {
 			return Result{}, fmt.Errorf("requests about %s: %w", d.Name, err)
 		}
@@ -305,9 +306,9 @@ func restoredText(name string, r registry.Restored) string {
 }
 
 // restoreKey takes one request back. What was taken back before is answered from the record.
-func (h *Handler) restoreKey(ctx context.Context, e Event, d store.Domain, key string, n int) (r registry.Restored, first bool, err error) {
+func (h *Handler) restoreKey(ctx context.Context, e Event, d records.Domain, key string, n int) (r registry.Restored, first bool, err error) {
 	var req request
-	it, err := store.Load(ctx, h.Store, store.PKRequest, key, &req)
+	it, err := load(ctx, h.Store, records.PKRequest, key, &req)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		req.Domain = d.Name
@@ -321,10 +322,10 @@ func (h *Handler) restoreKey(ctx context.Context, e Event, d store.Domain, key s
 		return restored, true, err
 	}
 	req.Restored = &restored
-	it.Expires = cmp.Or(it.Expires, h.Now().Add(store.HistoryTTL))
+	it.Expires = cmp.Or(it.Expires, h.Now().Add(records.HistoryTTL))
 	entry := h.entry(ctx, e, d, restoredText(d.Name, restored))
 	entry.What = "restored"
-	if err := h.Store.Write(ctx, store.Save(it, req), store.PutEntry(d.Name, entry, 40+n)); err != nil {
+	if err := h.Store.Write(ctx, save(it, req), records.PutEntry(d.Name, entry, 40+n)); err != nil {
 		return restored, true, err
 	}
 	h.Log.InfoContext(ctx, "restored", "domain", d.Name, "decision", key, "by", e.By, "restored", restored.Restored, "kept", restored.Kept, "request", invocation(ctx))
@@ -336,8 +337,8 @@ func (h *Handler) status(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	var run store.Run
-	if _, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run); err != nil && !errors.Is(err, store.ErrNotFound) {
+	var run records.Run
+	if _, err := load(ctx, h.Store, records.PKGuard, "run", &run); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Result{}, err
 	}
 	w, err := h.waiting(ctx, false)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -46,21 +47,21 @@ func (h *Handler) nothingDue(ctx context.Context) bool {
 // settled tells whether nobody else is at work, nothing is held or to be sent again, the run has nothing left to
 // weigh, and yesterday's digest is written.
 func (h *Handler) settled(ctx context.Context) (bool, error) {
-	items, more, err := h.Store.Query(ctx, store.Query{PK: store.PKGuard, Limit: agenda})
+	items, more, err := h.Store.Query(ctx, store.Query{PK: records.PKGuard, Limit: agenda})
 	if err != nil || more {
 		return false, err //nolint:wrapcheck // only whether it is so
 	}
-	var run *store.Run
-	var lease store.Lease
+	var run *records.Run
+	var lease records.Lease
 	var told digested
 	for _, it := range items {
 		var err error
 		switch {
-		case store.Waits(it, h.Now()):
+		case records.Waits(it, h.Now()):
 			return false, nil
 		case it.SK == "run":
 			err = json.Unmarshal(it.Data, &run)
-		case it.SK == store.LeaseSK(job):
+		case it.SK == records.LeaseSK(Job):
 			err = json.Unmarshal(it.Data, &lease)
 		case it.SK == digestSK:
 			err = json.Unmarshal(it.Data, &told)

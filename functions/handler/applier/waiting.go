@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -64,7 +65,7 @@ func (w waiting) staleWords() string {
 func (h *Handler) waiting(ctx context.Context, end bool) (waiting, error) {
 	var w waiting
 	for after, seen := "", 0; ; {
-		items, more, err := h.Store.Query(ctx, store.Holds(after, page))
+		items, more, err := h.Store.Query(ctx, records.Holds(after, page))
 		if err != nil {
 			return w, fmt.Errorf("holds after %q: %w", after, err)
 		}
@@ -89,9 +90,9 @@ func (h *Handler) waitingPage(ctx context.Context, items []store.Item, end bool,
 	for _, it := range items {
 		var hold safety.Hold
 		if err := json.Unmarshal(it.Data, &hold); err != nil {
-			return fmt.Errorf("hold of %s: %w", store.Held(it), err)
+			return fmt.Errorf("hold of %s: %w", records.Held(it), err)
 		}
-		d, known := domains[store.Held(it)]
+		d, known := domains[records.Held(it)]
 		switch {
 		case d.HeldBy != "":
 			w.pinned++
@@ -111,12 +112,12 @@ func (h *Handler) waitingPage(ctx context.Context, items []store.Item, end bool,
 	return nil
 }
 
-func (h *Handler) domainsOf(ctx context.Context, holds []store.Item) (map[string]store.Domain, error) {
+func (h *Handler) domainsOf(ctx context.Context, holds []store.Item) (map[string]records.Domain, error) {
 	keys := make([]store.Key, len(holds))
 	for i, it := range holds {
-		keys[i] = store.DomainKey(store.Held(it))
+		keys[i] = records.DomainKey(records.Held(it))
 	}
-	domains := make(map[string]store.Domain, len(keys))
+	domains := make(map[string]records.Domain, len(keys))
 	if len(keys) == 0 {
 		return domains, nil
 	}
@@ -125,7 +126,7 @@ func (h *Handler) domainsOf(ctx context.Context, holds []store.Item) (map[string
 		return nil, fmt.Errorf("domains of %d holds: %w", len(keys), err)
 	}
 	for _, it := range items {
-		d, err := store.ParseDomain(it)
+		d, err := records.ParseDomain(it)
 		if err != nil {
 			return nil, err
 		}
@@ -135,14 +136,14 @@ func (h *Handler) domainsOf(ctx context.Context, holds []store.Item) (map[string
 }
 
 // atRisk tells whether there still is something to decide about a domain that is held.
-func atRisk(d store.Domain) bool {
+func atRisk(d records.Domain) bool {
 	return d.Watched() && d.Action.Weight() >= lifecycle.Hold.Weight() && d.Done != d.Key()
 }
 
 // endHold removes a hold whose risk is gone. Whoever changed it meanwhile knows better.
-func (h *Handler) endHold(ctx context.Context, it store.Item, d store.Domain) error {
-	name := store.Held(it)
-	entry := store.PutEntry(name, store.Entry{
+func (h *Handler) endHold(ctx context.Context, it store.Item, d records.Domain) error {
+	name := records.Held(it)
+	entry := records.PutEntry(name, records.Entry{
 		At: h.Now().UTC(), What: "hold ended", After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: "nothing is left to decide",
 	}, 20)
 	writes := []store.Write{{Item: it, Delete: true}, entry}

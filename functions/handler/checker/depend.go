@@ -2,7 +2,6 @@ package checker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -25,7 +25,7 @@ const (
 // dependency is what a domain depends on for its mail: the registrable domains of its MX hosts, or of its name
 // servers. Whoever has one of those reads the domain's mail.
 type dependency struct {
-	on       store.DependsOn
+	on       records.DependsOn
 	now, old []string
 }
 
@@ -48,7 +48,7 @@ func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	}
 	s.MailSet = fp
 	v.changed = true
-	return h.depend(ctx, v, store.DependsMail, hosts)
+	return h.depend(ctx, v, records.DependsMail, hosts)
 }
 
 // foldServers notes whose name servers the domain is delegated to, when they changed.
@@ -56,7 +56,7 @@ func (h *Handler) foldServers(ctx context.Context, v *visit) error {
 	if !v.after.Listed || v.obs.Delegation == nil || v.before.State.NS == v.after.State.NS {
 		return nil
 	}
-	return h.depend(ctx, v, store.DependsServers, registrables(v.obs.Delegation.NS, v.name.Registrable))
+	return h.depend(ctx, v, records.DependsServers, registrables(v.obs.Delegation.NS, v.name.Registrable))
 }
 
 // registrables are the registrable domains of hosts, without own.
@@ -72,7 +72,7 @@ func registrables(hosts []string, own string) []string {
 }
 
 // depend notes a dependency that changed. A domain that no longer depends on the host that lapsed is out of danger.
-func (h *Handler) depend(ctx context.Context, v *visit, on store.DependsOn, now []string) error {
+func (h *Handler) depend(ctx context.Context, v *visit, on records.DependsOn, now []string) error {
 	now = now[:min(len(now), maxDeps)]
 	deps, err := h.dependencies(ctx, v, on)
 	if err != nil {
@@ -85,20 +85,20 @@ func (h *Handler) depend(ctx context.Context, v *visit, on store.DependsOn, now 
 	}
 	deps[on] = now
 	lapsed := v.after.State.MailLapsed
-	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[store.DependsMail], deps[store.DependsServers]), lapsed) {
+	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[records.DependsMail], deps[records.DependsServers]), lapsed) {
 		v.after.MailHostBack()
 	}
 	return nil
 }
 
 // dependencies are those noted before; a first look, at a domain that is in no danger, need not ask for them.
-func (h *Handler) dependencies(ctx context.Context, v *visit, on store.DependsOn) (map[store.DependsOn][]string, error) {
+func (h *Handler) dependencies(ctx context.Context, v *visit, on records.DependsOn) (map[records.DependsOn][]string, error) {
 	s := v.before.State
-	first := on == store.DependsServers && s.NS == "" && s.Deleg == lifecycle.DelegationUnknown || on == store.DependsMail && s.MailSet == ""
+	first := on == records.DependsServers && s.NS == "" && s.Deleg == lifecycle.DelegationUnknown || on == records.DependsMail && s.MailSet == ""
 	if first && s.MailLapsed == "" {
-		return map[store.DependsOn][]string{}, nil
+		return map[records.DependsOn][]string{}, nil
 	}
-	deps, err := store.Dependencies(ctx, h.Store, v.after.Name)
+	deps, err := h.book().Dependencies(ctx, v.after.Name)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errRead, err)
 	}
@@ -112,13 +112,13 @@ func (h *Handler) dependWrites(v visit) []store.Write {
 		return nil
 	}
 	name, expires := v.after.Name, time.Time{} // nothing renews an entry while the set stays as it is: it goes when that changes
-	writes := []store.Write{store.PutDependencies(name, v.deps.on, v.deps.now, expires)}
+	writes := []store.Write{records.PutDependencies(name, v.deps.on, v.deps.now, expires)}
 	for _, dep := range v.deps.now {
-		writes = append(writes, store.Record(store.DependentsPK(dep), name+"/"+string(v.deps.on), map[string]any{"at": h.Now().UTC()}, expires))
+		writes = append(writes, records.Record(records.DependentsPK(dep), name+"/"+string(v.deps.on), map[string]any{"at": h.Now().UTC()}, expires))
 	}
 	for _, dep := range v.deps.old {
 		if !slices.Contains(v.deps.now, dep) {
-			writes = append(writes, store.Forget(store.DependentsPK(dep), name+"/"+string(v.deps.on)))
+			writes = append(writes, records.Forget(records.DependentsPK(dep), name+"/"+string(v.deps.on)))
 		}
 	}
 	return writes
@@ -165,28 +165,23 @@ func (h *Handler) watchMailHosts(ctx context.Context, visits []visit) error {
 }
 
 func (h *Handler) watchMailHost(ctx context.Context, name string) error {
-	for range 4 {
-		d, err := store.GetDomain(ctx, h.Store, name)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			d = store.NewDomain(name, lifecycle.At(h.Now()))
-		case err != nil:
-			return err
-		case d.MailHost:
-			return nil
+	_, err := h.book().Update(ctx, name, func(d *records.Domain) ([]store.Write, bool, error) {
+		if d.MailHost {
+			return nil, false, nil
+		}
+		if !d.Known() {
+			*d = records.NewDomain(name, lifecycle.At(h.Now()))
 		}
 		d.MailHost = true
-		if err = h.Store.Write(ctx, d.Put()); !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return store.ErrConflict
+		return nil, true, nil
+	})
+	return err
 }
 
 // mailDue tells whether the domain's MX set is to be asked now: weekly, when the tripwire moved, and the day after a
 // failure. The day of the week follows from the name, and is that on which the run began: a stored time would cost a
 // write for every quiet look.
-func (h *Handler) mailDue(d *store.Domain, before lifecycle.State, now, began lifecycle.Instant) bool {
+func (h *Handler) mailDue(d *records.Domain, before lifecycle.State, now, began lifecycle.Instant) bool {
 	s := &d.State
 	if h.Ask[queue.KindMail] == nil || !d.Listed || s.Deleg == lifecycle.DelegationGone || s.Deleg == lifecycle.DelegationUnknown {
 		return false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -22,7 +23,7 @@ type subjects struct {
 
 type subject struct {
 	asked bool
-	d     store.Domain
+	d     records.Domain
 	err   error
 }
 
@@ -32,7 +33,7 @@ func newSubjects(s store.Store, entries []queue.Entry) *subjects {
 
 // domain is the stored domain at a place of the message. store.ErrNotFound: it left the table since the message was
 // sent; errRead: the table's failure, not the domain's.
-func (s *subjects) domain(ctx context.Context, place int) (store.Domain, error) {
+func (s *subjects) domain(ctx context.Context, place int) (records.Domain, error) {
 	k := &s.known[place]
 	if !k.asked {
 		k.asked = true
@@ -41,16 +42,16 @@ func (s *subjects) domain(ctx context.Context, place int) (store.Domain, error) 
 	return k.d, k.err
 }
 
-func (s *subjects) read(ctx context.Context, e queue.Entry) (store.Domain, error) {
+func (s *subjects) read(ctx context.Context, e queue.Entry) (records.Domain, error) {
 	if len(e.Item) > 0 {
-		return store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
+		return records.ParseDomain(store.Item{Key: records.DomainKey(e.Name), Data: e.Item, Version: e.Version})
 	}
-	it, err := s.store.Get(ctx, store.DomainKey(e.Name))
+	it, err := s.store.Get(ctx, records.DomainKey(e.Name))
 	if errors.Is(err, store.ErrNotFound) {
-		return store.Domain{}, err
+		return records.Domain{}, err
 	}
 	if err != nil {
-		return store.Domain{}, fmt.Errorf("%w: %s: %w", errRead, e.Name, err)
+		return records.Domain{}, fmt.Errorf("%w: %s: %w", errRead, e.Name, err)
 	}
-	return store.ParseDomain(it)
+	return records.ParseDomain(it)
 }

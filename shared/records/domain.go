@@ -1,4 +1,4 @@
-package store
+package records
 
 import (
 	"cmp"
@@ -11,8 +11,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
-	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/source"
+	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // Schema is the version of the records below; an item with a newer one is refused, not guessed at.
@@ -58,7 +57,7 @@ type Domain struct {
 	Released string `json:"rl,omitempty"` // the verdict that a person declined to act on
 	HeldBy   string `json:"hb,omitempty"` // who holds the domain, whatever the verdict
 
-	item Item
+	item store.Item
 }
 
 // Decision names one thing to be done once: a domain and the lapse (or the new registration) it is about.
@@ -185,15 +184,15 @@ func (d Domain) due() time.Time {
 }
 
 // DomainKey is the key of a domain's item.
-func DomainKey(name string) Key { return Key{Table: Domains, PK: name} }
+func DomainKey(name string) store.Key { return store.Key{Table: store.Domains, PK: name} }
 
 // NewDomain is a domain that was not stored yet.
 func NewDomain(name string, baseline lifecycle.Instant) Domain {
-	return Domain{Schema: Schema, Name: name, State: lifecycle.NewState(baseline), item: Item{Key: DomainKey(name)}}
+	return Domain{Schema: Schema, Name: name, State: lifecycle.NewState(baseline), item: store.Item{Key: DomainKey(name)}}
 }
 
 // ParseDomain reads a stored item, or the copy of it that a message carries.
-func ParseDomain(it Item) (Domain, error) {
+func ParseDomain(it store.Item) (Domain, error) {
 	d := Domain{}
 	if err := json.Unmarshal(it.Data, &d); err != nil {
 		return d, fmt.Errorf("stored item of %q: %w", it.PK, err)
@@ -205,24 +204,54 @@ func ParseDomain(it Item) (Domain, error) {
 	return d, nil
 }
 
-// GetDomain reads a domain's item; ErrNotFound when it is not watched.
-func GetDomain(ctx context.Context, s Store, name string) (Domain, error) {
-	it, err := s.Get(ctx, DomainKey(name))
+// Domain reads a domain's item. One that is not watched is given as NewDomain would, and not Known.
+func (b Book) Domain(ctx context.Context, name string) (Domain, error) {
+	it, err := b.Get(ctx, DomainKey(name))
+	if errors.Is(err, store.ErrNotFound) {
+		return NewDomain(name, 0), nil
+	}
 	if err != nil {
 		return Domain{}, fmt.Errorf("read %s: %w", name, err)
 	}
 	return ParseDomain(it)
 }
 
+// Domains reads those of the domains that are stored, by name.
+func (b Book) Domains(ctx context.Context, names []string) (map[string]Domain, error) {
+	domains := make(map[string]Domain, len(names))
+	if len(names) == 0 {
+		return domains, nil
+	}
+	keys := make([]store.Key, len(names))
+	for i, name := range names {
+		keys[i] = DomainKey(name)
+	}
+	items, err := b.GetMany(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("read %d domains: %w", len(keys), err)
+	}
+	for _, it := range items {
+		d, err := ParseDomain(it)
+		if err != nil {
+			return nil, err
+		}
+		domains[d.Name] = d
+	}
+	return domains, nil
+}
+
+// Known tells whether the domain is stored.
+func (d Domain) Known() bool { return d.item.Version != 0 }
+
 // Version is the version the domain was read at, and Data its stored form.
 func (d Domain) Version() int64 { return d.item.Version }
 
 // Put is the write that stores the domain on the condition that nobody changed it since it was read.
-func (d Domain) Put() Write {
+func (d Domain) Put() store.Write {
 	it := d.item
 	it.Data, it.Due = mustJSON(d), d.due()
 	it.Expires = time.Time{}
-	return Write{Item: it}
+	return store.Write{Item: it}
 }
 
 // Stored is the domain as it is after its Put succeeded.
@@ -235,170 +264,3 @@ func (d Domain) Stored() Domain {
 
 // Data is the domain's stored form, as messages carry it.
 func (d Domain) Data() []byte { return mustJSON(d) }
-
-// mustJSON encodes our own structs of plain fields, which cannot fail.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("encode %T: %v", v, err))
-	}
-	return b
-}
-
-// Host is one e-mail host of the registry's list, as last synced. PK "hosts", SK the host.
-type Host struct {
-	Addresses int               `json:"n"`
-	Oldest    lifecycle.Instant `json:"o,omitempty"`
-	Newest    lifecycle.Instant `json:"w,omitempty"`
-	Domain    string            `json:"d,omitempty"` // registrable domain; empty: see Why
-	Why       string            `json:"y,omitempty"` // reason why the host cannot be watched
-}
-
-// PKs of Records.
-const (
-	PKHosts   = "hosts"
-	PKGuard   = "guard"  // run, leases, breaker, and what waits (see Waits)
-	PKParked  = "parked" // messages whose upstream failed
-	PKDigest  = "digest"
-	PKRequest = "requests" // frozen requests and their answers, by decision
-	PKBroken  = "broken"   // domains that broke the program
-)
-
-// HistoryPK is the PK of a domain's history; SK is HistorySK of the time.
-func HistoryPK(name string) string { return "history/" + name }
-
-// HistorySK orders history entries by time.
-func HistorySK(at time.Time, n int) string {
-	return fmt.Sprintf("%s/%03d", at.UTC().Format("20060102T150405.000000000"), n)
-}
-
-// DependentsPK is the PK of the list of domains whose mail depends on host; SK is the domain, a slash, and DependsOn.
-func DependentsPK(host string) string { return "dependents/" + host }
-
-// DependsOn is what ties a domain's mail to another domain.
-type DependsOn string
-
-// What a domain depends on.
-const (
-	DependsMail    DependsOn = "mx"
-	DependsServers DependsOn = "ns"
-)
-
-// DependenciesPK is the PK of the domains that name's mail depends on; SK is DependsOn.
-func DependenciesPK(name string) string { return "depends/" + name }
-
-// Dependencies reads on which registrable domains name's mail depends.
-func Dependencies(ctx context.Context, s Store, name string) (map[DependsOn][]string, error) {
-	items, _, err := s.Query(ctx, Query{PK: DependenciesPK(name), Limit: 10})
-	if err != nil {
-		return nil, fmt.Errorf("what %s depends on: %w", name, err)
-	}
-	deps := map[DependsOn][]string{}
-	for _, it := range items {
-		var d dependencies
-		if err := json.Unmarshal(it.Data, &d); err != nil {
-			return nil, fmt.Errorf("what %s depends on (%s): %w", name, it.SK, err)
-		}
-		deps[DependsOn(it.SK)] = d.Hosts
-	}
-	return deps, nil
-}
-
-type dependencies struct {
-	Hosts []string `json:"hosts"` // registrable domains
-}
-
-// PutDependencies is the write that notes on which registrable domains name's mail depends.
-func PutDependencies(name string, on DependsOn, hosts []string, expires time.Time) Write {
-	return Record(DependenciesPK(name), string(on), dependencies{Hosts: hosts}, expires)
-}
-
-// RunPK is the PK of a run's parts: what was sent, what was answered.
-func RunPK(run string) string { return "run/" + run }
-
-// Witness is what one source said, as history keeps it.
-type Witness struct {
-	Source source.Source  `json:"source"`
-	Server string         `json:"server,omitempty"`
-	At     time.Time      `json:"at"`
-	Said   string         `json:"said"`
-	Cause  source.Cause   `json:"cause,omitempty"`
-	Result source.Outcome `json:"result"`
-}
-
-// Entry is one entry of a domain's history: a change, with the evidence that made it.
-type Entry struct {
-	At         time.Time            `json:"at"`
-	What       string               `json:"what"` // "look", "unverified", "held", "restored", …
-	Before     lifecycle.Phase      `json:"before,omitempty"`
-	After      lifecycle.Phase      `json:"after,omitempty"`
-	Action     lifecycle.Action     `json:"action,omitempty"`
-	Confidence lifecycle.Confidence `json:"confidence,omitempty"`
-	Reason     lifecycle.Reason     `json:"reason,omitempty"`
-	Sentence   string               `json:"sentence,omitempty"`
-	Evidence   []Witness            `json:"evidence,omitempty"`
-	By         string               `json:"by,omitempty"`
-	Answer     *registry.Answer     `json:"answer,omitempty"`
-	Request    string               `json:"request,omitempty"` // id of the invocation in which an operator acted
-}
-
-// HistoryTTL is how long history is kept: two years cover an account holder's question about last year's lapse.
-const HistoryTTL = 2 * 365 * 24 * time.Hour
-
-// PutEntry is the write that appends to a domain's history; n tells apart entries of one moment.
-func PutEntry(name string, e Entry, n int) Write {
-	return Write{Any: true, Item: Item{
-		Key:  Key{Table: Records, PK: HistoryPK(name), SK: HistorySK(e.At, n)},
-		Data: mustJSON(e), Expires: e.At.Add(HistoryTTL),
-	}}
-}
-
-// History reads a domain's newest entries first.
-func History(ctx context.Context, s Store, name string, limit int) ([]Entry, error) {
-	items, _, err := s.Query(ctx, Query{PK: HistoryPK(name), Newest: true, Limit: limit})
-	if err != nil {
-		return nil, fmt.Errorf("history of %s: %w", name, err)
-	}
-	entries := make([]Entry, 0, len(items))
-	for _, it := range items {
-		var e Entry
-		if err := json.Unmarshal(it.Data, &e); err != nil {
-			return nil, fmt.Errorf("history of %s: %w", name, err)
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
-}
-
-// Load reads a record of PK/SK into v and returns the item to write back with; ErrNotFound leaves v alone and
-// returns an item that creates it.
-func Load(ctx context.Context, s Store, pk, sk string, v any) (Item, error) {
-	key := Key{Table: Records, PK: pk, SK: sk}
-	it, err := s.Get(ctx, key)
-	if errors.Is(err, ErrNotFound) {
-		return Item{Key: key}, err
-	}
-	if err != nil {
-		return it, fmt.Errorf("read %s %s: %w", pk, sk, err)
-	}
-	if err := json.Unmarshal(it.Data, v); err != nil {
-		return it, fmt.Errorf("read %s %s: %w", pk, sk, err)
-	}
-	return it, nil
-}
-
-// Save is the write of v in the place of it, on its version.
-func Save(it Item, v any) Write {
-	it.Data = mustJSON(v)
-	return Write{Item: it}
-}
-
-// Record is an unconditional write of v.
-func Record(pk, sk string, v any, expires time.Time) Write {
-	return Write{Any: true, Item: Item{Key: Key{Table: Records, PK: pk, SK: sk}, Data: mustJSON(v), Expires: expires}}
-}
-
-// Forget is the write that removes a record, whatever its version, there or not.
-func Forget(pk, sk string) Write {
-	return Write{Any: true, Delete: true, Item: Item{Key: Key{Table: Records, PK: pk, SK: sk}}}
-}
