@@ -46,7 +46,8 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 	}
 	c.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, Now: time.Now})
 	c.Metrics = telemetry.NewMetrics(os.Stdout, time.Now, log)
-	c.Queue = sqs.New(awssqs.NewFromConfig(aws), env.QueueURL)
+	client := awssqs.NewFromConfig(aws)
+	c.Queue, c.DeadLetters = sqs.New(client, env.QueueURL), sqs.NewDeadLetters(client, env.DeadLetters)
 	c.GraceUnverify, c.BaselineDays, c.Margin = env.GraceAction == "unverify", env.BaselineDays, 30*time.Second
 	return checker.New(c)
 }

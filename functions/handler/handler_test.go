@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
+
 	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/shared/queue"
@@ -20,6 +22,8 @@ import (
 type nobody struct{}
 
 func (nobody) Send(context.Context, []queue.Message) ([]queue.Message, error) { return nil, nil }
+
+func (nobody) Bury(context.Context, events.SQSMessage) error { return nil }
 
 func (nobody) Server(string) (string, bool, bool) { return "", false, false }
 
@@ -38,7 +42,7 @@ func TestAForgottenFieldIsNamed(t *testing.T) {
 	forget(t, func(c fanout.Config) error { _, err := fanout.New(c); return err }, []string{"Metrics"},
 		fanout.Config{Store: s, Queue: nobody{}, List: nobody{}, Log: log, Now: time.Now})
 	forget(t, func(c checker.Config) error { _, err := checker.New(c); return err }, []string{"Known", "Published", "Metrics"},
-		checker.Config{Store: s, Queue: nobody{}, Ask: map[queue.Kind]checker.Asker{}, Servers: nobody{}, Log: log, Now: time.Now})
+		checker.Config{Store: s, Queue: nobody{}, DeadLetters: nobody{}, Ask: map[queue.Kind]checker.Asker{}, Servers: nobody{}, Log: log, Now: time.Now})
 }
 
 // forget builds with each field left out in turn.

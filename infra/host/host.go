@@ -80,7 +80,7 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 	}
 	counts := newCounts()
 	sender := countingSender{q, counts}
-	check, err := newChecker(c, db, sender, counts)
+	check, err := newChecker(c, db, sender, q, counts)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 	return &Host{Store: db, Queue: q, Fanout: fan, Checker: check, Applier: apply, Counts: counts}, nil
 }
 
-func newChecker(c Config, db *bolt.Store, q queue.Sender, counts *Counts) (*checker.Handler, error) {
+func newChecker(c Config, db *bolt.Store, q queue.Sender, dead queue.DeadLetters, counts *Counts) (*checker.Handler, error) {
 	check, err := c.Sources.Config()
 	if err != nil {
 		return nil, err
@@ -105,6 +105,7 @@ func newChecker(c Config, db *bolt.Store, q queue.Sender, counts *Counts) (*chec
 	for kind, a := range check.Ask {
 		check.Ask[kind] = countingAsker{a, counts}
 	}
+	check.DeadLetters = dead
 	check.Store, check.Queue, check.GraceUnverify, check.BaselineDays, check.Park = db, q, c.GraceUnverify, c.BaselineDays, c.Park
 	return checker.New(check)
 }

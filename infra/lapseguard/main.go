@@ -15,6 +15,8 @@ import (
 )
 
 type commands struct {
+	Version kong.VersionFlag `help:"Say which version this is, and which schemas it reads."`
+
 	Demo    demoCommand    `cmd:"" group:"Use it" help:"Play twelve days of a small registry and a simulated internet, and show what the guard did."`
 	Audit   auditCommand   `cmd:"" group:"Use it" help:"Look once at the domains of your own addresses, with the real upstreams; changes nothing."`
 	Explain explainCommand `cmd:"" group:"Use it" help:"Say in words what is known of a domain, what was done about it and why, and when it is looked at next."`
@@ -50,7 +52,7 @@ func main() {
 func run(ctx context.Context, args []string, s streams) int {
 	var c commands
 	exit := -1
-	parser, err := kong.New(&c, kong.Name("lapseguard"), kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }),
+	parser, err := kong.New(&c, kong.Name("lapseguard"), kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }), kong.Vars{"version": version()},
 		kong.Description("Watches the domains behind verified e-mail addresses."), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		fmt.Fprintln(s.err, "lapseguard:", err)

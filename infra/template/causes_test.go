@@ -129,6 +129,11 @@ var causes = map[string]func(g *guard){
 		g.hosts = append(g.hosts, "example.uk.com")
 		g.pass(8*24*time.Hour, 3*time.Hour)
 	},
+	"ItemsSkippedAlarm": func(g *guard) {
+		g.run(true)
+		g.upgrade("example-00.com") // and then somebody rolls back
+		g.pass(24*time.Hour, 3*time.Hour)
+	},
 	"ListsOldAlarm": func(g *guard) { g.pass(24*time.Hour, time.Hour) }, // the world begins with an old list
 }
 

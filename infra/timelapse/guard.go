@@ -119,7 +119,7 @@ func (g *Guard) newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Hand
 	if policy.Status {
 		config.StatusUpstream = checker.Fastly
 	}
-	config.Store, config.Queue, config.Log, config.BaselineDays = g.store, g.queue, slog.New(g.record), baselineDays
+	config.Store, config.Queue, config.DeadLetters, config.Log, config.BaselineDays = g.store, g.queue, g.queue, slog.New(g.record), baselineDays
 	return checker.New(config)
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 )
 
-// Schema is the version of Message. A checker that meets a newer one refuses the message (it ends in the
-// DLQ and can be redriven after an upgrade).
+// Schema is the version of Message. A checker that meets a newer one puts the message to the dead letters at once; it
+// can be redriven after an upgrade.
 const Schema = 1
 
 // Kind is the kind of question a message asks about its domains.
@@ -59,6 +59,12 @@ type Entry struct {
 // group keep their order.
 type Sender interface {
 	Send(ctx context.Context, messages []Message) (failed []Message, err error)
+}
+
+// DeadLetters takes a message that no attempt of this version can answer out of its group's way. From there it can be
+// redriven once a version is at work that can. Putting the same message there again is harmless.
+type DeadLetters interface {
+	Bury(ctx context.Context, m events.SQSMessage) error
 }
 
 // Handler is a function with an SQS event source that reports failures by message.

@@ -191,10 +191,31 @@ func NewDomain(name string, baseline lifecycle.Instant) Domain {
 	return Domain{Schema: Schema, Name: name, State: lifecycle.NewState(baseline), item: store.Item{Key: DomainKey(name)}}
 }
 
-// ParseDomain reads a stored item, or the copy of it that a message carries.
+// Newer is the error of a read that met items which a newer version of this program wrote: after a return to the
+// version before, or while two are at work. They are left as they are, and the read gave the others.
+type Newer struct{ Names []string }
+
+// Error implements error.
+func (e *Newer) Error() string {
+	return fmt.Sprintf("%d items of a newer schema: this version leaves them alone, first %s", len(e.Names), e.Names[0])
+}
+
+// newer tells whether an item that cannot be read has a newer schema, in which all but that number may be otherwise.
+func newer(data []byte) bool {
+	var v struct {
+		Schema int `json:"v"`
+	}
+	return json.Unmarshal(data, &v) == nil && v.Schema > Schema
+}
+
+// ParseDomain reads a stored item, or the copy of it that a message carries. One of a newer schema is a Newer.
 func ParseDomain(it store.Item) (Domain, error) {
 	d := Domain{}
-	if err := json.Unmarshal(it.Data, &d); err != nil {
+	err := json.Unmarshal(it.Data, &d)
+	if err == nil && (d.Schema > Schema || d.State.Schema > lifecycle.StateSchema) || err != nil && newer(it.Data) {
+		return Domain{}, &Newer{Names: []string{it.PK}}
+	}
+	if err != nil {
 		return d, fmt.Errorf("stored item of %q: %w", it.PK, err)
 	}
 	if d.Schema != Schema || d.State.Schema != lifecycle.StateSchema {
@@ -216,7 +237,7 @@ func (b Book) Domain(ctx context.Context, name string) (Domain, error) {
 	return ParseDomain(it)
 }
 
-// Domains reads those of the domains that are stored, by name.
+// Domains reads those of the domains that are stored, by name. With a Newer come those that can be read.
 func (b Book) Domains(ctx context.Context, names []string) (map[string]Domain, error) {
 	domains := make(map[string]Domain, len(names))
 	if len(names) == 0 {
@@ -230,12 +251,20 @@ func (b Book) Domains(ctx context.Context, names []string) (map[string]Domain, e
 	if err != nil {
 		return nil, fmt.Errorf("read %d domains: %w", len(keys), err)
 	}
+	var skipped Newer
 	for _, it := range items {
 		d, err := ParseDomain(it)
+		if n := (*Newer)(nil); errors.As(err, &n) {
+			skipped.Names = append(skipped.Names, n.Names...)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		domains[d.Name] = d
+	}
+	if len(skipped.Names) > 0 {
+		return domains, &skipped
 	}
 	return domains, nil
 }

@@ -17,11 +17,15 @@ type Run struct {
 	Started  lifecycle.Instant `json:"at"`
 	Sync     Sync              `json:"sync"`
 	Segments int               `json:"segments"`
-	Sent     bool              `json:"sent"`             // every segment is dispatched
-	Complete bool              `json:"complete"`         // every message was answered
-	Watched  int               `json:"watched"`          // domains dispatched
-	Canary   string            `json:"canary,omitempty"` // the synthetic domain that this run planted
+	Sent     bool              `json:"sent"`              // every segment is dispatched
+	Complete bool              `json:"complete"`          // every message was answered
+	Watched  int               `json:"watched"`           // domains dispatched
+	Skipped  int               `json:"skipped,omitempty"` // items that this version cannot read
+	Canary   string            `json:"canary,omitempty"`  // the synthetic domain that this run planted
 }
+
+// Blind tells whether the run had to skip more domains than it asked about: it is no complete one, whatever was answered.
+func (r Run) Blind() bool { return r.Skipped > r.Watched }
 
 // Sync is how far the registry's list was worked through.
 type Sync struct {
@@ -61,6 +65,8 @@ type Segment struct {
 	// Phases counts the watched domains by phase; Unknown those of which nothing could be believed for a week.
 	Phases  map[lifecycle.Phase]int `json:"phases,omitempty"`
 	Unknown int                     `json:"unknown,omitempty"`
+	// Skipped counts items that this version cannot read, of a newer schema or damaged.
+	Skipped int `json:"skipped,omitempty"`
 }
 
 // Sent lists messages that a run sent. RunPK, "s/…". Answered messages have a Marker: RunPK, "m/ID".

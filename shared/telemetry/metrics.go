@@ -23,6 +23,7 @@ const (
 	DomainsByPhase    = "DomainsByPhase"
 	DomainsUnknown    = "DomainsUnknown"
 	HostsNotCovered   = "HostsNotCovered"
+	ItemsSkipped      = "ItemsSkipped"
 	Unverified        = "Unverified"
 	WouldUnverify     = "WouldUnverify"
 	Held              = "Held"
@@ -75,6 +76,7 @@ func All() []Metric {
 		{DomainsByPhase, Count, DimPhase, 1, "watched domains in each phase, as the run found them stored"},
 		{DomainsUnknown, Count, "", 1, "watched domains of which nothing could be believed for a week"},
 		{HostsNotCovered, Count, "", 1, "e-mail hosts of the registry that cannot be watched"},
+		{ItemsSkipped, Count, "", 1, "stored domains left alone, as a newer version wrote them or they are damaged"},
 		{Unverified, Count, DimReason, 2, "domains whose addresses were marked"},
 		{WouldUnverify, Count, DimReason, 1, "the same in observe mode"},
 		{Held, Count, "", 4, "new holds"},

@@ -48,6 +48,10 @@ func (h *Handler) completeRun(ctx context.Context) (records.Run, error) {
 	if err := h.noteUpstreams(ctx, run, tally); err != nil {
 		return run, err
 	}
+	if run.Blind() {
+		h.Log.ErrorContext(ctx, "run_incomplete", "run", run.ID, "answered", tally.Answered, "watched", run.Watched, "skipped", run.Skipped)
+		return run, nil
+	}
 	run.Complete = true
 	if err := h.Store.Write(ctx, save(it, run)); err != nil {
 		return run, fmt.Errorf("mark run %s as complete: %w", run.ID, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 // page is how many items a step reads at once.
@@ -37,10 +38,16 @@ func (h *Handler) resendParked(ctx context.Context) (int, error) {
 			return sent, err
 		}
 		for _, it := range items {
-			if err := h.resend(ctx, it, current); err != nil {
+			due.After = it.SK
+			switch err := h.resend(ctx, it, current); {
+			case errors.Is(err, queue.ErrSchema): // it waits for the version that can read it
+				h.Log.ErrorContext(ctx, "parked_skipped", "message", it.SK, "error", err)
+				woken = nil
+			case err != nil:
 				return sent, err
+			default:
+				sent++
 			}
-			sent++
 		}
 		if !more {
 			err = h.forget(ctx, woken)
@@ -145,6 +152,10 @@ func (h *Handler) eachDue(ctx context.Context, do func(records.Domain) error) er
 				if errors.Is(err, store.ErrNotFound) {
 					continue
 				}
+				if newer := (*records.Newer)(nil); errors.As(err, &newer) {
+					h.skip(ctx, newer)
+					continue
+				}
 				if err != nil {
 					return err
 				}
@@ -155,6 +166,12 @@ func (h *Handler) eachDue(ctx context.Context, do func(records.Domain) error) er
 		}
 	}
 	return nil
+}
+
+// skip leaves alone what a newer version wrote.
+func (h *Handler) skip(ctx context.Context, newer *records.Newer) {
+	h.Log.ErrorContext(ctx, "items_skipped", "error", newer)
+	h.Metrics.Emit(map[string]float64{telemetry.ItemsSkipped: float64(len(newer.Names))})
 }
 
 // look sends a second look and notes when to ask again should it bring no answer.

@@ -83,8 +83,15 @@ func (h *Handler) waiting(ctx context.Context, end bool) (waiting, error) {
 }
 
 func (h *Handler) waitingPage(ctx context.Context, items []store.Item, end bool, w *waiting) error {
-	domains, err := h.domainsOf(ctx, items)
-	if err != nil {
+	names := make([]string, len(items))
+	for i, it := range items {
+		names[i] = records.Held(it)
+	}
+	domains, err := records.In(h.Store).Domains(ctx, names)
+	var newer *records.Newer
+	if errors.As(err, &newer) {
+		h.skip(ctx, newer)
+	} else if err != nil {
 		return err
 	}
 	for _, it := range items {
@@ -94,6 +101,8 @@ func (h *Handler) waitingPage(ctx context.Context, items []store.Item, end bool,
 		}
 		d, known := domains[records.Held(it)]
 		switch {
+		case newer != nil && slices.Contains(newer.Names, records.Held(it)):
+			w.open++ // nobody can say here that its risk is gone
 		case d.HeldBy != "":
 			w.pinned++
 		case !known || !atRisk(d):
@@ -110,29 +119,6 @@ func (h *Handler) waitingPage(ctx context.Context, items []store.Item, end bool,
 		}
 	}
 	return nil
-}
-
-func (h *Handler) domainsOf(ctx context.Context, holds []store.Item) (map[string]records.Domain, error) {
-	keys := make([]store.Key, len(holds))
-	for i, it := range holds {
-		keys[i] = records.DomainKey(records.Held(it))
-	}
-	domains := make(map[string]records.Domain, len(keys))
-	if len(keys) == 0 {
-		return domains, nil
-	}
-	items, err := h.Store.GetMany(ctx, keys)
-	if err != nil {
-		return nil, fmt.Errorf("domains of %d holds: %w", len(keys), err)
-	}
-	for _, it := range items {
-		d, err := records.ParseDomain(it)
-		if err != nil {
-			return nil, err
-		}
-		domains[d.Name] = d
-	}
-	return domains, nil
 }
 
 // atRisk tells whether there still is something to decide about a domain that is held.

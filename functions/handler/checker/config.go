@@ -28,6 +28,8 @@ type Directory interface {
 type Config struct {
 	Store store.Store
 	Queue queue.Sender
+	// DeadLetters gets messages of a newer schema at once.
+	DeadLetters queue.DeadLetters
 	// Ask holds the askers by kind; a kind without one is not asked (the status API switched off).
 	Ask     map[queue.Kind]Asker
 	Servers Directory

@@ -12,6 +12,7 @@ type Environment struct {
 	DomainsTable  string   `env:"LAPSEGUARD_TABLE_DOMAINS,required"`
 	RecordsTable  string   `env:"LAPSEGUARD_TABLE_RECORDS,required"`
 	QueueURL      string   `env:"LAPSEGUARD_QUEUE_URL,required"`
+	DeadLetters   string   `env:"LAPSEGUARD_DEAD_LETTERS_URL,required"`
 	GraceAction   string   `env:"LAPSEGUARD_GRACE_ACTION" envDefault:"hold"`
 	BaselineDays  int      `env:"LAPSEGUARD_BASELINE_DAYS" envDefault:"14"`
 	Contact       string   `env:"LAPSEGUARD_CONTACT,required"`

@@ -12,6 +12,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 // visit is one domain's answer, folded.
@@ -43,6 +44,11 @@ func (h *Handler) fold(ctx context.Context, m queue.Message, known *subjects, an
 		if errors.Is(err, store.ErrNotFound) {
 			continue // it left the table since the message was sent
 		}
+		if newer := (*records.Newer)(nil); errors.As(err, &newer) {
+			r.skipped++
+			h.skip(ctx, newer)
+			continue
+		}
 		if errors.Is(err, errRead) {
 			return nil, err // the table's failure, not the domain's: the message is answered again
 		}
@@ -57,6 +63,12 @@ func (h *Handler) fold(ctx context.Context, m queue.Message, known *subjects, an
 		visits = append(visits, v)
 	}
 	return visits, nil
+}
+
+// skip leaves alone what a newer version wrote.
+func (h *Handler) skip(ctx context.Context, newer *records.Newer) {
+	h.Log.ErrorContext(ctx, "items_skipped", "error", newer)
+	h.Metrics.Emit(map[string]float64{telemetry.ItemsSkipped: float64(len(newer.Names))})
 }
 
 func (h *Handler) broken(ctx context.Context, name string, o source.Observation, err error) {
@@ -157,14 +169,7 @@ func (h *Handler) write(ctx context.Context, m queue.Message, visits []visit) er
 			name := visits[i].before.Name
 			switch {
 			case errors.Is(err, store.ErrConflict) && try < 4:
-				d, err := h.book().Domain(ctx, name)
-				if err == nil && !d.Known() {
-					err = fmt.Errorf("store %s: %w", name, store.ErrNotFound)
-				}
-				if err != nil {
-					return err
-				}
-				if visits[i], err = h.visit(ctx, m, d, visits[i].obs); err != nil {
+				if visits[i], err = h.judgeAgain(ctx, m, name, visits[i].obs); err != nil {
 					return err
 				}
 				if visits[i].changed {
@@ -179,6 +184,20 @@ func (h *Handler) write(ctx context.Context, m queue.Message, visits []visit) er
 		todo = again
 	}
 	return nil
+}
+
+// judgeAgain judges an answer on what is stored now. A domain that left the table meanwhile, or that a newer version
+// wrote, has nothing to be stored and raises no question.
+func (h *Handler) judgeAgain(ctx context.Context, m queue.Message, name string, o source.Observation) (visit, error) {
+	d, err := h.book().Domain(ctx, name)
+	if newer := (*records.Newer)(nil); errors.As(err, &newer) {
+		h.skip(ctx, newer)
+		return visit{}, nil
+	}
+	if err != nil || !d.Known() {
+		return visit{}, err
+	}
+	return h.visit(ctx, m, d, o)
 }
 
 func (h *Handler) writes(v visit) []store.Write {

@@ -80,6 +80,9 @@ func (h *Handler) group(ctx context.Context, current string, messages []events.S
 			err = fmt.Errorf("no source for questions of kind %q", m.Kind)
 		}
 		unreadable := err != nil
+		if errors.Is(err, queue.ErrSchema) && h.bury(ctx, raw, err) {
+			continue
+		}
 		if !unreadable {
 			err = h.message(ctx, current, m)
 		}
@@ -93,6 +96,17 @@ func (h *Handler) group(ctx context.Context, current string, messages []events.S
 		back = append(back, raw)
 	}
 	return back
+}
+
+// bury puts a message of another version to the dead letters: received as often as it takes to get there by itself, it
+// would keep its group waiting for hours.
+func (h *Handler) bury(ctx context.Context, raw events.SQSMessage, why error) bool {
+	if err := h.DeadLetters.Bury(ctx, raw); err != nil {
+		h.Log.ErrorContext(ctx, "message_not_buried", "message", raw.MessageId, "error", err)
+		return false
+	}
+	h.Log.ErrorContext(ctx, "message_buried", "message", raw.MessageId, "group", raw.Attributes["MessageGroupId"], "error", why)
+	return true
 }
 
 // message answers one message. Everything it does is harmless when done twice; the marker comes last.
@@ -274,7 +288,7 @@ type report struct {
 	kind                                               queue.Kind
 	upstream, run                                      string
 	domains, checked, unknown, changed, parked, raised int
-	dropped, broken, unasked                           int
+	dropped, broken, skipped, unasked                  int
 	causes                                             map[source.Cause]int
 }
 
@@ -286,5 +300,5 @@ func (h *Handler) log(ctx context.Context, r report, err error) {
 	causes, _ := json.Marshal(r.causes) // a map of strings to ints cannot fail
 	h.Log.Log(ctx, level, "message_answered", "kind", r.kind, "upstream", r.upstream, "run", r.run, "domains", r.domains,
 		"checked", r.checked, "unknown", r.unknown, "changed", r.changed, "parked", r.parked, "raised", r.raised,
-		"dropped", r.dropped, "unasked", r.unasked, "broken", r.broken, "causes", json.RawMessage(causes), "error", err)
+		"dropped", r.dropped, "unasked", r.unasked, "broken", r.broken, "skipped", r.skipped, "causes", json.RawMessage(causes), "error", err)
 }

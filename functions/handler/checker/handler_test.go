@@ -128,7 +128,7 @@ func newWorld(t *testing.T) *world {
 	w.rdap = &answers{w: w, source: source.SourceRDAP, by: map[string]source.Observation{}}
 	w.statusA = &answers{w: w, source: source.SourceStatus, by: map[string]source.Observation{}}
 	w.Handler, err = New(Config{
-		Store: w.count, Queue: w.out, Servers: servers{}, Log: slog.New(slog.DiscardHandler), Now: now, StatusUpstream: "fastly",
+		Store: w.count, Queue: w.out, DeadLetters: &grave{}, Servers: servers{}, Log: slog.New(slog.DiscardHandler), Now: now, StatusUpstream: "fastly",
 		Ask: map[queue.Kind]Asker{queue.KindDelegation: w.dns, queue.KindRDAP: w.rdap, queue.KindStatus: w.statusA},
 	})
 	if err != nil {
@@ -424,7 +424,7 @@ func TestFIFORulesForFailures(t *testing.T) {
 	}
 	one := record(1, "g1", good("a-one.com"))
 	res, err := w.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{
-		record(0, "g1", `{"v":99}`), one, record(2, "g2", good("b-two.com")), record(3, "g1", string(off)),
+		record(0, "g1", `{"v":1}`), one, record(2, "g2", good("b-two.com")), record(3, "g1", string(off)),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -493,7 +493,7 @@ func TestADomainThatBreaksTheProgramIsRecordedAlone(t *testing.T) {
 	w.dns.by["a-one.com"], w.dns.by["b-two.com"] = delegated("ns1.host.example"), delegated("ns1.host.example")
 	w.rdap.by["b-two.com"] = registered("active")
 	bad := w.add("a-one.com")
-	bad.Item = json.RawMessage(`{"v":77}`)
+	bad.Item = json.RawMessage(`{"v":"one"}`)
 	w.ask(queue.Message{}, bad, w.add("b-two.com"))
 	if _, err := w.Store.Get(t.Context(), store.Key{Table: store.Records, PK: records.PKBroken, SK: "a-one.com"}); err != nil {
 		t.Errorf("not recorded: %v", err)

@@ -30,19 +30,20 @@ var zoneGroups = map[string]int{"com": queue.BatchSize, "net": 4, "org": 4}
 // dispatch sends the tripwire's question about every watched domain.
 func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 	g, gctx := errgroup.WithContext(ctx)
-	watched := make([]int, run.Segments)
+	segments := make([]records.Segment, run.Segments)
 	for n := range run.Segments {
 		g.Go(func() (err error) {
-			watched[n], err = h.segment(gctx, run, n)
+			segments[n], err = h.segment(gctx, run, n)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	run.Watched = 0
-	for _, n := range watched {
-		run.Watched += n
+	run.Watched, run.Skipped = 0, 0
+	for _, seg := range segments {
+		run.Watched += seg.Watched
+		run.Skipped += seg.Skipped
 	}
 	run.Sent = true
 	return nil
@@ -50,21 +51,21 @@ func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 
 // segment dispatches one segment from where it stood. Message ids follow from content, so that what is sent
 // twice after a crash is the same message, or another one with the same domains: asked twice, never lost.
-func (h *Handler) segment(ctx context.Context, run *records.Run, n int) (int, error) {
+func (h *Handler) segment(ctx context.Context, run *records.Run, n int) (records.Segment, error) {
 	seg, err := h.book().Segment(ctx, run.ID, n)
 	if err != nil {
-		return 0, err
+		return seg.V, err
 	}
 	seg = seg.Until(h.Now().Add(records.RunTTL))
 	for !seg.V.Done {
 		if h.late(ctx) {
-			return seg.V.Watched, errDeadline
+			return seg.V, errDeadline
 		}
 		if err := h.stretch(ctx, run, n, &seg); err != nil {
-			return seg.V.Watched, fmt.Errorf("dispatch segment %d: %w", n, err)
+			return seg.V, fmt.Errorf("dispatch segment %d: %w", n, err)
 		}
 	}
-	return seg.V.Watched, nil
+	return seg.V, nil
 }
 
 // stretch scans until enough domains are buffered, sends them all, and notes the place.
@@ -116,7 +117,8 @@ func (h *Handler) stretch(ctx context.Context, run *records.Run, n int, place *r
 func (h *Handler) entry(ctx context.Context, it store.Item, seg *records.Segment) (e queue.Entry, zone string, ok bool) {
 	d, err := records.ParseDomain(it)
 	if err != nil {
-		h.Log.ErrorContext(ctx, "domain_unreadable", "domain", it.PK, "error", err)
+		h.Log.ErrorContext(ctx, "item_skipped", "domain", it.PK, "error", err)
+		seg.Skipped++
 		return e, "", false
 	}
 	name, reason := domain.Parse(d.Name)

@@ -194,7 +194,11 @@ func (h *Handler) apply(ctx context.Context, changes []change) error {
 func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[string][]change) error {
 	for try := 0; len(names) > 0; try++ {
 		domains, err := h.domains(ctx, names)
-		if err != nil {
+		var newer *records.Newer
+		if errors.As(err, &newer) { // their hosts stay as they are: the next whole list finds the change again
+			h.Log.ErrorContext(ctx, "items_skipped", "error", err)
+			names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(newer.Names, n) })
+		} else if err != nil {
 			return err
 		}
 		groups := make([][]store.Write, len(names))
@@ -244,9 +248,10 @@ func (h *Handler) reread(ctx context.Context, changes []change) error {
 	return nil
 }
 
+// domains are the stored domains, and new ones for those that are not; an error that is a Newer comes with the others.
 func (h *Handler) domains(ctx context.Context, names []string) (map[string]records.Domain, error) {
 	domains, err := h.book().Domains(ctx, names)
-	if err != nil {
+	if domains == nil {
 		return nil, err
 	}
 	now := lifecycle.At(h.Now())
@@ -255,7 +260,7 @@ func (h *Handler) domains(ctx context.Context, names []string) (map[string]recor
 			domains[name] = records.NewDomain(name, lifecycle.BaselineAt(name, now, h.BaselineDays))
 		}
 	}
-	return domains, nil
+	return domains, err
 }
 
 func (c change) write() store.Write {
@@ -332,7 +337,7 @@ func (h *Handler) unexplained(ctx context.Context, left []change) (int, error) {
 		names[c.old.V.Domain] = true
 	}
 	domains, err := h.book().Domains(ctx, slices.Collect(maps.Keys(names)))
-	if err != nil {
+	if newer := (*records.Newer)(nil); err != nil && !errors.As(err, &newer) { // one of those counts as unexplained
 		return 0, err
 	}
 	for _, c := range left {

@@ -179,7 +179,7 @@ func environment(cloud string) []string {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret",
 		"AWS_ENDPOINT_URL_DYNAMODB=" + cloud, "AWS_ENDPOINT_URL_SQS=" + cloud, "AWS_ENDPOINT_URL_SSM=" + cloud,
 		"LAPSEGUARD_TABLE_DOMAINS=domains", "LAPSEGUARD_TABLE_RECORDS=records", "LAPSEGUARD_INDEX_ATTENTION=attention",
-		"LAPSEGUARD_QUEUE_URL=" + cloud + "/0/checks.fifo", "LAPSEGUARD_CONTACT=https://example.org/", "LAPSEGUARD_REGISTRY_URL=" + cloud,
+		"LAPSEGUARD_QUEUE_URL=" + cloud + "/0/checks.fifo", "LAPSEGUARD_DEAD_LETTERS_URL=" + cloud + "/0/dead-letters.fifo", "LAPSEGUARD_CONTACT=https://example.org/", "LAPSEGUARD_REGISTRY_URL=" + cloud,
 		"LAPSEGUARD_REGISTRY_TOKEN_PARAMETER=/token", "LAPSEGUARD_MODE_PARAMETER=/mode",
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"go.etcd.io/bbolt"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
@@ -56,7 +59,10 @@ type Queue struct {
 	wake   chan struct{} // closed and replaced when something becomes visible
 }
 
-var _ queue.Sender = (*Queue)(nil)
+var (
+	_ queue.Sender      = (*Queue)(nil)
+	_ queue.DeadLetters = (*Queue)(nil)
+)
 
 // localGroup is the order of a group's messages, and since when it must wait.
 type localGroup struct {
@@ -301,6 +307,26 @@ func (l *Queue) DLQ(ctx context.Context, limit int) ([]DeadLetter, error) {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
 	return dead, nil
+}
+
+// Bury implements queue.DeadLetters.
+func (l *Queue) Bury(ctx context.Context, m events.SQSMessage) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("bury message %s: %w", m.MessageId, err)
+	}
+	seq, err := strconv.ParseUint(strings.TrimPrefix(m.MessageId, "local-"), 10, 64)
+	if err != nil {
+		return fmt.Errorf("bury message %s: it is not of this queue", m.MessageId)
+	}
+	err = l.db.Update(func(tx *bbolt.Tx) error {
+		return writeLetter(tx.Bucket([]byte(bucketDead)), seq, letter{
+			Body: []byte(m.Body), Group: m.Attributes["MessageGroupId"], Dedup: m.Attributes["MessageDeduplicationId"], Sent: l.cfg.Now().UTC(),
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("bury message %s: %w", m.MessageId, err)
+	}
+	return nil
 }
 
 // Redrive puts all dead letters back at the end of their groups, in order, as if never received, and tells how

@@ -16,6 +16,7 @@ import (
 // deleted unless the answer names them. The visibility time-out should be a second: the suite waits it out.
 type SQS struct {
 	queue.Sender
+	queue.DeadLetters
 	client    *awssqs.Client
 	url, dead string
 	wait      int32 // seconds that the next receive may wait for a message
@@ -26,7 +27,7 @@ const longPoll = 2
 
 // NewSQS is the queue at url with its dead-letter queue.
 func NewSQS(client *awssqs.Client, url, dead string) *SQS {
-	return &SQS{Sender: sqs.New(client, url), client: client, url: url, dead: dead}
+	return &SQS{Sender: sqs.New(client, url), DeadLetters: sqs.NewDeadLetters(client, dead), client: client, url: url, dead: dead}
 }
 
 // Drain implements Queue.

@@ -20,6 +20,7 @@ import (
 // Queue is a queue with its consumer.
 type Queue interface {
 	queue.Sender
+	queue.DeadLetters
 	// Drain hands out what is visible now, as Lambda does, until nothing is.
 	Drain(ctx context.Context, handler queue.Handler) error
 	// Elapse lets the visibility time-out pass: the next Drain sees what failed.
@@ -50,6 +51,7 @@ func Run(t *testing.T, open Open) {
 		{"an error returns the whole batch", wholeBatch},
 		{"a message that always fails is a dead letter", deadLetter},
 		{"dead letters can be redriven", redrive},
+		{"a message that is buried keeps nobody waiting", bury},
 		{"the same message sent twice comes once", dedup},
 		{"a message sent anew later comes again", lookAgain},
 		{"what the handler sends is delivered", sendsWhileDraining},
@@ -253,6 +255,35 @@ func deadLetter(f *fixture) {
 	f.send(message("a", "a01")) // its group is free again
 	f.drain(f.handler(nil))
 	f.wants("a0", "a01")
+}
+
+// bury: the handler puts a message to the dead letters itself, as it is, and what is behind it comes at once.
+func bury(f *fixture) {
+	f.send(message("a", "a-newer"), message("a", "a01"))
+	var came []string
+	err := f.q.Drain(f.Context(), func(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
+		r := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
+		for _, m := range e.Records {
+			if !strings.Contains(m.Body, "a-newer") {
+				came = append(came, m.Body)
+				continue
+			}
+			for range 2 { // the answer that it was buried may be lost
+				if err := f.q.Bury(ctx, m); err != nil {
+					return r, err
+				}
+			}
+		}
+		return r, nil
+	})
+	if err != nil || len(came) != 1 || !strings.Contains(came[0], "a01") {
+		f.Fatalf("behind the buried message came %q, %v", came, err)
+	}
+	if err := f.q.Redrive(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+	f.drain(f.handler(nil))
+	f.wants("", "a-newer")
 }
 
 func redrive(f *fixture) {
