@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 // clock is a time that only tests move.
@@ -35,6 +37,7 @@ func newClock() *clock { return &clock{at: time.Date(2026, 3, 2, 3, 0, 0, 0, tim
 type list struct {
 	hosts      map[string]registry.HostCount
 	incomplete bool
+	down       bool // fail
 	pageSize   int
 	failAfter  string // fail when asked for the page after this host
 	calls      []time.Time
@@ -44,7 +47,7 @@ var errDown = errors.New("registry is down")
 
 func (l *list) List(_ context.Context, after string, limit int, since time.Time) (registry.Page, error) {
 	l.calls = append(l.calls, since)
-	if l.failAfter != "" && after >= l.failAfter {
+	if l.down || l.failAfter != "" && after >= l.failAfter {
 		return registry.Page{}, errDown
 	}
 	if l.pageSize > 0 {
@@ -295,12 +298,26 @@ func TestRegistryDownStillDispatches(t *testing.T) {
 	w := newWorld(t)
 	w.list.set("example-one.com", 1, long)
 	w.day(t)
-	w.list.failAfter = " "
-	w.list.hosts = map[string]registry.HostCount{}
-	w.list.failAfter = "\x00"
+	var stats bytes.Buffer
+	w.Metrics = telemetry.NewMetrics(&stats, w.Now, w.Log)
+	w.list.down = true
+	calls := len(w.list.calls)
 	res := w.day(t)
-	if res.Watched != 1 {
-		t.Errorf("watched %d: a registry that cannot be listed must not stop the watch", res.Watched)
+	if !res.Finished || res.Watched != 1 || len(w.out.domains()) != 1 {
+		t.Errorf("%+v, asked about %v: a registry that cannot be listed must not stop the watch", res, w.out.domains())
+	}
+	if n := len(w.list.calls) - calls; n != 1 {
+		t.Errorf("the list was asked for %d times, want once a run", n)
+	}
+	run, err := w.book().Run(t.Context())
+	if err != nil || run.V.Sync.Listing || run.V.Sync.Done || run.V.Sync.Believed {
+		t.Errorf("%+v %v: a list that never came counts as read", run.V.Sync, err)
+	}
+	if !strings.Contains(stats.String(), `"ListFailing":1`) {
+		t.Errorf("nobody is told: %s", &stats)
+	}
+	if w.domain(t, "example-one.com").Listed != true {
+		t.Error("a list that never came marks hosts as left")
 	}
 }
 
@@ -348,51 +365,121 @@ func TestUnknownActionSaysWhatToSend(t *testing.T) {
 	}
 }
 
-// TestSyncFollowsTheList is a model test: after any series of lists the table is what the last one says.
+// model is the table as the lists so far make it, by rules of its own.
+type model struct {
+	hosts map[string]registry.HostCount
+	known int // hosts in the last whole list that was believed
+}
+
+// follow takes over a list. What left is taken away only if no more than one host in twenty did.
+func (m *model) follow(hosts map[string]registry.HostCount, whole bool) (believed bool) {
+	gone := 0
+	for name := range m.hosts {
+		if hosts[name].Addresses == 0 {
+			gone++
+		}
+	}
+	listed := 0
+	for name, hc := range hosts {
+		if hc.Addresses > 0 {
+			m.hosts[name] = hc
+			listed++
+		}
+	}
+	if believed = gone*20 <= m.known; !believed {
+		return false
+	}
+	for name := range m.hosts {
+		if hosts[name].Addresses == 0 {
+			delete(m.hosts, name)
+		}
+	}
+	if whole {
+		m.known = listed
+	}
+	return true
+}
+
+func (m *model) domains() map[string]string {
+	type sum struct{ hosts, addresses int }
+	sums := map[string]sum{}
+	for _, hc := range m.hosts {
+		if d := hostOf(hc).Domain; d != "" {
+			sums[d] = sum{sums[d].hosts + 1, sums[d].addresses + hc.Addresses}
+		}
+	}
+	want := map[string]string{}
+	for d, s := range sums {
+		want[d] = fmt.Sprint(s.hosts, s.addresses)
+	}
+	return want
+}
+
+// TestSyncFollowsTheList is a model test: after any series of lists, whole or of changes, the table is what the model says.
 func TestSyncFollowsTheList(t *testing.T) {
+	believed, left := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t)
-		w.list.pageSize = rapid.IntRange(1, 4).Draw(rt, "page")
-		names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{
-			"a.com", "b.com", "x.b.com", "y.b.com", "c.org", "d.co.uk", "m.d.co.uk", "e.net", "z.e.net", "10.0.0.1",
-		}), 1, 10, rapid.ID[string])
-		for range rapid.IntRange(1, 3).Draw(rt, "lists") {
-			w.list.hosts = map[string]registry.HostCount{}
-			for _, n := range names.Draw(rt, "hosts") {
-				w.list.set(n, rapid.IntRange(1, 5).Draw(rt, "n"), long)
+		w.list.pageSize = rapid.IntRange(7, 30).Draw(rt, "page")
+		m := &model{hosts: map[string]registry.HostCount{}}
+		for i := range 40 { // so many that one or two may leave
+			w.list.set(fmt.Sprintf("m%02d.d%02d.com", i, i/3), 1, long)
+		}
+		for n := range rapid.IntRange(2, 5).Draw(rt, "lists") {
+			whole := n == 0 || rapid.Bool().Draw(rt, "whole")
+			for range rapid.IntRange(0, 4).Draw(rt, "changes") {
+				name := rapid.SampledFrom([]string{"a.com", "x.b.com", "y.b.com", "m00.d00.com", "m01.d00.com", "m02.d00.com", "m03.d01.com", "m39.d13.com", "10.0.0.1", "d.co.uk"}).Draw(rt, "host")
+				w.list.set(name, rapid.IntRange(0, 5).Draw(rt, "n"), long)
 			}
-			w.clock.advance(8 * 24 * time.Hour)
+			wait := 24 * time.Hour
+			if whole {
+				wait = 8 * 24 * time.Hour
+			}
+			w.clock.advance(wait - 24*time.Hour)
 			w.day(t)
-		}
-		run, err := w.book().Run(t.Context())
-		if err != nil {
-			rt.Fatal(err)
-		}
-		if !run.V.Sync.Believed {
-			return // the list shrank: nothing is said about what left
-		}
-		want := map[string]int{}
-		for h, hc := range w.list.hosts {
-			if d := hostOf(hc).Domain; d != "" {
-				want[d] += w.list.hosts[h].Addresses
-			}
-		}
-		items, _, err := w.Store.Scan(t.Context(), 0, 1, "", 1000)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		got := map[string]int{}
-		for _, it := range items {
-			d, err := records.ParseDomain(it)
+			run, err := w.book().Run(t.Context())
 			if err != nil {
 				rt.Fatal(err)
 			}
-			if d.Listed {
-				got[d.Name] = d.Addresses
+			before := len(m.hosts)
+			want := m.follow(w.list.hosts, run.V.Sync.Whole)
+			if run.V.Sync.Believed != want {
+				rt.Fatalf("list %d believed: %t, want %t: %+v", n, run.V.Sync.Believed, want, run.V.Sync)
+			}
+			if want {
+				believed++
+			}
+			if len(m.hosts) < before {
+				left++
+			}
+			if diff := cmp.Diff(m.domains(), w.sums(t)); diff != "" {
+				rt.Fatal(diff)
 			}
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			rt.Fatal(diff)
-		}
 	})
+	if believed == 0 || left == 0 {
+		t.Errorf("%d lists were believed, in %d of them hosts left: the test shows nothing", believed, left)
+	}
+}
+
+// sums are hosts and addresses of each listed domain.
+func (w *world) sums(t *testing.T) map[string]string {
+	t.Helper()
+	items, _, err := w.Store.Scan(t.Context(), 0, 1, "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, it := range items {
+		d, err := records.ParseDomain(it)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Listed {
+			got[d.Name] = fmt.Sprint(d.Hosts, d.Addresses)
+		} else if d.Hosts != 0 || d.Addresses != 0 {
+			t.Errorf("%s is not listed and has %d hosts, %d addresses", d.Name, d.Hosts, d.Addresses)
+		}
+	}
+	return got
 }
