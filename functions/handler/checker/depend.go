@@ -193,8 +193,11 @@ func (h *Handler) mailDue(d *records.Domain, before lifecycle.State, now, began 
 	}
 	atOnce := s.MailSet == "" && h.BaselineDays <= 0
 	failed := s.NextMail != 0 && s.NextMail <= now
-	return atOnce || failed || mailDay(d.Name) == int64(began)/daySeconds%7 || before.NS != "" && before.NS != s.NS
+	return atOnce || failed || mailDay(d.Name) == int64(began)/daySeconds%7 || moved(before, *s)
 }
+
+// moved tells whether the tripwire found other name servers.
+func moved(before, after lifecycle.State) bool { return before.NS != "" && before.NS != after.NS }
 
 const daySeconds = 24 * 60 * 60
 

@@ -104,6 +104,9 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d records.Domain, 
 	v.after.State = state
 	if o.Source == source.SourceDelegation && h.mailDue(&v.after, d.State, now, lifecycle.At(m.Sent)) {
 		v.ask = append(v.ask, source.SourceMail)
+		if moved(d.State, state) {
+			v.after.State.NextMail = now // stays due until the resolver answers: judged again, nothing has moved
+		}
 	}
 	h.carryVerdict(&v, now)
 	v.changed = lifecycle.Changed(d.State, v.after.State) || !sameVerdict(d, v.after)
