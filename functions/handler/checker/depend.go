@@ -81,9 +81,6 @@ func (h *Handler) depend(ctx context.Context, v *visit, on records.DependsOn, no
 	}
 	old := deps[on]
 	v.deps = &dependency{on: on, now: now, old: old}
-	if len(now) > 0 || len(old) > 0 {
-		v.changed = true
-	}
 	deps[on] = now
 	lapsed := v.after.State.MailLapsed
 	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[records.DependsMail], deps[records.DependsServers]), lapsed) {

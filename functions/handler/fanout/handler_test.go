@@ -41,12 +41,13 @@ type list struct {
 	pageSize   int
 	failAfter  string // fail when asked for the page after this host
 	calls      []time.Time
+	limit      int // of the last call
 }
 
 var errDown = errors.New("registry is down")
 
 func (l *list) List(_ context.Context, after string, limit int, since time.Time) (registry.Page, error) {
-	l.calls = append(l.calls, since)
+	l.calls, l.limit = append(l.calls, since), limit
 	if l.down || l.failAfter != "" && after >= l.failAfter {
 		return registry.Page{}, errDown
 	}
