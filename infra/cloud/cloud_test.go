@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/template"
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
@@ -272,25 +272,20 @@ func (c *cloud) told(t *testing.T) {
 			t.Errorf("address %d of %s recovers its account: %t, want %t", i, lapsed, got, want)
 		}
 	}
-	d, err := records.In(c.store).Domain(t.Context(), lapsed)
-	if err != nil || d.State.Phase != lifecycle.Redemption || d.Done == "" || d.Pending() {
-		t.Errorf("%s: %+v, %v; want it in redemption and done with", lapsed, d, err)
+	m, err := records.In(c.store).Matter(t.Context(), lapsed)
+	if err != nil || m.Domain.State.Phase != lifecycle.Redemption || !m.Domain.Acted || m.Case.V.Status != decision.Done {
+		t.Errorf("%s: %+v, %v; want it in redemption and done with", lapsed, m, err)
 	}
 }
 
 // crowdHeld: the breaker holds the class whole, and the domain that is only on hold is watched.
 func (c *cloud) crowdHeld(t *testing.T) {
-	items, _, err := c.store.Query(t.Context(), records.Holds("", 100))
-	if err != nil {
-		t.Fatal(err)
-	}
 	held := map[string]safety.Hold{}
-	for _, it := range items {
-		var h safety.Hold
-		if err := json.Unmarshal(it.Data, &h); err != nil {
+	for h, err := range records.In(c.store).Holds(t.Context()) {
+		if err != nil {
 			t.Fatal(err)
 		}
-		held[h.Domain] = h
+		held[h.V.Domain] = h.V
 	}
 	if got := slices.Sorted(maps.Keys(held)); !slices.Equal(got, slices.Sorted(slices.Values(crowd))) {
 		t.Errorf("held: %v, want %v", got, crowd)
@@ -301,7 +296,7 @@ func (c *cloud) crowdHeld(t *testing.T) {
 		}
 	}
 	d, err := records.In(c.store).Domain(t.Context(), onHold)
-	if err != nil || d.State.Phase != lifecycle.Active || d.Pending() {
+	if err != nil || d.State.Phase != lifecycle.Active || d.Unsettled() {
 		t.Errorf("%s: %+v, %v; want it active, under watch", onHold, d, err)
 	}
 }

@@ -36,7 +36,7 @@ func TestDeployedTablesTellTheSame(t *testing.T) {
 	d := lapsed("gone.com")
 	now := time.Now().UTC()
 	writes := []store.Write{
-		d.Put(), records.Record(records.PKGuard, records.HoldSK(d.Name), safety.Hold{Domain: d.Name, Why: "a crowd", Since: present, DecisionID: d.Decision(), Class: "a/redemption"}, time.Time{}),
+		d.Put(), records.PutHold(safety.Hold{Domain: d.Name, Why: "a crowd", Since: present, DecisionID: string(d.Decision()), Class: "a/redemption"}),
 		records.PutEntry(d.Name, records.Entry{At: now, What: "recheck", By: "Jo", Sentence: "recheck: soon"}, 0),
 	}
 	for _, w := range writes {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
@@ -86,6 +87,7 @@ func stranger(n domain.Name) string {
 type account struct {
 	name       domain.Name
 	d          records.Domain
+	c          decision.Case
 	hold       *safety.Hold
 	class      *safety.Approval  // of the hold's whole class
 	sent       []records.Request // newest first: an operator can have a decision sent again
@@ -102,9 +104,11 @@ const dependentsShown = 20
 func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (account, error) {
 	a := account{name: name}
 	var err error
-	if a.d, err = records.In(s).Domain(ctx, name.Registrable); err != nil {
+	m, err := records.In(s).Matter(ctx, name.Registrable)
+	if err != nil {
 		return a, err
 	}
+	a.d, a.c = m.Domain, m.Case.V.Judge(m.Domain.Verdict())
 	if !a.d.Known() {
 		return a, store.ErrNotFound
 	}
@@ -123,7 +127,7 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 			a.class = &ap
 		}
 	}
-	for _, key := range slices.Backward(records.Keys(cmp.Or(a.d.Done, a.d.Key()))) {
+	for _, key := range slices.Backward(a.keys()) {
 		r, err := book.Request(ctx, key)
 		if err != nil {
 			return a, err
@@ -150,6 +154,14 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	}
 	a.moreDeps = more
 	return a, nil
+}
+
+// keys are those of every request about the domain's last decisions, oldest first.
+func (a account) keys() (keys []string) {
+	for _, d := range slices.Backward(append([]decision.Decision{a.c.Decision}, a.c.Past...)) {
+		keys = append(keys, d.Keys()...)
+	}
+	return keys
 }
 
 // tie reads a dependent's name, and by which kind of record it depends ("example.org/mx").
@@ -320,30 +332,30 @@ func count(n int, one, many string) string {
 // decision says whether it is pending, held or approved.
 func (a account) decision() string {
 	var parts []string
-	d := a.d
-	open := d.Done != d.Key()
+	d, c := a.d, a.c
+	open := c.Status != decision.Done && c.Status != decision.Restored
 	switch {
 	case !open:
 		parts = append(parts, "The decision was put to the registry; nothing is pending.")
-	case d.Pending():
+	case c.Open() || c.Counts():
 		parts = append(parts, "A decision is pending: the registry has not been told to mark the addresses.")
 	}
-	if open && d.Would != "" && d.Would == d.Decision() {
+	if open && c.Told != "" && c.Told == c.Key() {
 		parts = append(parts, "Observe mode has reported what it would do.")
 	}
-	if open && d.Approved != "" && d.Approved == d.Decision() {
+	switch c.Status {
+	case decision.Approved:
 		parts = append(parts, "A person approved it; it is judged again on fresh evidence first.")
-	}
-	if d.HeldBy != "" {
-		parts = append(parts, fmt.Sprintf("%s holds it: nothing is done about it until a person decides.", d.HeldBy))
-	}
-	if d.Released != "" && d.Action.Weight() >= lifecycle.Hold.Weight() {
+	case decision.Pinned:
+		parts = append(parts, fmt.Sprintf("%s holds it: nothing is done about it until a person decides.", c.By))
+	case decision.Declined:
 		parts = append(parts, "A person looked at an earlier or the present verdict and declined to act on it.")
+	default:
 	}
-	if a.hold != nil && open && d.HeldBy == "" {
+	if a.hold != nil && open && c.Status != decision.Pinned {
 		parts = append(parts, holdWords(*a.hold, d, a.now))
 	}
-	if a.class != nil && d.Pending() {
+	if a.class != nil && c.ClassApproved != 0 {
 		parts = append(parts, fmt.Sprintf("Its class (%s) was approved by %s as one reviewed list, %d a day; %d are left.", a.hold.Class, a.class.By, a.class.PerDay, a.class.Left))
 	}
 	return strings.Join(parts, " ")
@@ -351,7 +363,7 @@ func (a account) decision() string {
 
 func holdWords(h safety.Hold, d records.Domain, now time.Time) string {
 	p := fmt.Sprintf("It has been held for a person since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
-	if h.DecisionID != d.Decision() {
+	if h.DecisionID != string(d.Decision()) {
 		p = fmt.Sprintf("A hold of an earlier lapse is on record, since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
 	}
 	if h.Stale(now) {
@@ -362,11 +374,11 @@ func holdWords(h safety.Hold, d records.Domain, now time.Time) string {
 
 // requests says what was sent to the registry, what it answered, and whether it was taken back.
 func (a account) requests() string {
-	if len(a.sent) == 0 && a.d.Done == "" {
+	if len(a.sent) == 0 && len(a.c.Done()) == 0 {
 		return "Nothing about it was sent to the registry."
 	}
 	if len(a.sent) == 0 {
-		return fmt.Sprintf("The registry was told to mark its addresses (decision %s).", a.d.Done)
+		return fmt.Sprintf("The registry was told to mark its addresses (decision %s).", a.c.Done()[0].Key())
 	}
 	var parts []string
 	for _, r := range a.sent {

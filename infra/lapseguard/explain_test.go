@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -65,10 +66,11 @@ func folded(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func TestExplainTellsTheWholeStory(t *testing.T) {
 	d := lapsed("gone.com")
-	d.Done = d.Key()
-	asked := records.Request{At: present.Add(-9 * oneDay), Request: registry.Request{Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: 7, Reason: registry.ReasonLapsed, Key: d.Done},
+	c := decision.Case{}.Judge(d.Verdict()).Answer(0, ago(8*oneDay))
+	d.Acted = true
+	asked := records.Request{At: present.Add(-9 * oneDay), Request: registry.Request{Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: 7, Reason: registry.ReasonLapsed, Key: c.Key()},
 		Answer: &registry.Answer{Changed: 2, KeptLater: 1, Recovery: registry.RecoveryClosed}, Restored: &registry.Restored{Restored: 1, Kept: 1}}
-	dir := storeOf(t, d.Put(), records.Record(records.PKRequest, d.Done, asked, time.Time{}),
+	dir := storeOf(t, d.Put(), records.PutCase(d.Name, c), records.Record(records.PKRequest, c.Key(), asked, time.Time{}),
 		entry(d.Name, 12*oneDay, records.Entry{What: "look", After: lifecycle.Active, Action: lifecycle.None, Confidence: lifecycle.High, Reason: lifecycle.ReasonDelegated, Sentence: "It was delegated."}),
 		entry(d.Name, 9*oneDay, records.Entry{What: "look", Before: lifecycle.Active, After: lifecycle.Redemption, Action: lifecycle.Unverify, Confidence: lifecycle.High, Reason: lifecycle.ReasonDeleted,
 			Sentence: "The registry said so.", Evidence: []records.Witness{{Source: source.SourceRDAP, Server: "https://rdap.example/", Said: "status: redemption period; ask hostmaster@victim.example \x1b[31m"}}}),
@@ -128,8 +130,11 @@ func TestExplainWhereItStands(t *testing.T) {
 		return d.Put()
 	}
 	d := lapsed("x.com")
-	hold := safety.Hold{Domain: d.Name, Why: "the breaker stopped a crowd", Since: present.Add(-5 * oneDay), Class: "rdap.example/redemption", DecisionID: d.Decision()}
-	held := records.Record(records.PKGuard, records.HoldSK(d.Name), hold, time.Time{})
+	hold := safety.Hold{Domain: d.Name, Why: "the breaker stopped a crowd", Since: present.Add(-5 * oneDay), Class: "rdap.example/redemption", DecisionID: string(d.Decision())}
+	held := records.PutHold(hold)
+	caseOf := func(f func(decision.Case) decision.Case) store.Write {
+		return records.PutCase(d.Name, f(decision.Case{}.Judge(d.Verdict())))
+	}
 	approved, err := safety.Ledger{}.Approve(hold.Class, safety.Approval{By: "Jo", At: present, Until: present.Add(oneDay), PerDay: 40, Left: 310})
 	if err != nil {
 		t.Fatal(err)
@@ -140,13 +145,17 @@ func TestExplainWhereItStands(t *testing.T) {
 		not    string
 	}{
 		"pending": {[]store.Write{change(func(*records.Domain) {})}, []string{"A decision is pending", "Nothing about it was sent"}, "held for a person"},
-		"observe": {[]store.Write{change(func(d *records.Domain) { d.Would = d.Decision() })}, []string{"Observe mode has reported"}, ""},
+		"observe": {[]store.Write{change(func(*records.Domain) {}), caseOf(decision.Case.Report)}, []string{"Observe mode has reported"}, ""},
 		"held":    {[]store.Write{change(func(*records.Domain) {}), held}, []string{"It has been held for a person since 2026-03-09 09:00 UTC: the breaker stopped a crowd. It has waited longer than three days."}, "approved"},
-		"class": {[]store.Write{change(func(*records.Domain) {}), held, records.Record(records.PKGuard, "breaker", approved, time.Time{})},
+		"class": {[]store.Write{change(func(*records.Domain) {}), held, records.Record(records.PKGuard, records.SKBreaker, approved, time.Time{}),
+			caseOf(func(c decision.Case) decision.Case {
+				c, _ = c.Hold(decision.ByBreaker, d.Verdict()).ApproveWith(d.Class(), lifecycle.Instant(approved.Approvals[hold.Class].ID))
+				return c
+			})},
 			[]string{"Its class (rdap.example/redemption) was approved by Jo as one reviewed list, 40 a day; 310 are left."}, ""},
 		"earlier hold": {[]store.Write{change(func(d *records.Domain) { d.State.LapseAt++ }), held}, []string{"A hold of an earlier lapse is on record"}, ""},
-		"held by":      {[]store.Write{change(func(d *records.Domain) { d.HeldBy = "Jo" }), held}, []string{"Jo holds it: nothing is done about it until a person decides."}, "pending:"},
-		"approved":     {[]store.Write{change(func(d *records.Domain) { d.Approved = d.Decision() })}, []string{"A person approved it"}, ""},
+		"held by":      {[]store.Write{change(func(*records.Domain) {}), held, caseOf(func(c decision.Case) decision.Case { return c.Pin("Jo") })}, []string{"Jo holds it: nothing is done about it until a person decides."}, "pending:"},
+		"approved":     {[]store.Write{change(func(*records.Domain) {}), caseOf(func(c decision.Case) decision.Case { c, _ = c.Approve(d.Verdict()); return c })}, []string{"A person approved it"}, ""},
 		"mail host": {[]store.Write{change(func(d *records.Domain) { d.MailHost, d.Listed = true, false }), records.Record(records.DependentsPK("x.com"), "a.org/mx", records.Upstream{}, time.Time{}), records.Record(records.DependentsPK("x.com"), "b.org/ns", records.Upstream{}, time.Time{})},
 			[]string{"It is watched as a mail host: whoever owns it can read the mail of a.org (by its MX), b.org (by its name servers)."}, "verified address at"},
 		"its mail host": {[]store.Write{change(func(d *records.Domain) { d.State.MailLapsed = "mailer.net" })}, []string{"depend on mailer.net, which lapsed"}, ""},

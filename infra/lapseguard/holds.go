@@ -65,7 +65,7 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 // readHolds reads the holds that no person has approved yet.
 func readHolds(ctx context.Context, s store.Store, class string) ([]safety.Hold, error) {
 	var holds []safety.Hold
-	for h, err := range records.In(s).AllHolds(ctx) {
+	for h, err := range records.In(s).Holds(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("read the holds: %w", err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/scenario"
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -114,7 +115,7 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	if err != nil {
 		return nil, nil, err
 	}
-	item, err := records.In(st.host.Store).Domain(ctx, d.Name)
+	m, err := records.In(st.host.Store).Matter(ctx, d.Name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,11 +124,11 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	if err != nil {
 		return nil, nil, err
 	}
-	if hold.Found() && item.Action.Weight() >= lifecycle.Hold.Weight() && item.Done != item.Key() {
+	if hold.Found() && m.Domain.Action.Weight() >= lifecycle.Hold.Weight() && m.Case.V.Status != decision.Done {
 		held = hold.V.Why
 	}
 	action := string(r.Action)
-	if item.Done != "" && lost > 0 {
+	if m.Domain.Acted && lost > 0 {
 		action = "unverified"
 	}
 	var wrong []string

@@ -181,13 +181,18 @@ func (c *cloud) setMode(t *testing.T, mode string) {
 }
 
 // domain reads one domain's item from the table.
-func (c *cloud) domain(t *testing.T, name string) records.Domain {
+func (c *cloud) matter(t *testing.T, name string) records.Matter {
 	t.Helper()
-	d, err := records.In(c.store).Domain(t.Context(), name)
+	m, err := records.In(c.store).Matter(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return m
+}
+
+func (c *cloud) domain(t *testing.T, name string) records.Domain {
+	t.Helper()
+	return c.matter(t, name).Domain
 }
 
 // receive takes what is in the queue, one batch, as the event source mapping would hand it to the function.

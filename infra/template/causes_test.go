@@ -298,10 +298,15 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 	g.answers["delegation example-01.com"] = g.answers["delegation example-00.com"]
 	g.recovery = "open"
 	g.pass(26*time.Hour, time.Hour)
+	const crowd = 12 // more than the breaker lets pass of one class
+	for i := range crowd {
+		g.lapse(fmt.Sprintf("example-%02d.com", 10+i))
+	}
+	g.pass(26*time.Hour, time.Hour)
 	for _, e := range []applier.Event{
 		{Action: "status"}, {Action: "retry", Domain: "example-00.com"}, {Action: "tick"}, {Action: "recheck", Domain: "example-00.com"},
 		{Action: "hold", Domain: "example-02.com"}, {Action: "release", Domain: "example-02.com"}, {Action: "approve", Domain: "example-01.com"}, {Action: "tick"},
-		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: 3, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
+		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: crowd, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
 	} {
 		e.By = "on-call"
 		if _, err := g.Applier.Handle(t.Context(), e); err != nil {
@@ -315,9 +320,9 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 func (g *guard) allowed(tpl *Template) {
 	g.t.Helper()
 	for _, u := range slices.Sorted(maps.Keys(g.used.by)) {
-		part := strings.Fields(u)
-		if !tpl.Allowed(part[0], part[1], part[2]) {
-			g.t.Errorf("%s calls %s on %s, and its role does not allow it", part[0], part[1], part[2])
+		part := append(strings.Fields(u), "")
+		if !tpl.Allowed(part[0], part[1], part[2], part[3]) {
+			g.t.Errorf("%s calls %s on %s %s, and its role does not allow it", part[0], part[1], part[2], part[3])
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -37,9 +38,9 @@ func TestANewerItemStopsNoDecision(t *testing.T) {
 	g.upgrade("example-00.com", "example-01.com")
 	g.lapse("example-02.com")
 	g.pass(26*time.Hour, time.Hour)
-	d, err := records.In(g.Store).Domain(t.Context(), "example-02.com")
-	if err != nil || d.Done == "" {
-		t.Errorf("%+v %v: not decided", d, err)
+	m, err := records.In(g.Store).Matter(t.Context(), "example-02.com")
+	if err != nil || m.Case.V.At() != decision.Done {
+		t.Errorf("%+v %v: not decided", m, err)
 	}
 	for _, name := range []string{"example-00.com", "example-01.com"} {
 		if it, err := g.Store.Get(t.Context(), records.DomainKey(name)); err != nil || !bytes.HasPrefix(it.Data, []byte(`{"v":99`)) {

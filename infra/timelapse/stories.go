@@ -70,6 +70,14 @@ func (l *life) parkedElsewhere() []string {
 	return []string{fmt.Sprintf("ns1.expired-page-%d.net", n), fmt.Sprintf("ns2.expired-page-%d.net", n)}
 }
 
+// parkedMail is what a parking page's servers say of a name's mail: nothing, or a host of their own.
+func parkedMail(ns []string) []string {
+	if len(ns) == 0 || len(ns[0])%2 == 0 {
+		return []string{}
+	}
+	return []string{"mx" + ns[0][len("ns1"):]}
+}
+
 // base is a domain as it was before the simulated time.
 func (l *life) base() {
 	v := &l.now
@@ -94,6 +102,7 @@ func (l *life) usual() []string {
 // expire lets the registration's year end: a registry with auto-renew adds a year at once and says so.
 func (l *life) expire(at time.Time) {
 	shows := l.chance(l.w.Answers.RegistrarDate)
+	l.d.Spans[0].Expires = at // what the registry has said for a year
 	l.at(at, "expires", func(v *View) {
 		v.Expires = at
 		if !l.course().AutoRenew {
@@ -152,7 +161,7 @@ func (l *life) lapseFrom(expiry time.Time, grace int, parked []string) {
 	}
 	if at := expiry.Add(days(l.between(l.w.Story.ParkedAfter))); parked != nil && at.Before(off) {
 		l.sign(at)
-		l.at(at, "parked", func(v *View) { v.NS, v.Owner = parked, Registrar })
+		l.at(at, "parked", func(v *View) { v.NS, v.MX, v.Owner = parked, parkedMail(parked), Registrar })
 	}
 	if off.Before(deletion) {
 		l.sign(off)
@@ -257,7 +266,7 @@ func (l *life) renewedLate(moved, again bool) {
 	ns := [][]string{l.parkedKnown(), l.parkedElsewhere(), nil}[l.r.IntN(3)]
 	home, mx := l.now.NS, l.now.MX
 	l.sign(off)
-	l.at(off, "out of service or parked after expiry", func(v *View) { v.NS, v.Owner = ns, Registrar })
+	l.at(off, "out of service or parked after expiry", func(v *View) { v.NS, v.MX, v.Owner = ns, parkedMail(ns), Registrar })
 	what := "renewed by its holder"
 	if moved {
 		home, mx, what = l.dnsHost(), l.mailHost(), "renewed by its holder, on other name servers"
@@ -307,7 +316,7 @@ func (l *life) sold(s sale) {
 		at := expiry.Add(days(l.between(l.w.Story.ParkedAfter)))
 		l.sign(at)
 		ns := [][]string{l.parkedKnown(), l.parkedElsewhere()}[l.r.IntN(2)]
-		l.at(at, "parked", func(v *View) { v.NS, v.Owner = ns, Registrar })
+		l.at(at, "parked", func(v *View) { v.NS, v.MX, v.Owner = ns, parkedMail(ns), Registrar })
 	}
 	at := expiry.Add(days(after))
 	l.sign(at)

@@ -151,6 +151,7 @@ func TestWhenAHoldEnds(t *testing.T) {
 		"refused, the next phase":              {refused.Judge(pendDel), Pending, ""},
 		"approved and refused, same verdict":   {must(byVerdict.Approve(restore)).Refuse(restore).Judge(restore), Held, ByRegistry},
 		"approved and protected":               {must(byVerdict.Approve(restore)).Judge(with(restore, protected)), Held, ByProtected},
+		"approved, renewed":                    {must(byVerdict.Approve(restore)).Judge(fine), Idle, ""},
 		"declined":                             {must(byBreaker.Release(deleted)).Judge(alone), Declined, ""},
 		"declined, the next phase":             {must(byBreaker.Release(deleted)).Judge(pendDel), Pending, ""},
 		"declined, the verdict asks something": {must(byBreaker.Release(deleted)).Judge(restore), Held, ByVerdict},

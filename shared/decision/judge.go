@@ -110,8 +110,11 @@ func (c Case) move(e Event, v Verdict) Case {
 	if !ok {
 		return c
 	}
-	if d = d.free(); e == AsksHold {
+	switch d = d.free(); {
+	case e == AsksHold:
 		d = d.held(ByVerdict, v)
+	case e == RiskGone && d.DoneAt != 0:
+		d.Status = Done // of a repetition that came to nothing
 	}
 	c.Decision = d
 	return c

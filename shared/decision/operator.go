@@ -122,11 +122,11 @@ func (c Case) Restore(key string) Case {
 // Retry opens a decision that was carried out once more, under the next key. Whether doing it again can change
 // anything is for the caller to see in the registry's answer.
 func (c Case) Retry(v Verdict) (Case, error) {
-	if c.Status != Done && c.Status != Restored {
-		return c, errNotDone
-	}
 	if v.Action.Weight() < lifecycle.Hold.Weight() {
 		return c, fmt.Errorf("it is %s now: nothing is to be unverified", v.Phase)
+	}
+	if c.Status != Done && c.Status != Restored {
+		return c, errNotDone
 	}
 	d, _ := c.on(Retries)
 	d.Retries++
@@ -139,4 +139,20 @@ func parse(key string) (ID, int) {
 	id, number, _ := strings.Cut(key, retryMark)
 	n, _ := strconv.Atoi(number) // 0 for the decision itself
 	return ID(id), n
+}
+
+// Adopt is the case that an earlier version kept as the key of what was done, the verdict that was declined
+// (decision/phase/reason), and the name of who holds the domain. Each may be empty.
+func Adopt(done, declined, by string) (c Case) {
+	if done != "" {
+		id, retries := parse(done)
+		c.Past = append(c.Past, Decision{ID: id, Status: Done, Retries: retries, DoneAt: 1})
+	}
+	if id, verdict, ok := strings.Cut(declined, "/"); ok && done == "" {
+		c.Past = append(c.Past, Decision{ID: ID(id), Status: Declined, Verdict: verdict})
+	}
+	if by != "" {
+		c.Status, c.By = Pinned, by
+	}
+	return c
 }

@@ -68,6 +68,7 @@ func Transitions() []Transition {
 		{Held, Approves, Approved},
 		{Held, Declines, Declined},
 
+		{Approved, RiskGone, Idle},
 		{Approved, ApprovalOver, Pending},
 		{Approved, Protected, Held},
 		{Approved, Refuses, Held},

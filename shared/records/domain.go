@@ -6,10 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -46,90 +47,66 @@ type Domain struct {
 	NextLook       lifecycle.Instant    `json:"nx,omitempty"`
 	LookSent       lifecycle.Instant    `json:"lk,omitempty"` // second look sent
 
-	// What was carried out, by decision (see Decision).
-	Done     string `json:"dn,omitempty"` // enforced
-	Would    string `json:"wd,omitempty"` // reported by observe mode
-	Held     string `json:"hd,omitempty"` // a hold was recorded
-	Approved string `json:"ap,omitempty"` // a person approved
+	// What applier notes here for the others. What was decided lies elsewhere, see Case.
+	Acted   bool   `json:"ac,omitempty"` // addresses at it were unverified
+	Settled string `json:"st,omitempty"` // the verdict that needs no further look at it; see Settle
 
-	// What an operator said beside that.
-	Retried  string `json:"rt,omitempty"` // the key under which a decision that was carried out is repeated (see Key)
-	Released string `json:"rl,omitempty"` // the verdict that a person declined to act on
-	HeldBy   string `json:"hb,omitempty"` // who holds the domain, whatever the verdict
+	// As an earlier version kept decisions here; see Matter.
+	OldDone     string `json:"dn,omitempty"`
+	OldReleased string `json:"rl,omitempty"`
+	OldHeldBy   string `json:"hb,omitempty"`
 
 	item store.Item
 }
 
-// Decision names one thing to be done once: a domain and the lapse (or the new registration) it is about.
-func (d Domain) Decision() string {
-	if d.State.Phase == lifecycle.ReRegistered {
-		// Where the registry gives no date, the lapse before tells one new registration from the next.
-		return fmt.Sprintf("%s:re-registered:%d", d.Name, cmp.Or(d.State.Registered, d.State.LapseAt))
+// Decision names what the present verdict is about.
+func (d Domain) Decision() decision.ID { return decision.Of(d.Name, d.State) }
+
+// Class is what the breaker counts together: who said it, and what.
+func (d Domain) Class() string {
+	return cmp.Or(d.State.RegServer, "status") + "/" + string(d.State.Phase)
+}
+
+// Verdict is the stored verdict as decisions judge it. Nobody's domain asks for nothing.
+func (d Domain) Verdict() decision.Verdict {
+	v := decision.Verdict{
+		ID: d.Decision(), Action: d.Action, Phase: d.State.Phase, Reason: d.Reason, Class: d.Class(), Listed: d.Listed, Watched: d.Watched(),
 	}
-	return fmt.Sprintf("%s:lapse:%d", d.Name, d.State.LapseAt)
-}
-
-// retryMark stands between a decision and the number of its repetition.
-const retryMark = ":retry:"
-
-// Key names the request to the registry about the present decision. A repetition that an operator asked for has a
-// key of its own: under a known key the registry answers what it answered before.
-func (d Domain) Key() string {
-	if strings.HasPrefix(d.Retried, d.Decision()+retryMark) {
-		return d.Retried
+	if d.Synthetic {
+		v.Action = lifecycle.None
 	}
-	return d.Decision()
+	return v
 }
 
-// Keys are the keys of every request about a decision up to the last one, oldest first.
-func Keys(last string) []string {
-	decision, number, _ := strings.Cut(last, retryMark)
-	keys := []string{decision}
-	n, _ := strconv.Atoi(number) // 0 for the decision itself
-	for i := range n {
-		keys = append(keys, decision+retryMark+strconv.Itoa(i+1))
+// again in Settled has applier look at the domain at each tick.
+const again = "?"
+
+// mark names the present verdict, and what bears on it, in a few letters.
+func (d Domain) mark() string {
+	h := fnv.New64a()
+	fmt.Fprint(h, d.Decision(), d.State.Phase, d.Action, d.Reason, d.Class(), d.Listed, d.watched())
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// Settle notes that the present verdict was looked at: the domain is due again when another one is stored, or, if
+// something is still open about it, at once.
+func (d *Domain) Settle(open bool) {
+	switch {
+	case open:
+		d.Settled = again
+	case d.Action.Weight() < lifecycle.Hold.Weight(), !d.watched():
+		d.Settled = ""
+	default:
+		d.Settled = d.mark()
 	}
-	return keys
 }
 
-// Retry opens the decision again, under the next key. The registry's list may lack the domain by then.
-func (d *Domain) Retry() {
-	d.Retried = d.Decision() + retryMark + strconv.Itoa(len(Keys(d.Key())))
-	d.Approved, d.Released, d.HeldBy = d.Decision(), "", ""
-}
-
-// Pending tells whether the domain is at risk and no outcome was enforced yet. It is a property of the
-// state: what observe mode saw is still pending when enforce begins.
-func (d Domain) Pending() bool {
-	approved := d.Action == lifecycle.Hold && d.Approved == d.Decision()
-	known := d.Listed || d.Retried != "" && d.Retried == d.Key()
-	stopped := d.HeldBy != "" || d.declined()
-	return known && !stopped && (d.Action == lifecycle.Unverify || approved) && d.Done != d.Key()
-}
-
-// Unheld tells whether a verdict to hold has no hold recorded yet.
-func (d Domain) Unheld() bool {
-	return d.Action == lifecycle.Hold && d.Held != d.holdID() && d.HeldBy == "" && !d.Synthetic && !d.declined()
-}
-
-// OnHold tells whether the present verdict has its hold recorded.
-func (d Domain) OnHold() bool { return d.Held == d.holdID() }
-
-// declined tells whether a person declined to act on the present verdict, whichever witness of it is heard today.
-func (d Domain) declined() bool { return d.Released != "" && d.Released == d.releaseID() }
-
-func (d Domain) releaseID() string {
-	reason := d.Reason
-	if reason == lifecycle.ReasonDeletedAlone || reason == lifecycle.ReasonStatusDeleted {
-		reason = lifecycle.ReasonDeleted
+// Unsettled tells whether the present verdict is one that applier has to look at.
+func (d Domain) Unsettled() bool {
+	if d.Settled != "" {
+		return d.Settled != d.mark()
 	}
-	return fmt.Sprintf("%s/%s/%s", d.Decision(), d.State.Phase, reason)
-}
-
-// Release notes that a person declined to act on the present verdict. Another verdict, or the next phase, counts anew.
-func (d *Domain) Release() {
-	d.Approved, d.HeldBy, d.Released = "", "", d.releaseID()
-	d.MarkHeld()
+	return !d.Synthetic && d.watched() && d.Action.Weight() >= lifecycle.Hold.Weight()
 }
 
 // toldFor is how long those who depend on a lapsed host count as told: later ones hear of it within a day.
@@ -155,28 +132,21 @@ func (d *Domain) MailHostBack() {
 	}
 }
 
-func (d Domain) holdID() string { return d.Decision() + "/" + string(d.Reason) }
+// Watched tells whether the daily round asks about the domain: it is in the list, others' mail depends on it, its
+// addresses were unverified in a lapse that has not come to its end, or something is open about it.
+func (d Domain) Watched() bool { return d.watched() || d.Settled == again }
 
-// MarkHeld notes that the hold for the present verdict is recorded.
-func (d *Domain) MarkHeld() { d.Held = d.holdID() }
-
-// Watched tells whether the daily round asks about the domain: it is in the list, others' mail depends on it,
-// or its addresses were unverified in a lapse that has not come to its end.
-func (d Domain) Watched() bool {
-	followed := d.Done != "" && d.State.LapseAt != 0 && d.State.Phase != lifecycle.ReRegistered
-	return d.Listed || d.MailHost || d.Synthetic || followed || d.Pending()
+func (d Domain) watched() bool {
+	followed := (d.Acted || d.OldDone != "") && d.State.LapseAt != 0 && d.State.Phase != lifecycle.ReRegistered
+	return d.Listed || d.MailHost || d.Synthetic || followed
 }
 
 // due is when the applier must look at the domain; zero keeps it out of the index.
 func (d Domain) due() time.Time {
 	switch {
-	case !d.Watched():
-		return time.Time{}
-	case d.Pending(), d.Arrived():
+	case d.Unsettled(), d.Arrived(), d.Untold(), d.Recovered():
 		return d.State.Since.Time()
-	case d.Unheld(), d.Untold(), d.Recovered():
-		return d.State.Since.Time()
-	case d.NextLook != 0:
+	case d.Watched() && d.NextLook != 0:
 		return d.NextLook.Time()
 	default:
 		return time.Time{}
@@ -201,18 +171,18 @@ func (e *Newer) Error() string {
 }
 
 // newer tells whether an item that cannot be read has a newer schema, in which all but that number may be otherwise.
-func newer(data []byte) bool {
+func newer(data []byte, known int) bool {
 	var v struct {
 		Schema int `json:"v"`
 	}
-	return json.Unmarshal(data, &v) == nil && v.Schema > Schema
+	return json.Unmarshal(data, &v) == nil && v.Schema > known
 }
 
 // ParseDomain reads a stored item, or the copy of it that a message carries. One of a newer schema is a Newer.
 func ParseDomain(it store.Item) (Domain, error) {
 	d := Domain{}
 	err := json.Unmarshal(it.Data, &d)
-	if err == nil && (d.Schema > Schema || d.State.Schema > lifecycle.StateSchema) || err != nil && newer(it.Data) {
+	if err == nil && (d.Schema > Schema || d.State.Schema > lifecycle.StateSchema) || err != nil && newer(it.Data, Schema) {
 		return Domain{}, &Newer{Names: []string{it.PK}}
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // PKs of Records.
 const (
 	PKHosts   = "hosts"
-	PKGuard   = "guard"  // run, leases, breaker, and what waits (see Waits)
+	PKGuard   = "guard"  // run, leases, breaker, how far applier walked
 	PKParked  = "parked" // messages whose upstream failed
 	PKDigest  = "digest"
 	PKRequest = "requests" // frozen requests and their answers, by decision
@@ -27,6 +27,7 @@ const (
 	SKBreaker = "breaker"
 	SKCanary  = "canary"
 	SKDigest  = "digest"
+	SKWalk    = "walk"
 )
 
 // Run is the current daily run.
@@ -47,6 +48,18 @@ func (b Book) Canary(ctx context.Context) (Of[Canary], error) {
 	return get[Canary](ctx, b, PKGuard, SKCanary)
 }
 
+// Walk is how far applier got in what is due, when that does not fit one invocation.
+type Walk struct {
+	Shard   int                 `json:"shard,omitempty"`   // of the index of due items
+	Cursor  string              `json:"cursor,omitempty"`  // in that shard
+	Whole   bool                `json:"whole,omitempty"`   // it came to the end: what it found can be judged
+	Pending map[string]int      `json:"pending,omitempty"` // decisions that the breaker judges, by class
+	Names   map[string][]string `json:"names,omitempty"`   // what is to be put to the registry, by class; "": approved
+}
+
+// Walk reads it.
+func (b Book) Walk(ctx context.Context) (Of[Walk], error) { return get[Walk](ctx, b, PKGuard, SKWalk) }
+
 // Request is the frozen request of a decision, and what became of it: a retry is the same request.
 type Request struct {
 	Domain   string             `json:"domain"`
@@ -54,6 +67,7 @@ type Request struct {
 	At       time.Time          `json:"at"`
 	Answer   *registry.Answer   `json:"answer,omitempty"`
 	Restored *registry.Restored `json:"restored,omitempty"` // taken back
+	Budget   safety.Unit        `json:"budget,omitzero"`    // that it took
 }
 
 // Request reads the request that was sent under a key.

@@ -3,6 +3,7 @@ package records
 import (
 	"context"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -16,6 +17,7 @@ type Host struct {
 	Newest    lifecycle.Instant `json:"w,omitempty"`
 	Domain    string            `json:"d,omitempty"` // registrable domain; empty: see Why
 	Why       string            `json:"y,omitempty"` // reason why the host cannot be watched
+	Counted   bool              `json:"c,omitempty"` // its addresses are in its domain's Count
 }
 
 func hostKey(host string) store.Key { return store.Key{Table: store.Records, PK: PKHosts, SK: host} }
@@ -61,4 +63,36 @@ func (b Book) Left(ctx context.Context, run string) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// Listed is how many addresses the registry's list names at a domain and below it, as fanout took it from there:
+// checker, which writes the domain's item too, cannot write this one.
+func (b Book) Listed(ctx context.Context, name string) (int, error) {
+	r, err := get[Count](ctx, b, listedPK(name), "count")
+	return r.V.Addresses, err
+}
+
+func listedPK(name string) string { return "listed/" + name }
+
+// Count sums up a domain's hosts.
+type Count struct {
+	Addresses int `json:"n"`
+}
+
+// Counts reads the sums of domains, by name; those that are absent are zero, and their Put creates them.
+func (b Book) Counts(ctx context.Context, names []string) (map[string]Of[Count], error) {
+	counts := make(map[string]Of[Count], len(names))
+	keys := make([]store.Key, len(names))
+	for i, name := range names {
+		keys[i] = store.Key{Table: store.Records, PK: listedPK(name), SK: "count"}
+		counts[name] = Of[Count]{item: store.Item{Key: keys[i]}}
+	}
+	found, err := many[Count](ctx, b, keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range found {
+		counts[strings.TrimPrefix(r.item.PK, listedPK(""))] = r
+	}
+	return counts, nil
 }

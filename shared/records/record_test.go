@@ -61,12 +61,12 @@ func TestAnAbsentRecord(t *testing.T) {
 
 func TestADamagedRecordIsAnError(t *testing.T) {
 	b := newBook(t)
-	write(t, b, Record(PKGuard, SKRun, map[string]any{"id": 7}, time.Time{}), Record(PKGuard, HoldSK("a.com"), map[string]any{"domain": 7}, time.Time{}))
+	write(t, b, Record(PKGuard, SKRun, map[string]any{"id": 7}, time.Time{}), Record(PKGuard, "x", struct{}{}, time.Time{}), Record("holds", "a.com", map[string]any{"domain": 7}, time.Time{}))
 	if _, err := b.Run(t.Context()); err == nil {
 		t.Error("a run that cannot be read is no run")
 	}
 	n := 0
-	for _, err := range b.AllHolds(t.Context()) {
+	for _, err := range b.Holds(t.Context()) {
 		if n++; err == nil {
 			t.Error("a hold that cannot be read was given")
 		}

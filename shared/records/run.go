@@ -50,6 +50,7 @@ type Synced struct {
 	WholeAt lifecycle.Instant `json:"whole_at"`
 	AsOf    lifecycle.Instant `json:"as_of"`
 	Hosts   int               `json:"hosts"`
+	Counted bool              `json:"counted,omitempty"` // every host's addresses are in its domain's Count
 	// Uncovered counts hosts whose domain cannot be watched although somebody could come to own it.
 	Uncovered int `json:"uncovered,omitempty"`
 	// Accepted is when an operator accepted the next list however much it shrank; 0: nobody did.
@@ -103,16 +104,18 @@ func (b Book) Balance(ctx context.Context, run string) (Tally, error) {
 	t := Tally{Missing: map[string]int{}, Good: map[string]int{}}
 	sent := map[string]string{}
 	markers := map[string]Marker{}
-	for it, err := range b.Items(ctx, store.Query{PK: RunPK(run)}) {
-		if err != nil {
-			return t, err
-		}
-		ids, err := sentBy(it, markers)
-		if err != nil {
-			return t, err
-		}
-		for _, id := range ids {
-			sent[id.ID] = id.Upstream
+	for _, pk := range []string{RunPK(run), answeredPK(run)} {
+		for it, err := range b.Items(ctx, store.Query{PK: pk}) {
+			if err != nil {
+				return t, err
+			}
+			ids, err := sentBy(it, markers)
+			if err != nil {
+				return t, err
+			}
+			for _, id := range ids {
+				sent[id.ID] = id.Upstream
+			}
 		}
 	}
 	for id, upstream := range sent {
@@ -155,7 +158,7 @@ func PutSent(run string, n, part int, ids Sent, now time.Time) store.Write {
 
 // Mark notes that a message was answered. It is written once: the first answer counts, another one is a conflict.
 func Mark(run, message string, m Marker, now time.Time) store.Write {
-	w := Record(RunPK(run), "m/"+message, m, now.Add(RunTTL))
+	w := Record(answeredPK(run), "m/"+message, m, now.Add(RunTTL))
 	w.Any = false
 	return w
 }
@@ -211,5 +214,23 @@ func (b Book) TakeLease(ctx context.Context, job string, now time.Time, d time.D
 	}, nil
 }
 
-// RunPK is the PK of a run's parts: what was sent, what was answered.
+// RunPK is the PK of what a run sent and where it stands; what was answered lies apart, for checker writes it.
 func RunPK(run string) string { return "run/" + run }
+
+func answeredPK(run string) string { return "answered/" + run }
+
+// Current is the id of the current run: all that checker may read of it.
+type Current struct {
+	ID string `json:"id"`
+}
+
+// PutCurrent is the write that names the current run.
+func PutCurrent(id string) store.Write { return Record(pkCurrent, SKRun, Current{id}, time.Time{}) }
+
+const pkCurrent = "current"
+
+// Current reads it.
+func (b Book) Current(ctx context.Context) (string, error) {
+	r, err := get[Current](ctx, b, pkCurrent, SKRun)
+	return r.V.ID, err
+}

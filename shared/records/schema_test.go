@@ -33,6 +33,7 @@ func TestReadsWhatTheVersionBeforeWrote(t *testing.T) {
 	if a, b := slices.Sorted(maps.Keys(kinds)), slices.Sorted(maps.Keys(written)); !slices.Equal(a, b) {
 		t.Fatalf("kinds %v, written %v", a, b)
 	}
+	written["domain"] = without(t, written["domain"], "wd", "hd", "ap", "rt")
 	for kind, v := range kinds {
 		d := json.NewDecoder(bytes.NewReader(written[kind]))
 		d.DisallowUnknownFields()
@@ -57,12 +58,38 @@ func sameJSON(t *testing.T, now, was []byte) bool {
 	if err := errors.Join(json.Unmarshal(now, &a), json.Unmarshal(was, &b)); err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range b {
-		if fmt.Sprint(a[k]) != fmt.Sprint(v) {
+	return holds(a, b)
+}
+
+func holds(now, was any) bool {
+	a, okA := now.(map[string]any)
+	b, okB := was.(map[string]any)
+	if !okA || !okB {
+		return fmt.Sprint(now) == fmt.Sprint(was)
+	}
+	for k := range b {
+		if !holds(a[k], b[k]) {
 			return false
 		}
 	}
 	return true
+}
+
+// without takes away what is dropped on purpose: that observe mode reported a decision and that a hold was recorded, which
+// come again, and what an operator approved or had repeated, which the function that parses the internet could write there.
+func without(t *testing.T, data json.RawMessage, fields ...string) json.RawMessage {
+	t.Helper()
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fields {
+		if _, ok := all[f]; !ok {
+			t.Errorf("%s was never written", f)
+		}
+		delete(all, f)
+	}
+	return mustJSON(all)
 }
 
 // TestItemsOfANewerSchemaAreLeftOut, by name, and the others are read; what is damaged is an error.

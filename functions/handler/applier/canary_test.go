@@ -16,7 +16,7 @@ const synthetic = "lapseguard-x.com"
 func (w *world) arrive() {
 	w.t.Helper()
 	now := lifecycle.At(w.at)
-	w.write(records.Record(records.PKGuard, "canary", records.Canary{Name: synthetic, Planted: now, Run: "20260302T030000Z"}, time.Time{}))
+	w.write(records.Record(records.PKGuard, records.SKCanary, records.Canary{Name: synthetic, Planted: now, Run: "20260302T030000Z"}, time.Time{}))
 	d := records.NewDomain(synthetic, now).Lapsing(now, now.Add(-70*24*time.Hour))
 	d.State.Phase, d.State.Reg, d.State.RegAt, d.State.DelegAt = lifecycle.Released, lifecycle.WordAbsent, now, now
 	d.Action, d.Confidence, d.Reason = lifecycle.Unverify, lifecycle.High, lifecycle.ReasonReleased

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/records"
@@ -88,12 +89,14 @@ func newWorld(t *testing.T) *world {
 	w.fault = &faulty{Store: s}
 	w.reg = &fakeRegistry{answer: registry.Answer{Changed: 3, Recovery: registry.RecoveryClosed}}
 	w.Handler = &Handler{
-		Store: w.fault, Queue: w.out, Restorer: w.reg, Limits: safety.Limits{Count: 20, Share: 0.002},
-		Actors: map[Mode]actor{Enforce: NewEnforcer(w.reg), Observe: NewWatcher(w.reg)},
-		Mode:   func(context.Context) (Mode, error) { return w.mode, nil },
-		Log:    slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now, slog.New(slog.DiscardHandler)), Now: now,
+		Parts: Parts{
+			Store: w.fault, Queue: w.out, Restorer: w.reg, Limits: safety.Limits{Count: 20, Share: 0.002},
+			Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now, slog.New(slog.DiscardHandler)), Now: now,
+		},
+		Mode:     func(context.Context) (Mode, error) { return w.mode, nil },
+		Registry: w.reg, DryRun: w.reg,
 	}
-	w.write(records.Record(records.PKGuard, "run", records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
+	w.write(records.Record(records.PKGuard, records.SKRun, records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
 	return w
 }
 
@@ -119,6 +122,19 @@ func (w *world) lapsed(name string, edit func(*records.Domain)) {
 		edit(&d)
 	}
 	w.write(d.Put())
+	w.listed(name, d.Addresses)
+}
+
+// listed notes how many addresses the registry's list names at a domain, as fanout does.
+func (w *world) listed(name string, addresses int) {
+	w.t.Helper()
+	counts, err := w.book().Counts(w.t.Context(), []string{name})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := counts[name]
+	c.V.Addresses = addresses
+	w.write(c.Put())
 }
 
 func (w *world) tick() Result {
@@ -132,20 +148,28 @@ func (w *world) tick() Result {
 
 func (w *world) get(name string) records.Domain {
 	w.t.Helper()
-	d, err := getDomain(w.t.Context(), w.Store, name)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return d
+	return w.matter(name).Domain
 }
+
+func (w *world) matter(name string) records.Matter {
+	w.t.Helper()
+	m, err := w.book().Matter(w.t.Context(), name)
+	if err != nil || !m.Domain.Known() {
+		w.t.Fatal(m, err)
+	}
+	return m
+}
+
+// status is where the decision about a domain stands.
+func (w *world) stands(name string) decision.Status { return w.matter(name).Case.V.At() }
 
 func (w *world) held(name string) (h safety.Hold, ok bool) {
 	w.t.Helper()
-	_, err := load(w.t.Context(), w.Store, records.PKGuard, records.HoldSK(name), &h)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	r, err := w.book().Hold(w.t.Context(), name)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	return h, err == nil
+	return r.V, r.Found()
 }
 
 func TestUnverifiesOnceWithTheFrozenRequest(t *testing.T) {
@@ -160,8 +184,8 @@ func TestUnverifiesOnceWithTheFrozenRequest(t *testing.T) {
 		t.Fatalf("a second tick asked again: %+v, %d requests", res, len(w.reg.requests))
 	}
 	r := w.reg.requests[0]
-	if r.Key == "" || r.Key != w.get("example-one.com").Done || r.DryRun {
-		t.Errorf("key %q, done %q", r.Key, w.get("example-one.com").Done)
+	if r.Key == "" || r.Key != w.matter("example-one.com").Case.V.Key() || r.DryRun {
+		t.Errorf("key %q, case %+v", r.Key, w.matter("example-one.com").Case.V)
 	}
 	if want := seen.Add(-5 * time.Minute); !r.VerifiedBefore.Equal(want) {
 		t.Errorf("verified_before %s, want %s: when the lapse was first seen less five minutes, never the time of the call", r.VerifiedBefore, want)
@@ -169,7 +193,7 @@ func TestUnverifiesOnceWithTheFrozenRequest(t *testing.T) {
 	if r.MaxAddresses < 3 || r.Reason != registry.ReasonLapsed || len(r.Evidence) == 0 || r.Advice.Code == "" {
 		t.Errorf("request %+v", r)
 	}
-	entries, err := records.In(w.Store).History(t.Context(), "example-one.com", 1)
+	entries, err := w.book().History(t.Context(), "example-one.com", 1)
 	if err != nil || len(entries) != 1 || entries[0].What != "unverified" || entries[0].Answer.Changed != 3 {
 		t.Errorf("history %+v %v", entries, err)
 	}
@@ -184,11 +208,11 @@ func TestObserveReportsAndEnforceStillFindsItPending(t *testing.T) {
 	if len(w.reg.requests) != 1 {
 		t.Errorf("%d dry runs, want 1", len(w.reg.requests))
 	}
-	if d := w.get("example-one.com"); !d.Pending() || d.Done != "" || d.Would == "" {
-		t.Errorf("after observing: %+v", d)
+	if s := w.stands("example-one.com"); s != decision.Reported {
+		t.Errorf("after observing: %s", s)
 	}
 	w.mode = Enforce
-	if res := w.tick(); res.Acted != 1 || w.get("example-one.com").Pending() {
+	if res := w.tick(); res.Acted != 1 || w.stands("example-one.com") != decision.Done {
 		t.Errorf("enforce did not take up what observe saw: %+v", res)
 	}
 }
@@ -261,13 +285,12 @@ func TestBreakerWaitsForTheRunToBeWhole(t *testing.T) {
 	if res := w.tick(); res.Acted != 0 || res.Waiting != 1 {
 		t.Errorf("judged half a run: %+v", res)
 	}
-	w.write(records.Record(records.RunPK("20260302T030000Z"), "m/x", records.Marker{Checked: 1}, time.Time{}))
+	w.write(records.Mark("20260302T030000Z", "x", records.Marker{Checked: 1}, w.at))
 	if res := w.tick(); res.Acted != 1 || !strings.Contains(w.stats.String(), `"RunCompleted":1`) {
 		t.Errorf("complete run: %+v, metrics %s", res, w.stats)
 	}
-	var u records.Upstream
-	if _, err := load(t.Context(), w.Store, records.PKUpstreams, "delegation/com", &u); err != nil || u.LastGood == 0 {
-		t.Errorf("the time of the upstream's last good answer is not known: %+v %v", u, err)
+	if at, err := w.book().LastGood(t.Context(), "delegation/com"); err != nil || at == 0 {
+		t.Errorf("the time of the upstream's last good answer is not known: %s %v", at, err)
 	}
 }
 
@@ -326,11 +349,7 @@ func TestAFailingRegistryLeavesTheDecisionPending(t *testing.T) {
 			t.Errorf("a retry is another request:\n%s\n%s %s", a, r.Domain, b)
 		}
 	}
-	var l safety.Ledger
-	if _, err := load(t.Context(), w.Store, records.PKGuard, "breaker", &l); err != nil {
-		t.Fatal(err)
-	}
-	if spent, _ := l.Counted(w.at); spent != 1 {
+	if spent, _ := w.ledgerCounts(); spent != 1 {
 		t.Errorf("%d units of the budget spent on one decision", spent)
 	}
 }
@@ -392,8 +411,8 @@ func TestLostAnswersAreHarmless(t *testing.T) {
 		for _, r := range w.reg.requests {
 			keys[r.Domain+mustJSON(t, r)] = true
 		}
-		if len(keys) != 1 || w.get("example-one.com").Pending() {
-			t.Errorf("answer %d lost: %d different requests, pending %t", n, len(keys), w.get("example-one.com").Pending())
+		if len(keys) != 1 || w.stands("example-one.com") != decision.Done {
+			t.Errorf("answer %d lost: %d different requests, %s", n, len(keys), w.stands("example-one.com"))
 		}
 	}
 }
@@ -441,7 +460,7 @@ func TestRestoreByKey(t *testing.T) {
 	if err != nil || len(w.reg.restored) != 1 || w.reg.restored[0] != w.reg.requests[0].Key {
 		t.Fatalf("%+v %v, restored %v", res, err, w.reg.restored)
 	}
-	entries, _ := records.In(w.Store).History(t.Context(), "example-one.com", 1)
+	entries, _ := w.book().History(t.Context(), "example-one.com", 1)
 	if len(entries) != 1 || entries[0].What != "restored" || entries[0].By != "on-call" {
 		t.Errorf("history %+v", entries)
 	}
@@ -503,8 +522,9 @@ func TestDigestTellsTheDayInWords(t *testing.T) {
 	w.tick()
 	w.at = w.at.AddDate(0, 0, 1)
 	w.tick()
-	var digest digestText
-	if _, err := load(t.Context(), w.Store, records.PKDigest, "2026-03-02", &digest); err != nil {
+	stored, err := w.book().Digest(t.Context(), "2026-03-02")
+	digest := stored.V
+	if err != nil {
 		t.Fatal(err)
 	}
 	text := digest.Text

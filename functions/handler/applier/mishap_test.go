@@ -101,12 +101,12 @@ func TestWhatWasDoneIsRecordedWhateverBecameOfTheDomain(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", nil)
 	l := &late{fakeRegistry: w.reg, w: w, do: func() { w.change("example-one.com", quiet) }}
-	w.Actors[Enforce] = NewEnforcer(l)
+	w.Registry = l
 	w.tick()
 	if len(w.reg.requests) != 1 {
 		t.Fatal("no request")
 	}
-	entries, _ := records.In(w.Store).History(t.Context(), "example-one.com", 5)
+	entries, _ := w.book().History(t.Context(), "example-one.com", 5)
 	if len(entries) == 0 || entries[0].What != "unverified" {
 		t.Errorf("addresses were unverified and history says %+v", entries)
 	}
@@ -253,9 +253,8 @@ func TestAnApprovalThatCanDoNothingIsRefused(t *testing.T) {
 	if _, ok := w.held("example-one.com"); !ok {
 		t.Error("the hold of the protected domain is gone")
 	}
-	res, err := w.say(Event{Action: "approve", Class: "rdap.example.net/redemtion", Count: 3, PerDay: 1})
-	if err != nil || !strings.Contains(res.Text, "nothing of this class is held") {
-		t.Errorf("a class that holds nothing: %q, %v", res.Text, err)
+	if _, err := w.say(Event{Action: "approve", Class: "rdap.example.net/redemtion", Count: 3, PerDay: 1}); err == nil || !strings.Contains(err.Error(), "holds nothing of this class") {
+		t.Errorf("a class that holds nothing: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -36,7 +37,7 @@ func (w *world) must(e Event) Result {
 // newest is the newest entry of a history.
 func (w *world) newest(name string) records.Entry {
 	w.t.Helper()
-	entries, err := records.In(w.Store).History(w.t.Context(), name, 1)
+	entries, err := w.book().History(w.t.Context(), name, 1)
 	if err != nil || len(entries) == 0 {
 		w.t.Fatalf("history of %s: %v %v", name, entries, err)
 	}
@@ -54,11 +55,11 @@ func (w *world) later(d time.Duration, names ...string) {
 
 func (w *world) ledgerCounts() (acted, approved int) {
 	w.t.Helper()
-	l, _, err := w.ledger(w.t.Context())
+	l, err := w.book().Ledger(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return l.Counted(w.at)
+	return l.V.Counted(w.at)
 }
 
 // TestRetryAfterOpenRecovery: the answer is final until a person retries; then the same decision goes out under
@@ -264,7 +265,7 @@ func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
 	if len(w.reg.requests) != 1 {
 		t.Fatalf("%d requests: what was refused is not asked again by itself", len(w.reg.requests))
 	}
-	w.change("example-one.com", func(d *records.Domain) { d.Addresses = 50 })
+	w.listed("example-one.com", 50)
 	w.must(Event{Action: "approve", Domain: "example-one.com"})
 	w.tick() // looked at
 	w.later(time.Minute, "example-one.com")
@@ -327,8 +328,9 @@ func TestHoldsThatWaitTooLong(t *testing.T) {
 	}
 	w.later(24*time.Hour, "example-a.com")
 	w.tick()
-	var digest digestText
-	if _, err := load(t.Context(), w.Store, records.PKDigest, "2026-03-05", &digest); err != nil || !strings.Contains(digest.Text, "1 have waited for more than three days: example-a.com") {
+	stored, err := w.book().Digest(t.Context(), "2026-03-05")
+	digest := stored.V
+	if err != nil || !strings.Contains(digest.Text, "1 have waited for more than three days: example-a.com") {
 		t.Errorf("digest %q %v", digest.Text, err)
 	}
 }
@@ -363,8 +365,9 @@ func TestDigestSaysWhereNobodyCounted(t *testing.T) {
 	w.tick()
 	w.at = w.at.AddDate(0, 0, 1)
 	w.tick()
-	var digest digestText
-	if _, err := load(t.Context(), w.Store, records.PKDigest, "2026-03-02", &digest); err != nil {
+	stored, err := w.book().Digest(t.Context(), "2026-03-02")
+	digest := stored.V
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := "Would have unverified (4 addresses), domains: 2: example-one.com (redemption, count unknown), example-two.com (redemption)."
@@ -390,8 +393,8 @@ func TestALostAnswerOfARetryIsHarmless(t *testing.T) {
 		for _, r := range w.reg.requests {
 			keys[r.Key] = true
 		}
-		if len(keys) != 2 || w.get("example-one.com").Pending() {
-			t.Errorf("answer %d lost: keys %v, pending %t", n, keys, w.get("example-one.com").Pending())
+		if len(keys) != 2 || w.stands("example-one.com") != decision.Done {
+			t.Errorf("answer %d lost: keys %v, %s", n, keys, w.stands("example-one.com"))
 		}
 	}
 }

@@ -77,7 +77,7 @@ func newQuiet(t *testing.T) (*world, *metered) {
 	w := newWorld(t)
 	w.at = time.Date(2026, 3, 2, 7, 30, 0, 0, time.UTC)
 	w.run(true, true)
-	w.write(records.Record(records.PKGuard, digestSK, digested{"2026-03-01"}, time.Time{}))
+	w.write(records.Record(records.PKGuard, records.SKDigest, records.Digested{Day: "2026-03-01"}, time.Time{}))
 	m := &metered{Store: w.Store}
 	w.Store = m
 	return w, m
@@ -85,7 +85,7 @@ func newQuiet(t *testing.T) (*world, *metered) {
 
 func (w *world) run(sent, complete bool) {
 	w.t.Helper()
-	w.write(records.Record(records.PKGuard, "run", records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at), Sent: sent, Complete: complete, Watched: 1000}, time.Time{}))
+	w.write(records.Record(records.PKGuard, records.SKRun, records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at), Sent: sent, Complete: complete, Watched: 1000}, time.Time{}))
 }
 
 // worked tells whether a tick took the lease, and so did its steps.
@@ -96,7 +96,7 @@ func TestAQuietTickOnlyReads(t *testing.T) {
 	asked := 0
 	w.Mode = func(context.Context) (Mode, error) { asked++; return Enforce, nil }
 	res := w.tick()
-	if m.reads != 1+store.Shards || m.writes != 0 || asked != 0 || worked(w.log.String()) || res.Text == "" {
+	if m.reads != 2+store.Shards || m.writes != 0 || asked != 0 || worked(w.log.String()) || res.Text == "" {
 		t.Errorf("%d reads, %d writes, mode asked %d times, %+v\n%s", m.reads, m.writes, asked, res, w.log)
 	}
 	if w.stats.Len() != 0 {
@@ -122,8 +122,8 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 		"nothing":         {func(*world, *metered) {}, false},
 		"a domain is due": {func(w *world, _ *metered) { w.lapsed("example-00.com", nil) }, true},
 		"a hold": {func(w *world, _ *metered) {
-			w.write(records.Record(records.PKGuard, records.HoldSK("example-00.com"), safety.Hold{Domain: "example-00.com"}, time.Time{}))
-		}, true},
+			w.write(records.PutHold(safety.Hold{Domain: "example-00.com"}))
+		}, false},
 		"a message is to be sent":     {func(w *world, _ *metered) { parked(w, w.at) }, true},
 		"a message waits for later":   {func(w *world, _ *metered) { parked(w, w.at.Add(time.Second)) }, false},
 		"the run is being sent":       {func(w *world, _ *metered) { w.run(false, false) }, false},
@@ -138,7 +138,7 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 			for i := range agenda {
 				w.write(records.Record(records.PKGuard, fmt.Sprintf("a%03d", i), struct{}{}, time.Time{}))
 			}
-			w.write(records.Record(records.PKGuard, records.HoldSK("example-00.com"), safety.Hold{Domain: "example-00.com"}, time.Time{}))
+			w.write(records.PutHold(safety.Hold{Domain: "example-00.com"}))
 		}, true},
 		"a run that nobody can read": {func(w *world, _ *metered) {
 			w.write(records.Record(records.PKGuard, "run", json.RawMessage(`{"id":7}`), time.Time{}))
@@ -164,7 +164,7 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 
 func TestATickBesideAnotherIsNotQuiet(t *testing.T) {
 	w, _ := newQuiet(t)
-	release, err := records.In(w.Store).TakeLease(t.Context(), Job, w.at, time.Minute)
+	release, err := w.book().TakeLease(t.Context(), Job, w.at, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,8 +66,7 @@ func (h *Handler) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEven
 func (h *Handler) book() records.Book { return records.In(h.Store) }
 
 func (h *Handler) currentRun(ctx context.Context) (string, error) {
-	run, err := h.book().Run(ctx)
-	return run.V.ID, err
+	return h.book().Current(ctx)
 }
 
 // group answers one group's messages in order and returns those that go back to the queue.

@@ -264,7 +264,7 @@ func TestALapseIsSeenThroughTheChainOfQuestions(t *testing.T) {
 	w.rdap.by["example-one.com"] = registered("redemption period", "pending delete")
 	w.ask(queue.Message{Run: "20260303T030000Z"}, w.entry("example-one.com"))
 	d := w.get("example-one.com")
-	if d.State.Phase != lifecycle.Redemption || d.Action != lifecycle.Unverify || !d.Pending() {
+	if d.State.Phase != lifecycle.Redemption || d.Action != lifecycle.Unverify || !d.Unsettled() {
 		t.Fatalf("after the lapse: %+v", d)
 	}
 	names, _, err := w.Store.Due(t.Context(), 0, w.at.Add(time.Hour), "", 10)
@@ -479,7 +479,7 @@ func TestSupersededRunIsDropped(t *testing.T) {
 	w := newWorld(t)
 	w.dns.by["a-one.com"] = delegated("ns1.host.example")
 	e := w.add("a-one.com")
-	if err := w.Store.Write(t.Context(), records.Record(records.PKGuard, records.SKRun, records.Run{ID: "20260303T030000Z"}, time.Time{})); err != nil {
+	if err := w.Store.Write(t.Context(), records.PutCurrent("20260303T030000Z")); err != nil {
 		t.Fatal(err)
 	}
 	w.ask(queue.Message{Run: "20260302T030000Z"}, e)

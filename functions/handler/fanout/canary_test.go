@@ -22,11 +22,12 @@ func TestSyntheticDomainIsPlantedOnceARun(t *testing.T) {
 		t.Fatalf("dispatched %v, want the synthetic domain among them", w.out.domains())
 	}
 	first := w.domain(t, name)
-	if !first.Synthetic || first.State.Phase != lifecycle.PendingDelete || first.Pending() || first.Listed {
+	if !first.Synthetic || first.State.Phase != lifecycle.PendingDelete || first.Unsettled() || first.Listed {
 		t.Errorf("planted %+v", first)
 	}
 	done := first
-	done.State.Phase, done.Action, done.Done = lifecycle.Released, lifecycle.Unverify, done.Decision()
+	done.State.Phase, done.Action = lifecycle.Released, lifecycle.Unverify
+	done.Settle(false)
 	if err := w.Store.Write(t.Context(), done.Put()); err != nil {
 		t.Fatal(err)
 	}

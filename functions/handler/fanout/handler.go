@@ -96,7 +96,7 @@ func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
 		return Result{Run: run.ID, Finished: true}, nil
 	}
 	save := func() error {
-		if err := h.Store.Write(ctx, stored.Put()); err != nil {
+		if err := h.Store.Write(ctx, stored.Put(), records.PutCurrent(run.ID)); err != nil {
 			return fmt.Errorf("note the place of run %s: %w", run.ID, err)
 		}
 		stored = stored.Stored()

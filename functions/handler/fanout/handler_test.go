@@ -283,7 +283,7 @@ func TestUnverifiedDomainsDoNotCountAsShrink(t *testing.T) {
 	w.day(t)
 	for i := range 5 {
 		d := w.domain(t, fmt.Sprintf("example-%03d.com", i))
-		d.Done = d.Decision()
+		d.Acted = true
 		if err := w.Store.Write(t.Context(), d.Put()); err != nil {
 			t.Fatal(err)
 		}

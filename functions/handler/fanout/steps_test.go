@@ -161,6 +161,9 @@ func TestNewSyncChoosesTheList(t *testing.T) {
 	now := time.Date(2026, 3, 10, 3, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) lifecycle.Instant { return lifecycle.At(now.Add(-d)) }
 	const day = 24 * time.Hour
+	if s := newSync(records.Synced{WholeAt: ago(day), AsOf: ago(day)}, now); !s.Whole || s.Since != 0 {
+		t.Errorf("addresses were not counted yet: %+v", s)
+	}
 	for name, tt := range map[string]struct {
 		last            records.Synced
 		whole, accepted bool
@@ -173,7 +176,7 @@ func TestNewSyncChoosesTheList(t *testing.T) {
 		"accepted longer ago":          {records.Synced{WholeAt: ago(day), AsOf: ago(day), Accepted: ago(2*day + time.Minute)}, false, false},
 		"accepted, and nothing before": {records.Synced{Accepted: ago(time.Hour)}, true, true},
 	} {
-		tt.last.Hosts = 7
+		tt.last.Hosts, tt.last.Counted = 7, true
 		s := newSync(tt.last, now)
 		if s.Whole != tt.whole || s.Accepted != tt.accepted || s.Known != 7 || (s.Since == 0) != tt.whole || !tt.whole && s.Since != tt.last.AsOf {
 			t.Errorf("%s: %+v", name, s)

@@ -28,6 +28,8 @@ const (
 	acceptedFor = 48 * time.Hour
 	// applyAtOnce bounds the domains in one round of writes: what a store holds for it must not follow the page.
 	applyAtOnce = 1000
+	// beside is the number of writes in a domain's transaction beside its hosts': the domain, and its sum.
+	beside = 2
 	// tries bounds the repetitions of a write that met another writer.
 	tries = 5
 )
@@ -35,7 +37,7 @@ const (
 // newSync decides what kind of list the run starts from.
 func newSync(last records.Synced, now time.Time) records.Sync {
 	accepted := last.Accepted != 0 && lifecycle.At(now).Since(last.Accepted) <= acceptedFor
-	whole := last.WholeAt == 0 || accepted || lifecycle.At(now).Since(last.WholeAt) >= wholeEvery
+	whole := last.WholeAt == 0 || !last.Counted || accepted || lifecycle.At(now).Since(last.WholeAt) >= wholeEvery
 	s := records.Sync{Whole: whole, Known: last.Hosts, Accepted: accepted}
 	if !whole {
 		s.Since = last.AsOf
@@ -160,6 +162,7 @@ func hostOf(hc registry.HostCount) records.Host {
 	if reason != "" {
 		h.Domain = ""
 	}
+	h.Counted = h.Domain != ""
 	return h
 }
 
@@ -201,18 +204,23 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 		} else if err != nil {
 			return err
 		}
+		counts, err := h.book().Counts(ctx, names)
+		if err != nil {
+			return err
+		}
 		groups := make([][]store.Write, len(names))
 		for i, name := range names {
-			d := domains[name]
-			writes := make([]store.Write, 0, len(changes[name])+1)
+			d, sum := domains[name], counts[name]
+			writes := make([]store.Write, 0, len(changes[name])+beside)
 			for _, c := range changes[name] {
-				if len(writes) == store.MaxWrites-1 {
+				if len(writes) == store.MaxWrites-beside {
 					break // the rest of a domain with very many hosts goes with the next round
 				}
 				d = c.into(d)
+				sum.V.Addresses += c.more()
 				writes = append(writes, c.write())
 			}
-			groups[i] = append(writes, d.Put())
+			groups[i] = append(writes, d.Put(), sum.Put())
 		}
 		var again []string
 		for i, err := range h.Store.WriteEach(ctx, groups) {
@@ -225,8 +233,8 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 				again = append(again, name)
 			case err != nil:
 				return fmt.Errorf("store %s and its hosts: %w", name, err)
-			case len(changes[name]) > len(groups[i])-1:
-				changes[name] = changes[name][len(groups[i])-1:]
+			case len(changes[name]) > len(groups[i])-beside:
+				changes[name] = changes[name][len(groups[i])-beside:]
 				try = 0
 				again = append(again, name)
 			}
@@ -269,6 +277,18 @@ func (c change) write() store.Write {
 	}
 	c.old.V = c.now
 	return c.old.Put()
+}
+
+// more is by how much a host's change raises its domain's sum. A host that an earlier version stored is in no sum yet.
+func (c change) more() int {
+	n := 0
+	if !c.left {
+		n = c.now.Addresses
+	}
+	if c.old.V.Counted {
+		n -= c.old.V.Addresses
+	}
+	return n
 }
 
 // into carries a host's change into its domain's sums. Oldest and newest can only widen while other hosts
@@ -341,7 +361,7 @@ func (h *Handler) unexplained(ctx context.Context, left []change) (int, error) {
 		return 0, err
 	}
 	for _, c := range left {
-		if c.old.V.Domain != "" && domains[c.old.V.Domain].Done == "" {
+		if c.old.V.Domain != "" && !domains[c.old.V.Domain].Acted {
 			n++
 		}
 	}
@@ -364,7 +384,7 @@ func (h *Handler) finishSync(ctx context.Context, run *records.Run) error {
 	if s.Believed {
 		synced.AsOf, synced.Accepted = s.AsOf, 0
 		if s.Whole {
-			synced.WholeAt, synced.Hosts, synced.Uncovered = lifecycle.At(h.Now()), s.Listed, 0
+			synced.WholeAt, synced.Hosts, synced.Uncovered, synced.Counted = lifecycle.At(h.Now()), s.Listed, 0, true
 		}
 		synced.Uncovered += s.Uncovered
 	}

@@ -29,6 +29,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -205,10 +206,10 @@ func guard(now time.Time) string {
 	run := records.Run{ID: "20260302T030000Z", Started: lifecycle.At(now), Sent: true, Complete: true, Watched: 1000}
 	var items []string
 	for _, it := range []store.Write{
-		records.Record(records.PKGuard, "digest", map[string]string{"day": yesterday}, time.Time{}),
-		records.Record(records.PKGuard, records.LeaseSK("applier"), records.Lease{}, time.Time{}),
-		records.Record(records.PKGuard, "run", run, time.Time{}),
-		records.Record(records.PKGuard, "synced", records.Synced{}, time.Time{}),
+		records.Record(records.PKGuard, records.SKDigest, records.Digested{Day: yesterday}, time.Time{}),
+		records.Record(records.PKGuard, records.LeaseSK(applier.Job), records.Lease{}, time.Time{}),
+		records.Record(records.PKGuard, records.SKRun, run, time.Time{}),
+		records.Record(records.PKGuard, records.SKSynced, records.Synced{}, time.Time{}),
 	} {
 		items = append(items, fmt.Sprintf(`{"pk":{"S":%q},"sk":{"S":%q},"data":{"S":%q},"v":{"N":"1"}}`, it.PK, it.SK, it.Data))
 	}
