@@ -1,0 +1,197 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/source"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+const (
+	// maxDeps bounds how many hosts of one domain are followed: a hostile MX set must not fill the table.
+	maxDeps = 20
+	// maxWatched bounds the hosts remembered as watched; providers repeat, and are read once an invocation or so.
+	maxWatched = 20_000
+)
+
+// dependency is what a domain depends on for its mail: the registrable domains of its MX hosts, or of its name
+// servers. Whoever has one of those reads the domain's mail.
+type dependency struct {
+	on       records.DependsOn
+	now, old []string
+}
+
+// foldMail folds an MX answer: which registrable domains the domain's mail depends on.
+func (h *Handler) foldMail(ctx context.Context, v *visit) error {
+	s := &v.after.State
+	if v.obs.Outcome == source.Unknown || v.obs.Mail == nil {
+		s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.Daily)
+		v.changed = true
+		return nil
+	}
+	if s.NextMail != 0 {
+		s.NextMail = 0
+		v.changed = true
+	}
+	hosts := registrables(v.obs.Mail.Hosts, v.name.Registrable)
+	fp := source.Fingerprint(hosts)
+	if s.MailSet == fp {
+		return nil
+	}
+	s.MailSet = fp
+	v.changed = true
+	return h.depend(ctx, v, records.DependsMail, hosts)
+}
+
+// foldServers notes whose name servers the domain is delegated to, when they changed.
+func (h *Handler) foldServers(ctx context.Context, v *visit) error {
+	if !v.after.Listed || v.obs.Delegation == nil || v.before.State.NS == v.after.State.NS {
+		return nil
+	}
+	return h.depend(ctx, v, records.DependsServers, registrables(v.obs.Delegation.NS, v.name.Registrable))
+}
+
+// registrables are the registrable domains of hosts, without own.
+func registrables(hosts []string, own string) []string {
+	var names []string
+	for _, host := range hosts {
+		if n, reason := domain.Parse(host); reason == "" && n.Registrable != own {
+			names = append(names, n.Registrable)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// depend notes a dependency that changed. A domain that no longer depends on the host that lapsed is out of danger.
+func (h *Handler) depend(ctx context.Context, v *visit, on records.DependsOn, now []string) error {
+	now = now[:min(len(now), maxDeps)]
+	deps, err := h.dependencies(ctx, v, on)
+	if err != nil {
+		return err
+	}
+	old := deps[on]
+	v.deps = &dependency{on: on, now: now, old: old}
+	if len(now) > 0 || len(old) > 0 {
+		v.changed = true
+	}
+	deps[on] = now
+	lapsed := v.after.State.MailLapsed
+	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[records.DependsMail], deps[records.DependsServers]), lapsed) {
+		v.after.MailHostBack()
+	}
+	return nil
+}
+
+// dependencies are those noted before; a first look, at a domain that is in no danger, need not ask for them.
+func (h *Handler) dependencies(ctx context.Context, v *visit, on records.DependsOn) (map[records.DependsOn][]string, error) {
+	s := v.before.State
+	first := on == records.DependsServers && s.NS == "" && s.Deleg == lifecycle.DelegationUnknown || on == records.DependsMail && s.MailSet == ""
+	if first && s.MailLapsed == "" {
+		return map[records.DependsOn][]string{}, nil
+	}
+	deps, err := h.book().Dependencies(ctx, v.after.Name)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errRead, err)
+	}
+	return deps, err
+}
+
+// dependWrites notes on whom the domain depends, and at each of these that it does; the lists lie outside the
+// scanned table.
+func (h *Handler) dependWrites(v visit) []store.Write {
+	if v.deps == nil {
+		return nil
+	}
+	name, expires := v.after.Name, time.Time{} // nothing renews an entry while the set stays as it is: it goes when that changes
+	writes := []store.Write{records.PutDependencies(name, v.deps.on, v.deps.now, expires)}
+	for _, dep := range v.deps.now {
+		writes = append(writes, records.Record(records.DependentsPK(dep), name+"/"+string(v.deps.on), map[string]any{"at": h.Now().UTC()}, expires))
+	}
+	for _, dep := range v.deps.old {
+		if !slices.Contains(v.deps.now, dep) {
+			writes = append(writes, records.Forget(records.DependentsPK(dep), name+"/"+string(v.deps.on)))
+		}
+	}
+	return writes
+}
+
+// watched remembers hosts that are known to be under watch. It is safe for concurrent use.
+type watched struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func (w *watched) has(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.names[name]
+}
+
+func (w *watched) add(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.names == nil || len(w.names) >= maxWatched {
+		w.names = map[string]bool{}
+	}
+	w.names[name] = true
+}
+
+// watchMailHosts puts the domains that others depend on under watch, once however many depend on them.
+func (h *Handler) watchMailHosts(ctx context.Context, visits []visit) error {
+	for _, v := range visits {
+		if v.deps == nil {
+			continue
+		}
+		for _, dep := range v.deps.now {
+			if h.watched.has(dep) {
+				continue
+			}
+			if err := h.watchMailHost(ctx, dep); err != nil {
+				return fmt.Errorf("watch %s, which the mail of %s depends on: %w", dep, v.after.Name, err)
+			}
+			h.watched.add(dep)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) watchMailHost(ctx context.Context, name string) error {
+	_, err := h.book().Update(ctx, name, func(d *records.Domain) ([]store.Write, bool, error) {
+		if d.MailHost {
+			return nil, false, nil
+		}
+		if !d.Known() {
+			*d = records.NewDomain(name, lifecycle.At(h.Now()))
+		}
+		d.MailHost = true
+		return nil, true, nil
+	})
+	return err
+}
+
+// mailDue tells whether the domain's MX set is to be asked now: weekly, when the tripwire moved, and the day after a
+// failure. The day of the week follows from the name, and is that on which the run began: a stored time would cost a
+// write for every quiet look.
+func (h *Handler) mailDue(d *records.Domain, before lifecycle.State, now, began lifecycle.Instant) bool {
+	s := &d.State
+	if h.Ask[queue.KindMail] == nil || !d.Listed || s.Deleg == lifecycle.DelegationGone || s.Deleg == lifecycle.DelegationUnknown {
+		return false
+	}
+	atOnce := s.MailSet == "" && h.BaselineDays <= 0
+	failed := s.NextMail != 0 && s.NextMail <= now
+	return atOnce || failed || mailDay(d.Name) == int64(began)/daySeconds%7 || before.NS != "" && before.NS != s.NS
+}
+
+const daySeconds = 24 * 60 * 60
+
+// mailDay is the day of the week on which a domain's MX set is asked, counted from 1 January 1970.
+func mailDay(name string) int64 { return int64(lifecycle.BaselineAt(name, 1, 7)-1) / daySeconds }
