@@ -487,6 +487,9 @@ func TestWhereMailIsTheSignIn(t *testing.T) {
 	if err != nil || len(reports) != 1 || reports[0].Address != "out@lapsed.example" || reports[0].Why != NoWayIn {
 		t.Fatal(len(reports), err)
 	}
+	if err := r.VerifyIn(t.Context(), id, "in@lapsed.example"); !errors.Is(err, ErrClosed) {
+		t.Fatal("a session that a mail began opens, because it is old:", err)
+	}
 	// The older session stays, and adds a way in; that is newer than the gap and opens nothing by itself.
 	if err := r.ChangeCredential(t.Context(), id, SecurityKey); err != nil {
 		t.Fatal(err)
