@@ -85,8 +85,13 @@ func bad(name string, o source.Observation) bool {
 	own := lifecycle.TLDOf(n.Suffix).Words
 	return slices.ContainsFunc(o.Registration.Statuses, func(s string) bool {
 		w, ok := own.Means(s)
-		return ok && (w == lifecycle.WordRedemption || w == lifecycle.WordPendingDelete || w == lifecycle.WordRestore)
+		return ok && deletion(w)
 	})
+}
+
+// deletion tells whether a word is of a deletion that is under way.
+func deletion(w lifecycle.Word) bool {
+	return w == lifecycle.WordRedemption || w == lifecycle.WordPendingDelete || w == lifecycle.WordRestore
 }
 
 // zone is what one canary answers for: a zone's servers, a registry's TLD, the status API as a whole.

@@ -318,3 +318,15 @@ func TestATLDsWordsForADeletion(t *testing.T) {
 		t.Error("what is bad news everywhere")
 	}
 }
+
+// TestWordsOfADeletion.
+func TestWordsOfADeletion(t *testing.T) {
+	for w, want := range map[lifecycle.Word]bool{
+		lifecycle.WordRedemption: true, lifecycle.WordPendingDelete: true, lifecycle.WordRestore: true,
+		lifecycle.WordRegistered: false, lifecycle.WordOnHold: false, lifecycle.WordAutoRenew: false, lifecycle.WordAbsent: false, lifecycle.WordNone: false,
+	} {
+		if got := deletion(w); got != want {
+			t.Errorf("%q: %t", w, got)
+		}
+	}
+}
