@@ -29,7 +29,7 @@ func main() {
 }
 
 func wire(log *slog.Logger) (*applier.Handler, error) {
-	c, err := applier.ReadConfig()
+	env, err := applier.ReadEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -38,18 +38,18 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 		return nil, err
 	}
 	params := cloud.NewParameterStore(aws, time.Now)
-	token := cloud.NewParameter(params, c.TokenName)
-	reg, err := registry.New(registry.Config{URL: c.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(c.Contact), Log: log})
+	token := cloud.NewParameter(params, env.TokenName)
+	reg, err := registry.New(registry.Config{URL: env.RegistryURL, Token: token.Value, UserAgent: telemetry.UserAgent(env.Contact), Log: log})
 	if err != nil {
 		return nil, err
 	}
-	h := applier.New(reg)
-	h.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{
-		DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, IndexName: c.Index, Now: time.Now,
+	c := applier.To(reg)
+	c.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{
+		DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, IndexName: env.Index, Now: time.Now,
 	})
-	h.Queue = sqs.New(awssqs.NewFromConfig(aws), c.QueueURL)
-	h.Mode = applier.Switch(c.Mode, cloud.NewParameter(params, c.ModeName).Value)
-	h.Limits, h.Protected = c.Limits(), c.Protected
-	h.Log, h.Metrics, h.Now, h.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now, log), time.Now, 20*time.Second
-	return h, nil
+	c.Queue = sqs.New(awssqs.NewFromConfig(aws), env.QueueURL)
+	c.Mode = applier.Switch(env.Mode, cloud.NewParameter(params, env.ModeName).Value)
+	c.Limits, c.Protected = env.Limits(), env.Protected
+	c.Log, c.Metrics, c.Now, c.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now, log), time.Now, 20*time.Second
+	return applier.New(c)
 }

@@ -13,9 +13,9 @@ import (
 func Complete(config any, optional ...string) error {
 	v := reflect.ValueOf(config)
 	var missing []string
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Name
-		switch f := v.Field(i); f.Kind() {
+	for _, field := range reflect.VisibleFields(v.Type()) { // those of embedded parts too
+		name := field.Name
+		switch f := v.FieldByIndex(field.Index); f.Kind() {
 		case reflect.Interface, reflect.Func, reflect.Map, reflect.Pointer:
 			if f.IsNil() && !slices.Contains(optional, name) {
 				missing = append(missing, name)

@@ -84,17 +84,25 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	apply := &applier.Handler{}
-	if c.Registry != nil {
-		apply = applier.New(c.Registry)
+	apply, err := newApplier(c, db, sender)
+	if err != nil {
+		return nil, err
 	}
-	apply.Store, apply.Queue, apply.Limits, apply.Protected, apply.Log, apply.Now = db, sender, c.Limits, c.Protected, c.Log, c.Now
-	apply.Mode = func(context.Context) (applier.Mode, error) { return c.Mode, nil }
 	fan, err := fanout.New(fanout.Config{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays, CanaryLabel: c.CanaryLabel})
 	if err != nil {
 		return nil, err
 	}
 	return &Host{Store: db, Queue: q, Fanout: fan, Checker: check, Applier: apply, Counts: counts}, nil
+}
+
+func newApplier(c Config, db *bolt.Store, q queue.Sender) (*applier.Handler, error) {
+	var apply applier.Config
+	if c.Registry != nil {
+		apply = applier.To(c.Registry)
+	}
+	apply.Store, apply.Queue, apply.Limits, apply.Protected, apply.Log, apply.Now = db, q, c.Limits, c.Protected, c.Log, c.Now
+	apply.Mode = func(context.Context) (applier.Mode, error) { return c.Mode, nil }
+	return applier.New(apply)
 }
 
 func newChecker(c Config, db *bolt.Store, q queue.Sender, dead queue.DeadLetters, counts *Counts) (*checker.Handler, error) {

@@ -88,11 +88,11 @@ func openGuard(p *Population, policy Policy, u *Upstreams, c *clock, dir string)
 	if g.checker, err = g.newChecker(policy, u, c); err != nil {
 		return g, err
 	}
-	g.applier = applier.New(client)
-	g.applier.Store, g.applier.Queue, g.applier.Log, g.applier.Now = g.store, g.queue, log, c.now
-	g.applier.Limits = safety.DefaultLimits()
-	g.applier.Mode = func(context.Context) (applier.Mode, error) { return applier.Enforce, nil }
-	return g, nil
+	apply := applier.To(client)
+	apply.Store, apply.Queue, apply.Log, apply.Now, apply.Limits = g.store, g.queue, log, c.now, safety.DefaultLimits()
+	apply.Mode = func(context.Context) (applier.Mode, error) { return applier.Enforce, nil }
+	g.applier, err = applier.New(apply)
+	return g, err
 }
 
 // baselineDays is the template's default.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/lapseguard/lapseguard/functions/handler"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
@@ -37,18 +38,29 @@ type Result struct {
 	Tripped []string `json:"tripped,omitempty"`
 }
 
-// Handler orders the steps.
-type Handler struct {
+// Config is what a Handler works with. To gives what the registry is in it; without one nothing is put to a registry.
+type Config struct {
 	Parts
 	Mode func(ctx context.Context) (Mode, error)
 	// Registry is what enforce mode asks, DryRun what observe mode does; nil: nothing is put to a registry.
 	Registry, DryRun unverifier
 }
 
-// New builds a handler that speaks to the registry through its client: in enforce mode directly, in observe mode as a
-// dry run, in stop mode not at all.
-func New(reg *registry.Client) *Handler {
-	return &Handler{Parts: Parts{Restorer: reg}, Registry: reg, DryRun: registry.NewObserver(reg)}
+// Handler orders the steps.
+type Handler struct{ Config }
+
+// To is the part of a Config that speaks to the registry through its client: in enforce mode directly, in observe mode
+// as a dry run, in stop mode not at all.
+func To(reg *registry.Client) Config {
+	return Config{Parts: Parts{Restorer: reg}, Registry: reg, DryRun: registry.NewObserver(reg)}
+}
+
+// New builds a handler; the error names what c lacks.
+func New(c Config) (*Handler, error) {
+	if err := handler.Complete(c, "Restorer", "Registry", "DryRun", "Metrics"); err != nil {
+		return nil, err
+	}
+	return &Handler{c}, nil
 }
 
 // Handle does a tick's work, or an operator's action.

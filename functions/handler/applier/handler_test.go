@@ -88,13 +88,16 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = s.Close() })
 	w.fault = &faulty{Store: s}
 	w.reg = &fakeRegistry{answer: registry.Answer{Changed: 3, Recovery: registry.RecoveryClosed}}
-	w.Handler = &Handler{
+	w.Handler, err = New(Config{
 		Parts: Parts{
 			Store: w.fault, Queue: w.out, Restorer: w.reg, Limits: safety.Limits{Count: 20, Share: 0.002},
 			Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now, slog.New(slog.DiscardHandler)), Now: now,
 		},
 		Mode:     func(context.Context) (Mode, error) { return w.mode, nil },
 		Registry: w.reg, DryRun: w.reg,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	w.write(records.Record(records.PKGuard, records.SKRun, records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
 	return w
@@ -641,7 +644,7 @@ func TestOneOfTwoLapsedHostsComesBack(t *testing.T) {
 }
 
 func TestConfigListsEverythingWrong(t *testing.T) {
-	_, err := ParseConfig([]string{"LAPSEGUARD_MODE=maybe", "LAPSEGUARD_BREAKER_COUNT=0", "LAPSEGUARD_BREAKER_SHARE=90"})
+	_, err := ParseEnvironment([]string{"LAPSEGUARD_MODE=maybe", "LAPSEGUARD_BREAKER_COUNT=0", "LAPSEGUARD_BREAKER_SHARE=90"})
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -367,6 +367,9 @@ func (p *Parts) restoreKey(ctx context.Context, w word, d records.Domain, key st
 	case req.V.Restored != nil:
 		return *req.V.Restored, false, nil
 	}
+	if p.Restorer == nil {
+		return r, false, errors.New("nothing can be taken back: no registry is configured")
+	}
 	if r, err = p.Restorer.Restore(ctx, key); err != nil {
 		return r, true, err //nolint:wrapcheck // says what of which domain
 	}

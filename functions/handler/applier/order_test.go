@@ -18,25 +18,25 @@ import (
 // order is that of the files, from what is called first to what everything works with. Who reads them so meets nothing
 // before it was used above.
 var order = []string{
-	"handler.go",  // what it is asked for
-	"tick.go",     // the schedule: the order of the steps
-	"operator.go", // what a person decides
-	"status.go",   // where it stands
-	"quiet.go",    // whether there is anything to do
-	"walk.go",     // what is due, and what the breaker says
-	"plan.go",     // pure: what is to be done about one domain
-	"act.go",      // the registry, as each mode sees it
-	"hold.go",     // a person is asked
-	"tell.go",     // those who depend on a mail host
-	"look.go",     // second looks
-	"parked.go",   // messages whose upstream failed
-	"run.go",      // whether a run is whole
-	"canary.go",   // the synthetic domain
-	"digest.go",   // the day in words
-	"holds.go",    // what waits for a person
-	"config.go",   // the environment
-	"mode.go",     // what it may do
-	"parts.go",    // what every step works with
+	"handler.go",     // what it is asked for
+	"tick.go",        // the schedule: the order of the steps
+	"operator.go",    // what a person decides
+	"status.go",      // where it stands
+	"quiet.go",       // whether there is anything to do
+	"walk.go",        // what is due, and what the breaker says
+	"plan.go",        // pure: what is to be done about one domain
+	"act.go",         // the registry, as each mode sees it
+	"hold.go",        // a person is asked
+	"tell.go",        // those who depend on a mail host
+	"look.go",        // second looks
+	"parked.go",      // messages whose upstream failed
+	"run.go",         // whether a run is whole
+	"canary.go",      // the synthetic domain
+	"digest.go",      // the day in words
+	"holds.go",       // what waits for a person
+	"environment.go", // what it is configured with
+	"mode.go",        // what it may do
+	"parts.go",       // what every step works with
 }
 
 // TestFilesReadTopDown: a file uses what stands in it or below it, never above: no function, type, constant or variable.

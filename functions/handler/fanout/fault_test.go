@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,12 +23,15 @@ var errThrottled = errors.New("throttled")
 // faulty is a store whose at-th call fails, once; meet is called before each write of domains with their names.
 type faulty struct {
 	store.Store
+	mu    sync.Mutex // segments are dispatched at the same time
 	n, at int
 	what  string // the call that failed
 	meet  func(names []string)
 }
 
 func (f *faulty) fails(what string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.n++; f.n == f.at {
 		f.what = what
 		return true

@@ -8,8 +8,8 @@ import (
 	"github.com/lapseguard/lapseguard/shared/safety"
 )
 
-// Config is the function's environment.
-type Config struct {
+// Environment is the function's environment.
+type Environment struct {
 	DomainsTable string   `env:"LAPSEGUARD_TABLE_DOMAINS,required"`
 	RecordsTable string   `env:"LAPSEGUARD_TABLE_RECORDS,required"`
 	Index        string   `env:"LAPSEGUARD_INDEX_ATTENTION,required"`
@@ -25,12 +25,12 @@ type Config struct {
 	Contact      string   `env:"LAPSEGUARD_CONTACT,required"`
 }
 
-// ReadConfig reads the process's environment; the error lists everything wrong and what to set.
-func ReadConfig() (Config, error) { return ParseConfig(os.Environ()) }
+// ReadEnvironment reads the process's environment; the error lists everything wrong and what to set.
+func ReadEnvironment() (Environment, error) { return ParseEnvironment(os.Environ()) }
 
-// ParseConfig reads an environment given as NAME=value.
-func ParseConfig(environ []string) (Config, error) {
-	var c Config
+// ParseEnvironment reads an environment given as NAME=value.
+func ParseEnvironment(environ []string) (Environment, error) {
+	var c Environment
 	err := cloud.Parse(&c, environ, func() []error {
 		var errs []error
 		if !c.Mode.valid() {
@@ -45,6 +45,6 @@ func ParseConfig(environ []string) (Config, error) {
 }
 
 // Limits are the breaker's.
-func (c Config) Limits() safety.Limits {
+func (c Environment) Limits() safety.Limits {
 	return safety.Limits{Count: c.BreakerCount, Share: c.BreakerShare / 100}
 }

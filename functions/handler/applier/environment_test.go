@@ -9,14 +9,14 @@ import (
 	"github.com/lapseguard/lapseguard/infra/template"
 )
 
-// TestConfigReadsWhatTheTemplateSets: a variable that only one side knows is a setting without effect.
-func TestConfigReadsWhatTheTemplateSets(t *testing.T) {
+// TestEnvironmentReadsWhatTheTemplateSets: a variable that only one side knows is a setting without effect.
+func TestEnvironmentReadsWhatTheTemplateSets(t *testing.T) {
 	tpl, err := template.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var read, set []string
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Environment]()) {
 		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 		read = append(read, name)
 	}
