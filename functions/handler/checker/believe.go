@@ -52,7 +52,7 @@ func (t *trust) note(key string, now time.Time) {
 func (h *Handler) believe(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) []source.Observation {
 	doubt := map[string]string{} // by zone: why its bad news does not count, or ""
 	if lost := h.lostEverything(ctx, m, known, obs); lost > 0 {
-		doubt[zone(m, m.Domains[0].Name)] = fmt.Sprintf("all %d names that it delegated before are gone at once", lost)
+		doubt[m.Upstream] = fmt.Sprintf("all %d names that it delegated before are gone at once", lost)
 	}
 	for i, o := range obs {
 		if !bad(m.Domains[i].Name, o) || m.Domains[i].Name == "" {

@@ -241,17 +241,18 @@ func TestAMailHostThatIsListedStaysWhatItIs(t *testing.T) {
 // TestDoubtBeginsWithAZoneThatLostFive: all of what it delegated before, and five of that.
 func TestDoubtBeginsWithAZoneThatLostFive(t *testing.T) {
 	for name, tt := range map[string]struct {
-		kind                   queue.Kind
-		lost, never, left, mum int
-		want                   int
+		kind                        queue.Kind
+		lost, never, left, mum, new int
+		want                        int
 	}{
-		"five":                               {queue.KindDelegation, 5, 0, 0, 0, 5},
-		"four":                               {queue.KindDelegation, 4, 0, 0, 0, 0},
-		"four, and one that never was there": {queue.KindDelegation, 4, 1, 0, 0, 0},
-		"four, and one of which it is mum":   {queue.KindDelegation, 4, 0, 0, 1, 0},
-		"five, and some it never delegated":  {queue.KindDelegation, 5, 3, 0, 0, 5},
-		"six, and one is left":               {queue.KindDelegation, 6, 0, 1, 0, 0},
-		"six in the registry":                {queue.KindRDAP, 6, 0, 0, 0, 0},
+		"five":                               {queue.KindDelegation, 5, 0, 0, 0, 0, 5},
+		"four":                               {queue.KindDelegation, 4, 0, 0, 0, 0, 0},
+		"four, and one that never was there": {queue.KindDelegation, 4, 1, 0, 0, 0, 0},
+		"four, and one of which it is mum":   {queue.KindDelegation, 4, 0, 0, 1, 0, 0},
+		"five, and some it never delegated":  {queue.KindDelegation, 5, 3, 0, 0, 0, 5},
+		"six, and one is left":               {queue.KindDelegation, 6, 0, 1, 0, 0, 0},
+		"six, and another one is new":        {queue.KindDelegation, 6, 0, 0, 0, 1, 0},
+		"six in the registry":                {queue.KindRDAP, 6, 0, 0, 0, 0, 0},
 	} {
 		w := newWorld(t)
 		m := queue.Message{Kind: tt.kind, Upstream: "com"}
@@ -265,7 +266,7 @@ func TestDoubtBeginsWithAZoneThatLostFive(t *testing.T) {
 			return obs
 		}
 		obs := slices.Concat(add(tt.never, lifecycle.DelegationGone, gone()), add(tt.lost, lifecycle.DelegationHome, gone()),
-			add(tt.left, lifecycle.DelegationHome, delegated("ns.example")), add(tt.mum, lifecycle.DelegationHome, silence(source.CauseTimeout)))
+			add(tt.left, lifecycle.DelegationHome, delegated("ns.example")), add(tt.mum, lifecycle.DelegationHome, silence(source.CauseTimeout)), add(tt.new, lifecycle.DelegationGone, delegated("ns.example")))
 		m.Domains = append(m.Domains, queue.Entry{Name: "damaged.com", Item: []byte(`{"v":"x"}`)})
 		obs = append(obs, gone())
 		if got := w.lostEverything(t.Context(), m, newSubjects(w.Store, m.Domains), obs); got != tt.want {

@@ -251,6 +251,28 @@ func TestOnlyABelievableListMarksHostsAsLeft(t *testing.T) {
 	}
 }
 
+// TestHostsOfNoDomainCountAsShrinkToo.
+func TestHostsOfNoDomainCountAsShrinkToo(t *testing.T) {
+	for drop, believed := range map[int]bool{5: true, 6: false} {
+		w := newWorld(t)
+		for i := range 90 {
+			w.list.set(fmt.Sprintf("example-%03d.com", i), 1, long)
+		}
+		for i := range 10 {
+			w.list.set(fmt.Sprintf("[192.0.2.%d]", i), 1, long)
+		}
+		w.day(t)
+		for i := range drop {
+			delete(w.list.hosts, fmt.Sprintf("[192.0.2.%d]", i))
+		}
+		w.clock.advance(8 * 24 * time.Hour)
+		w.day(t)
+		if r := w.run(t); r.Sync.Believed != believed || r.Sync.Gone != drop {
+			t.Errorf("%d of 100 left: %+v", drop, r.Sync)
+		}
+	}
+}
+
 func TestIncrementalListAsksForChangesOnly(t *testing.T) {
 	w := newWorld(t)
 	for i := range 40 {
