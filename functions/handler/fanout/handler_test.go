@@ -498,6 +498,10 @@ func (w *world) sums(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		counts, err := w.book().Counts(t.Context(), []string{d.Name})
+		if err != nil || counts[d.Name].V.Addresses != d.Addresses {
+			t.Errorf("%s has %d addresses, the count beside it %+v %v", d.Name, d.Addresses, counts[d.Name].V, err)
+		}
 		if d.Listed {
 			got[d.Name] = fmt.Sprint(d.Hosts, d.Addresses)
 		} else if d.Hosts != 0 || d.Addresses != 0 {
