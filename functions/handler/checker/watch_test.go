@@ -223,7 +223,8 @@ func TestAMailHostThatIsListedStaysWhatItIs(t *testing.T) {
 	w.quiet("first.com")
 	w.quiet("second.com")
 	resolver.by["first.com"], resolver.by["second.com"] = mx("mx.first.com"), mx("mx.mail-host.net")
-	w.askMail("first.com", "second.com")
+	w.askMail("first.com")
+	w.askMail("first.com", "second.com") // nothing is new of the first
 	d := w.get("mail-host.net")
 	if !d.MailHost || !d.Listed || d.Addresses != 1 || d.State.NextRDAP == 0 {
 		t.Errorf("%+v", d)
