@@ -246,7 +246,7 @@ func (p *Parts) heldOf(ctx context.Context, class string) (held []string, err er
 		if err != nil {
 			return nil, err
 		}
-		if h.V.Class == class && h.V.ApprovedAt.IsZero() && !h.V.Pinned {
+		if h.V.Class == class && h.V.ApprovedAt.IsZero() { // the case says who holds it
 			names = append(names, h.V.Domain)
 		}
 	}
