@@ -92,9 +92,13 @@ func Keys(last string) []string {
 	return keys
 }
 
-// Retry opens the decision again, under the next key. The registry's list may lack the domain by then.
+// NextKey leaves the present key behind: what was asked under it stays on record, and the next request has a key of
+// its own. The registry's list may lack the domain by then.
+func (d *Domain) NextKey() { d.Retried = d.Decision() + retryMark + strconv.Itoa(len(Keys(d.Key()))) }
+
+// Retry opens the decision again, under the next key.
 func (d *Domain) Retry() {
-	d.Retried = d.Decision() + retryMark + strconv.Itoa(len(Keys(d.Key())))
+	d.NextKey()
 	d.Approved, d.Released, d.HeldBy = d.Decision(), "", ""
 }
 

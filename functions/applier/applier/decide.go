@@ -27,6 +27,8 @@ type request struct {
 	At       time.Time          `json:"at"`
 	Answer   *registry.Answer   `json:"answer,omitempty"`
 	Restored *registry.Restored `json:"restored,omitempty"` // taken back
+
+	sent bool // it was written down before, so that it may have been sent, and carried out, before
 }
 
 // decideAll asks the breaker about every class and works through the domains that it lets pass.
@@ -56,7 +58,8 @@ func (h *Handler) decideAll(ctx context.Context, run store.Run, found findings, 
 		if !d.Pending() || !act.Open(d) || h.stale(d) {
 			return nil
 		}
-		if d.Approved == d.Decision() && d.Key() == d.Decision() && unanswered(d) {
+		repeat := slices.Contains(store.Keys(d.Key()), d.Done) // an operator's retry of what was carried out
+		if d.Approved == d.Decision() && !repeat && unanswered(d) {
 			res.Waiting++ // approved: judged again on fresh evidence first
 			return nil
 		}
@@ -104,6 +107,7 @@ func (h *Handler) prepare(ctx context.Context, act actor, d store.Domain, run st
 	it, err = store.Load(ctx, h.Store, store.PKRequest, d.Key(), &req)
 	if err == nil {
 		req.Request.Domain = req.Domain // it is no part of the request's JSON, but of its path
+		req.sent = true
 		return it, req, true, nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
@@ -196,18 +200,27 @@ func (h *Handler) unanswered(ctx context.Context, act actor, d store.Domain, it 
 	h.Log.ErrorContext(ctx, "registry_failed", "domain", d.Name, "decision", d.Key(), "error", err)
 	switch registry.Kind(err) {
 	case registry.KindConflict, registry.KindRefused:
-		if act.Spends() {
+		why := "the registry refused: " + err.Error()
+		switch {
+		case !act.Spends():
+		case registry.NothingDone(err) && !req.sent:
 			if err := h.giveBack(ctx, d, it, req); err != nil {
 				return err
 			}
+		default: // budget, key and frozen request stay spent, so that restore can take back what may have been done
+			why += mayBeDone
+			d.NextKey()
 		}
 		d.Approved = "" // the approval is used up: who approves again has read the refusal
-		return h.holdRefused(ctx, d, err, res)
+		return h.holdRefused(ctx, d, why, res)
 	default:
 		res.Waiting++
 		return h.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
 	}
 }
+
+// mayBeDone is what a person must know of a refusal that does not prove that nothing was done.
+const mayBeDone = "; under this key something may have been done all the same: restore takes it back, approve sends the request anew under the next key"
 
 // giveBack returns the budget of a call that certainly did nothing, together with the frozen request: the next
 // one, if a person wants it, is made from what is known then.

@@ -61,8 +61,8 @@ func (h *Handler) hold(ctx context.Context, d store.Domain, why string, res *Res
 }
 
 // holdRefused records that the registry said no.
-func (h *Handler) holdRefused(ctx context.Context, d store.Domain, err error, res *Result) error {
-	return h.holdAs(ctx, d, safety.Hold{Why: "the registry refused: " + err.Error(), Refused: true}, res)
+func (h *Handler) holdRefused(ctx context.Context, d store.Domain, why string, res *Result) error {
+	return h.holdAs(ctx, d, safety.Hold{Why: why, Refused: true}, res)
 }
 
 // holdAs records a hold of which why and what kind are given.

@@ -262,6 +262,9 @@ func (h *Handler) class(ctx context.Context, e Event, text string, change func(s
 	return Result{Text: text}, nil
 }
 
+// errNotCarriedOut: the request was sent and never answered, and the registry knows nothing of its key.
+var errNotCarriedOut = errors.New("it was not carried out")
+
 // restore takes a decision back: the registry verifies again those addresses that this decision changed and that
 // are still unverified for that reason. A decision that was retried is taken back whole, request by request.
 func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result, error) {
@@ -283,15 +286,24 @@ func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result,
 		return Result{}, fmt.Errorf("restore %s: nothing was unverified by this guard", d.Name)
 	}
 	var sum registry.Restored
-	anew := false
+	var missing error
+	anew, found := false, 0
 	for i, key := range keys {
 		restored, first, err := h.restoreKey(ctx, e, d, key, i)
+		if errors.Is(err, errNotCarriedOut) {
+			missing = fmt.Errorf("restore %s (%s): %w", d.Name, key, err)
+			continue
+		}
 		if err != nil {
 			return Result{}, fmt.Errorf("restore %s (%s): %w", d.Name, key, err)
 		}
+		found++
 		anew = anew || first
 		sum.Restored += restored.Restored
 		sum.Kept += restored.Kept
+	}
+	if found == 0 {
+		return Result{}, missing
 	}
 	text := restoredText(d.Name, sum)
 	if !anew {
@@ -317,6 +329,10 @@ func (h *Handler) restoreKey(ctx context.Context, e Event, d store.Domain, key s
 		return *req.Restored, false, nil
 	}
 	restored, err := h.Restorer.Restore(ctx, key)
+	var p *registry.Problem
+	if req.Answer == nil && errors.As(err, &p) && p.Type == registry.TypeUnknownKey {
+		return restored, true, errors.Join(errNotCarriedOut, err)
+	}
 	if err != nil {
 		return restored, true, err
 	}
