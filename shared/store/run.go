@@ -154,6 +154,10 @@ type Lease struct {
 // LeaseSK is the SK of a job's lease.
 func LeaseSK(job string) string { return "lease/" + job }
 
+// maxLease is the longest that a lease is believed: no invocation lasts longer than 15 minutes. What says more was
+// written by a wrong clock, and would keep the job still until then.
+const maxLease = time.Hour
+
 // ErrLeased: another invocation holds the lease.
 var ErrLeased = errors.New("another invocation is at work")
 
@@ -164,7 +168,7 @@ func TakeLease(ctx context.Context, s Store, job string, now time.Time, d time.D
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	if l.Until > lifecycle.At(now) {
+	if at := lifecycle.At(now); l.Until > at && l.Until <= at.Add(maxLease) {
 		return nil, fmt.Errorf("%s: %w until %s", job, ErrLeased, l.Until)
 	}
 	l.Until = lifecycle.At(now.Add(d))
