@@ -9,11 +9,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/infra/template"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -90,7 +91,7 @@ func sample(n int) store.Domain {
 	d := store.NewDomain(fmt.Sprintf("example-%07d.com", n), now)
 	d.Listed, d.Hosts, d.Addresses, d.Oldest, d.Newest = true, 1, 2, now-90_000_000, now-10_000_000
 	d.Action, d.Confidence, d.Reason = lifecycle.None, lifecycle.High, lifecycle.ReasonDelegated
-	ns := lifecycle.Fingerprint([]string{"ns1.example.net", "ns2.example.net"})
+	ns := source.Fingerprint([]string{"ns1.example.net", "ns2.example.net"})
 	d.State = lifecycle.State{
 		Schema: lifecycle.StateSchema, Phase: lifecycle.Active, Since: now, First: now,
 		Deleg: lifecycle.DelegationHome, DelegAt: now, DelegSince: now, NS: ns, Home: ns,
@@ -141,7 +142,7 @@ func dispatch(domains, perMessage int) (messages int) {
 	return messages + len(held)
 }
 
-// maxBuffered is fanout's (functions/fanout/fanout/dispatch.go): how many domains a segment holds back.
+// maxBuffered is fanout's (functions/handler/fanout/dispatch.go): how many domains a segment holds back.
 const maxBuffered = 30_000
 
 func (m model) volumes(domains int) (volumes, error) {

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/infra/host"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"

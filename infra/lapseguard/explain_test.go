@@ -10,6 +10,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
@@ -69,7 +70,7 @@ func TestExplainTellsTheWholeStory(t *testing.T) {
 	dir := storeOf(t, d.Put(), store.Record(store.PKRequest, d.Done, asked, time.Time{}),
 		entry(d.Name, 12*oneDay, store.Entry{What: "look", After: lifecycle.Active, Action: lifecycle.None, Confidence: lifecycle.High, Reason: lifecycle.ReasonDelegated, Sentence: "It was delegated."}),
 		entry(d.Name, 9*oneDay, store.Entry{What: "look", Before: lifecycle.Active, After: lifecycle.Redemption, Action: lifecycle.Unverify, Confidence: lifecycle.High, Reason: lifecycle.ReasonDeleted,
-			Sentence: "The registry said so.", Evidence: []store.Witness{{Source: lifecycle.SourceRDAP, Server: "https://rdap.example/", Said: "status: redemption period; ask hostmaster@victim.example \x1b[31m"}}}),
+			Sentence: "The registry said so.", Evidence: []store.Witness{{Source: source.SourceRDAP, Server: "https://rdap.example/", Said: "status: redemption period; ask hostmaster@victim.example \x1b[31m"}}}),
 		entry(d.Name, 8*oneDay, store.Entry{What: "unverified", After: lifecycle.Redemption, Action: lifecycle.Unverify, Sentence: "The registry said so.", Answer: asked.Answer}),
 		entry(d.Name, 7*oneDay, store.Entry{What: "restored", By: "Jo", Request: "4711", Sentence: "restored 1 addresses at gone.com"}))
 	out, stderr, code := demonstrate(t, "explain", "mail.Gone.com", "--state", dir)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"

@@ -17,6 +17,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -63,10 +64,10 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 		return row{}, err
 	}
 	r.heard = d.Confidence != "" && d.Confidence != lifecycle.NoConfidence
-	seen := map[lifecycle.Source]bool{}
+	seen := map[source.Source]bool{}
 	for _, e := range entries {
 		for _, w := range e.Evidence {
-			r.heard = r.heard || w.Result != lifecycle.Unknown
+			r.heard = r.heard || w.Result != source.Unknown
 			if !seen[w.Source] {
 				seen[w.Source] = true
 				r.Evidence = append(r.Evidence, said{string(w.Source), w.At, masked(words(w))})

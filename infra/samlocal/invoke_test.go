@@ -12,8 +12,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/infra/emulator"
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/sim"

@@ -13,10 +13,10 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // causes brings about, for each alarm of the template, what it is there for.
@@ -120,7 +120,7 @@ var causes = map[string]func(g *guard){
 	},
 	"DomainsUnknownAlarm": func(g *guard) {
 		for _, kind := range []string{"delegation", "rdap"} {
-			g.answers[kind+" example-99.com"] = lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseMalformed, Said: "noise"}
+			g.answers[kind+" example-99.com"] = source.Observation{Outcome: source.Unknown, Cause: source.CauseMalformed, Said: "noise"}
 		}
 		g.hosts = append(g.hosts, "example-99.com")
 		g.pass(9*24*time.Hour, 3*time.Hour)

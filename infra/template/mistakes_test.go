@@ -67,7 +67,7 @@ var mistakes = []struct {
 }
 
 func TestSeededMistakes(t *testing.T) {
-	good := source(t)
+	good := original(t)
 	for _, m := range mistakes {
 		if !strings.Contains(good, m.old) {
 			t.Errorf("%s: the template has no %q any more", m.check, m.old)
@@ -97,7 +97,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 	}
 }
 
-func source(t *testing.T) string {
+func original(t *testing.T) string {
 	t.Helper()
 	dir, err := Dir()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/infra/host"
 	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"slices"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Facts are what judgement needs beside state and answers.
@@ -32,7 +34,7 @@ const (
 // authority is what the TLD's RDAP server is worth to judgement: a supplemental one that the TLD's data says not to
 // ask is none.
 func (f Facts) authority() Authority {
-	if f.Authority == AuthoritySupplemental && f.TLD.Ask == SourceStatus {
+	if f.Authority == AuthoritySupplemental && f.TLD.Ask == source.SourceStatus {
 		return AuthorityNone
 	}
 	return f.Authority
@@ -68,7 +70,7 @@ type Verdict struct {
 // Of the TLD's facts (tld.txt) it uses: Words, for what a status means; Described, OffInDeletion and Redemption, for
 // whether a deletion is believed; FreeWhenAbsent, for whether a 404 is; Ask, for whether an RDAP server counts;
 // Release, for when the registry is asked next.
-func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
+func Visit(s State, obs []source.Observation, f Facts, now Instant) (State, Verdict) {
 	next, good := observe(s, obs, f)
 	if !good {
 		next.RetryAt = now.Add(RetryLook)
@@ -85,8 +87,8 @@ func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
 	if v.Confidence == NoConfidence {
 		next.RetryAt = v.Next
 	}
-	registry := func(o Observation) bool {
-		return credible(o, f.authority()) && (o.Source == SourceRDAP || o.Source == SourceStatus && f.authority() == AuthorityNone)
+	registry := func(o source.Observation) bool {
+		return credible(o, f.authority()) && (o.Source == source.SourceRDAP || o.Source == source.SourceStatus && f.authority() == AuthorityNone)
 	}
 	if slices.ContainsFunc(obs, registry) {
 		next.NextRDAP = nextRDAP(next, f.TLD, now)
@@ -465,16 +467,16 @@ func (s State) afresh() State {
 // trouble; the status API only where it can be the second witness of a deletion, or where no registry has the
 // authority, or none that the TLD's data says to ask (TLD.Ask). look asks every source that can be asked, due or not.
 // Sources are asked one after the other, so that each answer is judged with those before it.
-func Questions(before, after State, f Facts, v Verdict, now Instant, asked Source, look bool) []Source {
+func Questions(before, after State, f Facts, v Verdict, now Instant, asked source.Source, look bool) []source.Source {
 	tripped := before.Deleg != DelegationUnknown && (before.Deleg != after.Deleg || before.NS != after.NS)
 	due := look || tripped || after.NextRDAP <= now || after.Trouble() && (after.RegAt == 0 || now.Since(after.RegAt) >= Daily)
 	switch {
-	case asked == SourceDelegation && due && f.authority() != AuthorityNone:
-		return []Source{SourceRDAP}
-	case asked == SourceDelegation && due:
-		return []Source{SourceStatus}
-	case asked == SourceRDAP && (v.Reason == ReasonDeletedAlone || f.authority() != AuthorityIANA && after.Deleg != DelegationHome):
-		return []Source{SourceStatus}
+	case asked == source.SourceDelegation && due && f.authority() != AuthorityNone:
+		return []source.Source{source.SourceRDAP}
+	case asked == source.SourceDelegation && due:
+		return []source.Source{source.SourceStatus}
+	case asked == source.SourceRDAP && (v.Reason == ReasonDeletedAlone || f.authority() != AuthorityIANA && after.Deleg != DelegationHome):
+		return []source.Source{source.SourceStatus}
 	default:
 		return nil
 	}

@@ -1,6 +1,9 @@
 package store
 
-import "github.com/lapseguard/lapseguard/shared/lifecycle"
+import (
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
+)
 
 // CanaryZone is the public suffix that the synthetic domain lies below: its registry answers with authority.
 const CanaryZone = "com"
@@ -21,7 +24,7 @@ func (d Domain) Lapsing(now, since lifecycle.Instant) Domain {
 	fresh.State.Phase, fresh.State.Since, fresh.State.First = lifecycle.PendingDelete, since, since
 	fresh.State.LapseAt, fresh.State.Worst = since, lifecycle.PendingDelete
 	fresh.State.Deleg, fresh.State.DelegAt, fresh.State.DelegSince = lifecycle.DelegationHome, before, since
-	fresh.State.NS, fresh.State.Home = lifecycle.Fingerprint(nil), lifecycle.Fingerprint(nil)
+	fresh.State.NS, fresh.State.Home = source.Fingerprint(nil), source.Fingerprint(nil)
 	fresh.State.RegServer = "planted by the guard itself"
 	fresh.State.Reg, fresh.State.RegAt, fresh.State.RegSince = lifecycle.WordPendingDelete, before, since
 	return fresh

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Schema is the version of the records below; an item with a newer one is refused, not guessed at.
@@ -321,12 +322,12 @@ func RunPK(run string) string { return "run/" + run }
 
 // Witness is what one source said, as history keeps it.
 type Witness struct {
-	Source lifecycle.Source  `json:"source"`
-	Server string            `json:"server,omitempty"`
-	At     time.Time         `json:"at"`
-	Said   string            `json:"said"`
-	Cause  lifecycle.Cause   `json:"cause,omitempty"`
-	Result lifecycle.Outcome `json:"result"`
+	Source source.Source  `json:"source"`
+	Server string         `json:"server,omitempty"`
+	At     time.Time      `json:"at"`
+	Said   string         `json:"said"`
+	Cause  source.Cause   `json:"cause,omitempty"`
+	Result source.Outcome `json:"result"`
 }
 
 // Entry is one entry of a domain's history: a change, with the evidence that made it.

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 type call struct {
 	client       *Client
 	questions    []Question
-	observations []lifecycle.Observation // without an Outcome: not answered yet
+	observations []source.Observation // without an Outcome: not answered yet
 	again        []again
 	silent       silence
 }
@@ -105,7 +105,7 @@ func (c *call) ask(ctx context.Context, p part, window int, sent func()) {
 	offset := w.offset
 	w.offset++ // the next part goes to another server
 	c.client.put(w)
-	if zone.cause != lifecycle.CauseNone {
+	if zone.cause != source.CauseNone {
 		return
 	}
 	dialer := net.Dialer{Timeout: c.client.timeout}
@@ -188,7 +188,7 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 		}
 		n, err := b.receive(ctx, buffers)
 		if err != nil {
-			if cause := causeWithin(ctx, err); cause != lifecycle.CauseTimeout {
+			if cause := causeWithin(ctx, err); cause != source.CauseTimeout {
 				b.giveUp(cause)
 				return
 			}
@@ -197,7 +197,7 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 			b.take(buffers.in[i].Buffers[0][:buffers.in[i].N])
 			if b.strays >= maxStrays {
 				// Somebody may be guessing: what is under way is asked from other ports, and in the end over TCP.
-				b.giveUp(lifecycle.CauseTruncated)
+				b.giveUp(source.CauseTruncated)
 				return
 			}
 		}
@@ -209,9 +209,9 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 }
 
 // causeWithin is causeOf, but for the caller's end: that reaches the socket as a deadline in the past.
-func causeWithin(ctx context.Context, err error) lifecycle.Cause {
+func causeWithin(ctx context.Context, err error) source.Cause {
 	if ctx.Err() != nil {
-		return lifecycle.CauseNotAsked
+		return source.CauseNotAsked
 	}
 	return causeOf(err)
 }
@@ -234,7 +234,7 @@ func (b *batch) send(buffers *buffers) error {
 		q.random = binary.BigEndian.Uint64(random[randomSize*k+2:])
 		packet, err := appendQuery(buffers.out[n].Buffers[0][:0], id, q)
 		if !ok || err != nil {
-			b.observe(index, unknown(lifecycle.CauseInternal, ""))
+			b.observe(index, unknown(source.CauseInternal, ""))
 			continue
 		}
 		buffers.out[n].Buffers[0] = packet
@@ -291,11 +291,11 @@ func (b *batch) take(packet []byte) {
 	switch {
 	case guess: // the second pass asks over TCP
 		b.strays++
-		b.settle(f, unknown(lifecycle.CauseTruncated, ""))
+		b.settle(f, unknown(source.CauseTruncated, ""))
 	case err != nil:
-		b.settle(f, unknown(lifecycle.CauseMalformed, ""))
+		b.settle(f, unknown(source.CauseMalformed, ""))
 	case answer.Truncated:
-		b.settle(f, unknown(lifecycle.CauseTruncated, ""))
+		b.settle(f, unknown(source.CauseTruncated, ""))
 	default:
 		b.settle(f, b.call.client.guarded(b.call.questions[f.index].Name, func() verdict {
 			return judgeDelegation(f.query.name, b.zone.lowest, answer)
@@ -312,9 +312,9 @@ func (b *batch) expire() {
 		if f.settled {
 			continue
 		}
-		cause := lifecycle.CauseTimeout
+		cause := source.CauseTimeout
 		if f.strays > 0 {
-			cause = lifecycle.CauseMalformed // something came, but not an answer to the question
+			cause = source.CauseMalformed // something came, but not an answer to the question
 		}
 		b.silent++
 		b.forget(f)
@@ -332,7 +332,7 @@ func (b *batch) forget(f *flight) {
 }
 
 // giveUp settles everything under way; what was not sent yet is for the second pass.
-func (b *batch) giveUp(cause lifecycle.Cause) {
+func (b *batch) giveUp(cause source.Cause) {
 	for _, f := range b.waiting {
 		if !f.settled {
 			b.settle(f, unknown(cause, ""))
@@ -343,10 +343,10 @@ func (b *batch) giveUp(cause lifecycle.Cause) {
 // settle notes what an answer, or its absence, means, and whether another server may know better.
 func (b *batch) settle(f *flight, v verdict) {
 	f.settled = true
-	if v.outcome == lifecycle.Unknown {
+	if v.outcome == source.Unknown {
 		switch {
-		case v.cause == lifecycle.CauseNotAsked, v.cause == lifecycle.CauseInternal:
-		case v.cause == lifecycle.CauseTruncated:
+		case v.cause == source.CauseNotAsked, v.cause == source.CauseInternal:
+		case v.cause == source.CauseTruncated:
 			b.call.again[f.index] = again{wanted: true, offset: b.offset} // over TCP
 		default:
 			b.call.again[f.index] = again{wanted: b.call.client.tries > 1, offset: b.offset + 1}
@@ -357,5 +357,5 @@ func (b *batch) settle(f *flight, v verdict) {
 }
 
 func (b *batch) observe(index int, v verdict) {
-	b.call.observations[index] = b.call.client.observe(lifecycle.SourceDelegation, b.zone.name, v)
+	b.call.observations[index] = b.call.client.observe(source.SourceDelegation, b.zone.name, v)
 }

@@ -9,7 +9,7 @@ import (
 	mdns "github.com/miekg/dns"
 	"pgregory.net/rapid"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 func TestCaseOfAName(t *testing.T) {
@@ -115,7 +115,7 @@ func TestAServerThatFoldsTheCase(t *testing.T) {
 	other := serve(t, says("aa", "NXDOMAIN"))
 	other.foldsUDP = true
 	c.servers = []string{other.address}
-	if o := c.Delegation(deadline(t), longName[0].Name, "com"); o.Outcome != lifecycle.Absent || other.over("tcp") != 1 {
+	if o := c.Delegation(deadline(t), longName[0].Name, "com"); o.Outcome != source.Absent || other.over("tcp") != 1 {
 		t.Errorf("%+v after %d questions over TCP", o, other.over("tcp"))
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 const (
@@ -78,25 +78,25 @@ func (w *worker) drop(server string) {
 
 // exchange asks over UDP and, where the answer does not fit, over TCP. The message it returns has the
 // question's ID and question, is whole, and is not truncated.
-func (w *worker) exchange(ctx context.Context, server string, q query) (*mdns.Msg, lifecycle.Cause) {
+func (w *worker) exchange(ctx context.Context, server string, q query) (*mdns.Msg, source.Cause) {
 	answer, cause := w.overUDP(ctx, server, q)
-	if cause != lifecycle.CauseNone {
+	if cause != source.CauseNone {
 		w.drop(server) // a late answer must not meet the next question
 	}
-	if cause != lifecycle.CauseTruncated {
+	if cause != source.CauseTruncated {
 		return answer, cause
 	}
 	answer, cause = w.overTCP(ctx, server, q)
-	if cause == lifecycle.CauseTimeout || cause == lifecycle.CauseUnreachable {
-		cause = lifecycle.CauseTruncated
+	if cause == source.CauseTimeout || cause == source.CauseUnreachable {
+		cause = source.CauseTruncated
 	}
 	return answer, cause
 }
 
-func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg, lifecycle.Cause) {
+func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg, source.Cause) {
 	packet, id, err := w.pack(&q)
 	if err != nil {
-		return nil, lifecycle.CauseInternal
+		return nil, source.CauseInternal
 	}
 	conn, err := w.socketTo(ctx, server)
 	if err != nil {
@@ -115,8 +115,8 @@ func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg
 		n, err := conn.Read(w.in)
 		if err != nil {
 			cause := causeOf(err)
-			if cause == lifecycle.CauseTimeout && strays > 0 {
-				cause = lifecycle.CauseMalformed // something came, but not an answer to the question
+			if cause == source.CauseTimeout && strays > 0 {
+				cause = source.CauseMalformed // something came, but not an answer to the question
 			}
 			return nil, cause
 		}
@@ -125,21 +125,21 @@ func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg
 		case !ours:
 			continue
 		case forgeable(answer, w.in[:n], q) && !w.folds.known(server):
-			return nil, lifecycle.CauseTruncated // TCP tells whether it is the server's way, or a guess
+			return nil, source.CauseTruncated // TCP tells whether it is the server's way, or a guess
 		case err != nil:
-			return nil, lifecycle.CauseMalformed
+			return nil, source.CauseMalformed
 		case answer.Truncated:
-			return nil, lifecycle.CauseTruncated
+			return nil, source.CauseTruncated
 		}
-		return answer, lifecycle.CauseNone
+		return answer, source.CauseNone
 	}
-	return nil, lifecycle.CauseTruncated
+	return nil, source.CauseTruncated
 }
 
-func (w *worker) overTCP(ctx context.Context, server string, q query) (*mdns.Msg, lifecycle.Cause) {
+func (w *worker) overTCP(ctx context.Context, server string, q query) (*mdns.Msg, source.Cause) {
 	packet, id, err := w.pack(&q)
 	if err != nil {
-		return nil, lifecycle.CauseInternal
+		return nil, source.CauseInternal
 	}
 	conn, err := w.dialer.DialContext(ctx, "tcp", server)
 	if err != nil {
@@ -161,16 +161,16 @@ func (w *worker) overTCP(ctx context.Context, server string, q query) (*mdns.Msg
 		case !ours:
 			continue
 		case err != nil:
-			return nil, lifecycle.CauseMalformed
+			return nil, source.CauseMalformed
 		case answer.Truncated:
-			return nil, lifecycle.CauseTruncated
+			return nil, source.CauseTruncated
 		}
 		if forgeable(answer, message, q) {
 			w.folds.learn(server)
 		}
-		return answer, lifecycle.CauseNone
+		return answer, source.CauseNone
 	}
-	return nil, lifecycle.CauseMalformed
+	return nil, source.CauseMalformed
 }
 
 // readFramed reads one message of RFC 7766; its length prefix bounds it at 64 KiB.
@@ -333,11 +333,11 @@ func matches(asked mdns.Question, q query) bool {
 }
 
 // causeOf tells silence from everything else that a socket reports.
-func causeOf(err error) lifecycle.Cause {
+func causeOf(err error) source.Cause {
 	var timeout net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &timeout) && timeout.Timeout() {
-		return lifecycle.CauseTimeout
+		return source.CauseTimeout
 	}
-	return lifecycle.CauseUnreachable
+	return source.CauseUnreachable
 }

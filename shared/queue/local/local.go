@@ -1,4 +1,5 @@
-package queue
+// Package local is a durable queue inside the process, in place of SQS FIFO and its event source mapping.
+package local
 
 import (
 	"bytes"
@@ -11,9 +12,11 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/lapseguard/lapseguard/shared/queue"
 )
 
-// Buckets of Local.
+// Buckets of Queue.
 const (
 	bucketWaiting = "queue/waiting" // seq(8) -> letter
 	bucketDead    = "queue/dead"    // seq(8) -> letter
@@ -24,8 +27,8 @@ const (
 // moveAtOnce is how many messages one transaction moves or forgets: what it holds in memory.
 const moveAtOnce = 100
 
-// LocalConfig of NewLocal. Zero values are those of the deployed queue.
-type LocalConfig struct {
+// Config of New. Zero values are those of the deployed queue.
+type Config struct {
 	Visibility  time.Duration // until a message comes again; 30 minutes
 	MaxReceive  int           // receives before a message is a dead letter; 5
 	DedupWindow time.Duration // 5 minutes
@@ -33,8 +36,8 @@ type LocalConfig struct {
 	Now         func() time.Time
 }
 
-// Local is a durable queue inside the process that behaves as SQS FIFO with an event source mapping does:
-// messages of a group come in order, one batch of a group at a time, up to BatchSize a batch; what failed comes
+// Queue is a durable queue inside the process that behaves as SQS FIFO with an event source mapping does:
+// messages of a group come in order, one batch of a group at a time, up to queue.BatchSize a batch; what failed comes
 // again after the visibility time-out, and after MaxReceive receives is a dead letter.
 //
 // Messages and their receive counts are in the file before Send and the handler's call; a kill at any moment
@@ -42,10 +45,10 @@ type LocalConfig struct {
 // queue is opened again. Unlike SQS it keeps messages for ever, and a handler that takes longer than Visibility
 // keeps its messages.
 //
-// One Local serves a file; it is safe for concurrent use.
-type Local struct {
+// One Queue serves a file; it is safe for concurrent use.
+type Queue struct {
 	db  *bbolt.DB
-	cfg LocalConfig
+	cfg Config
 
 	mu     sync.Mutex
 	groups map[string]*localGroup
@@ -53,7 +56,7 @@ type Local struct {
 	wake   chan struct{} // closed and replaced when something becomes visible
 }
 
-var _ Sender = (*Local)(nil)
+var _ queue.Sender = (*Queue)(nil)
 
 // localGroup is the order of a group's messages, and since when it must wait.
 type localGroup struct {
@@ -73,8 +76,8 @@ type letter struct {
 	Receives int       `json:"receives,omitempty"`
 }
 
-// NewLocal opens the queue in db, which it may share with a store: it has buckets of its own.
-func NewLocal(db *bbolt.DB, cfg LocalConfig) (*Local, error) {
+// New opens the queue in db, which it may share with a store: it has buckets of its own.
+func New(db *bbolt.DB, cfg Config) (*Queue, error) {
 	if cfg.Visibility <= 0 {
 		cfg.Visibility = 30 * time.Minute
 	}
@@ -90,7 +93,7 @@ func NewLocal(db *bbolt.DB, cfg LocalConfig) (*Local, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	l := &Local{db: db, cfg: cfg, groups: map[string]*localGroup{}, wake: make(chan struct{})}
+	l := &Queue{db: db, cfg: cfg, groups: map[string]*localGroup{}, wake: make(chan struct{})}
 	err := db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range []string{bucketWaiting, bucketDead, bucketDedup, bucketOld} {
 			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
@@ -136,7 +139,7 @@ func writeLetter(b *bbolt.Bucket, seq uint64, m letter) error {
 }
 
 // add puts a message at the end of its group. The caller holds mu, or is alone.
-func (l *Local) add(group string, seq uint64) {
+func (l *Queue) add(group string, seq uint64) {
 	g := l.groups[group]
 	if g == nil {
 		g = &localGroup{name: group}
@@ -147,14 +150,14 @@ func (l *Local) add(group string, seq uint64) {
 }
 
 // signal wakes workers that wait. The caller holds mu.
-func (l *Local) signal() {
+func (l *Queue) signal() {
 	close(l.wake)
 	l.wake = make(chan struct{})
 }
 
 // Send implements Sender: all messages in one transaction. A message that can never be sent, and those behind
 // it in its group, are in failed; the others are sent all the same.
-func (l *Local) Send(ctx context.Context, messages []Message) (failed []Message, err error) {
+func (l *Queue) Send(ctx context.Context, messages []queue.Message) (failed []queue.Message, err error) {
 	if err := ctx.Err(); err != nil {
 		return messages, fmt.Errorf("send %d messages: %w", len(messages), err)
 	}
@@ -163,14 +166,14 @@ func (l *Local) Send(ctx context.Context, messages []Message) (failed []Message,
 	blocked := map[string]bool{}
 	now := l.cfg.Now().UTC()
 	for _, m := range messages {
-		body, err := Encode(m)
+		body, err := queue.Encode(m)
 		if err != nil || blocked[m.Group] {
 			blocked[m.Group] = true
 			failed = append(failed, m)
 			errs = append(errs, err)
 			continue
 		}
-		letters = append(letters, letter{Body: body, Group: m.Group, Dedup: DedupID(m), Sent: now})
+		letters = append(letters, letter{Body: body, Group: m.Group, Dedup: queue.DedupID(m), Sent: now})
 	}
 	// The lock is held throughout, so that the order in memory is that of the file.
 	l.mu.Lock()
@@ -201,7 +204,7 @@ func (l *Local) Send(ctx context.Context, messages []Message) (failed []Message,
 }
 
 // store writes a message and gives its number; 0 when it is a repetition, which is dropped.
-func (l *Local) store(tx *bbolt.Tx, m letter, now time.Time) (uint64, error) {
+func (l *Queue) store(tx *bbolt.Tx, m letter, now time.Time) (uint64, error) {
 	dedup, old := tx.Bucket([]byte(bucketDedup)), tx.Bucket([]byte(bucketOld))
 	key := []byte(m.Group + "\x00" + m.Dedup)
 	if v := dedup.Get(key); len(v) == 8 && now.UnixNano() < int64(binary.BigEndian.Uint64(v)) {
@@ -248,7 +251,7 @@ type Depth struct {
 }
 
 // Depth tells how much is in the queue.
-func (l *Local) Depth(ctx context.Context) (Depth, error) {
+func (l *Queue) Depth(ctx context.Context) (Depth, error) {
 	if err := ctx.Err(); err != nil {
 		return Depth{}, fmt.Errorf("count messages: %w", err)
 	}
@@ -278,7 +281,7 @@ type DeadLetter struct {
 }
 
 // DLQ lists dead letters, oldest first, at most limit.
-func (l *Local) DLQ(ctx context.Context, limit int) ([]DeadLetter, error) {
+func (l *Queue) DLQ(ctx context.Context, limit int) ([]DeadLetter, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
@@ -302,7 +305,7 @@ func (l *Local) DLQ(ctx context.Context, limit int) ([]DeadLetter, error) {
 
 // Redrive puts all dead letters back at the end of their groups, in order, as if never received, and tells how
 // many. The reason why they failed should be gone.
-func (l *Local) Redrive(ctx context.Context) (int, error) {
+func (l *Queue) Redrive(ctx context.Context) (int, error) {
 	total := 0
 	for {
 		if err := ctx.Err(); err != nil {
@@ -319,7 +322,7 @@ func (l *Local) Redrive(ctx context.Context) (int, error) {
 	}
 }
 
-func (l *Local) redriveSome() (int, error) {
+func (l *Queue) redriveSome() (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var seqs []uint64

@@ -10,6 +10,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/canary"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -28,24 +29,24 @@ func (w *world) know(names ...string) *bytes.Buffer {
 	return &log
 }
 
-func absent404() lifecycle.Observation {
-	return lifecycle.Observation{Outcome: lifecycle.Absent, Said: "404"}
+func absent404() source.Observation {
+	return source.Observation{Outcome: source.Absent, Said: "404"}
 }
 
-func market(tokens ...string) lifecycle.Observation {
-	return lifecycle.Observation{Outcome: lifecycle.Observed, Said: strings.Join(tokens, " "), Market: &lifecycle.Market{Tokens: tokens, Precise: true}}
+func market(tokens ...string) source.Observation {
+	return source.Observation{Outcome: source.Observed, Said: strings.Join(tokens, " "), Market: &source.Market{Tokens: tokens, Precise: true}}
 }
 
 // TestBadNewsNeedsAKnownName: for each upstream, what it says of names whose answer is known decides whether its
 // bad news about another counts.
 func TestBadNewsNeedsAKnownName(t *testing.T) {
 	wild := delegated("ns.example")
-	wild.Delegation.Form = lifecycle.FormNoData
-	silence := lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseTimeout, Said: "silence"}
+	wild.Delegation.Form = source.FormNoData
+	silence := source.Observation{Outcome: source.Unknown, Cause: source.CauseTimeout, Said: "silence"}
 	tests := map[string]struct {
 		kind        queue.Kind
-		bad         lifecycle.Observation
-		known, free lifecycle.Observation
+		bad         source.Observation
+		known, free source.Observation
 		believed    bool
 	}{
 		"zone in order":                     {queue.KindDelegation, gone(), delegated("ns.example"), gone(), true},
@@ -69,13 +70,13 @@ func TestBadNewsNeedsAKnownName(t *testing.T) {
 			up.by["victim.com"], up.by["known.com"], up.by[freeLabel+".com"] = tt.bad, tt.known, tt.free
 			m := queue.Message{Kind: tt.kind, Upstream: "com", Domains: []queue.Entry{{Name: "victim.com"}}}
 			obs := w.believe(t.Context(), m, up.Ask(t.Context(), m))
-			if got := obs[0].Cause != lifecycle.CauseNotBelieved; got != tt.believed {
+			if got := obs[0].Cause != source.CauseNotBelieved; got != tt.believed {
 				t.Errorf("believed: %t, want %t; the log says\n%s", got, tt.believed, log)
 			}
 			if warned := strings.Contains(log.String(), "upstream_not_believed"); warned == tt.believed {
 				t.Errorf("the log tells of doubt: %t, believed: %t", warned, tt.believed)
 			}
-			if !tt.believed && (obs[0].Outcome != lifecycle.Unknown || obs[0].Said != tt.bad.Said) {
+			if !tt.believed && (obs[0].Outcome != source.Unknown || obs[0].Said != tt.bad.Said) {
 				t.Errorf("not believed, and given on as %+v", obs[0])
 			}
 		})
@@ -117,11 +118,11 @@ func TestAnotherTLDOfTheServerSpeaksForIt(t *testing.T) {
 	w.Servers = oneServer{}
 	w.rdap.by["victim.shop"], w.rdap.by["known.com"], w.rdap.by[freeLabel+".com"] = absent404(), absent404(), absent404()
 	m := queue.Message{Kind: queue.KindRDAP, Upstream: rdapBase, Domains: []queue.Entry{{Name: "victim.shop"}}}
-	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause != lifecycle.CauseNotBelieved {
+	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause != source.CauseNotBelieved {
 		t.Errorf("a server that lost known.com is believed about .shop: %+v", obs[0])
 	}
 	m.Upstream = "https://elsewhere.example/"
-	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause == lifecycle.CauseNotBelieved {
+	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause == source.CauseNotBelieved {
 		t.Error("a server of which no name is known is doubted")
 	}
 }
@@ -154,7 +155,7 @@ func TestDisbelievedNamesAreAskedAgain(t *testing.T) {
 
 // TestWebPagesForMostAnswersAreTheUpstreams: they are parked as any failure; a lone one is its domain's own unknown.
 func TestWebPagesForMostAnswersAreTheUpstreams(t *testing.T) {
-	page := lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseHTML, Said: "a page"}
+	page := source.Observation{Outcome: source.Unknown, Cause: source.CauseHTML, Said: "a page"}
 	names := []string{"a-one.com", "b-two.com", "c-three.com", "d-four.com"}
 	for pages, parked := range map[int]int{1: 0, 2: 0, 3: 3, 4: 4} {
 		w := newWorld(t)

@@ -11,6 +11,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -31,7 +32,7 @@ type dependency struct {
 // foldMail folds an MX answer: which registrable domains the domain's mail depends on.
 func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	s := &v.after.State
-	if v.obs.Outcome == lifecycle.Unknown || v.obs.Mail == nil {
+	if v.obs.Outcome == source.Unknown || v.obs.Mail == nil {
 		s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.Daily)
 		v.changed = true
 		return nil
@@ -41,7 +42,7 @@ func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 		v.changed = true
 	}
 	hosts := registrables(v.obs.Mail.Hosts, v.name.Registrable)
-	fp := lifecycle.Fingerprint(hosts)
+	fp := source.Fingerprint(hosts)
 	if s.MailSet == fp {
 		return nil
 	}

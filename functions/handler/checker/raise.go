@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // ResolverUpstream names the resolver that MX questions go to.
@@ -23,9 +23,9 @@ func (h *Handler) raise(ctx context.Context, m queue.Message, visits []visit) ([
 	entries := map[target][]queue.Entry{}
 	var order []target
 	for _, v := range visits {
-		for _, source := range v.ask {
+		for _, kind := range v.ask {
 			t := target{}
-			t.kind, t.upstream = h.upstream(source, v.name)
+			t.kind, t.upstream = h.upstream(kind, v.name)
 			if t.upstream == "" {
 				continue // switched off
 			}
@@ -50,14 +50,14 @@ func (h *Handler) raise(ctx context.Context, m queue.Message, visits []visit) ([
 	return raised, nil
 }
 
-func (h *Handler) upstream(s lifecycle.Source, name domain.Name) (queue.Kind, string) {
+func (h *Handler) upstream(s source.Source, name domain.Name) (queue.Kind, string) {
 	switch s {
-	case lifecycle.SourceRDAP:
+	case source.SourceRDAP:
 		base, _, _ := h.Servers.Server(lastLabel(name.Registrable))
 		return queue.KindRDAP, base
-	case lifecycle.SourceStatus:
+	case source.SourceStatus:
 		return queue.KindStatus, h.StatusUpstream
-	case lifecycle.SourceMail:
+	case source.SourceMail:
 		return queue.KindMail, ResolverUpstream
 	default:
 		return queue.KindDelegation, name.Suffix

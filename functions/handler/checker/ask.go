@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/dns"
 )
 
@@ -17,7 +17,7 @@ import (
 type Delegations struct{ Client *dns.Client }
 
 // Ask implements asker.
-func (a Delegations) Ask(ctx context.Context, m queue.Message) []lifecycle.Observation {
+func (a Delegations) Ask(ctx context.Context, m queue.Message) []source.Observation {
 	questions := make([]dns.Question, len(m.Domains))
 	for i, e := range m.Domains {
 		questions[i] = dns.Question{Name: e.Name, Suffix: m.Upstream}
@@ -28,8 +28,8 @@ func (a Delegations) Ask(ctx context.Context, m queue.Message) []lifecycle.Obser
 // OneByOne asks an upstream about one domain after another, within its rate, a few at a time. After Patience
 // failures in a row the upstream is left alone: the rest is not asked.
 type OneByOne struct {
-	Source lifecycle.Source
-	Lookup func(ctx context.Context, name, tld string) lifecycle.Observation
+	Source source.Source
+	Lookup func(ctx context.Context, name, tld string) source.Observation
 	// Rate is questions a second and upstream; a message's Share takes its part of it.
 	Rate float64
 	// AtOnce bounds the questions under way.
@@ -66,8 +66,8 @@ func (a *OneByOne) limiter(m queue.Message) *rate.Limiter {
 }
 
 // Ask implements asker.
-func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []lifecycle.Observation {
-	obs := make([]lifecycle.Observation, len(m.Domains))
+func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []source.Observation {
+	obs := make([]source.Observation, len(m.Domains))
 	limiter := a.limiter(m)
 	var (
 		mu     sync.Mutex
@@ -89,10 +89,10 @@ func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []lifecycle.Observa
 			for i, ok := take(); ok; i, ok = take() {
 				obs[i] = a.one(ctx, limiter, m, m.Domains[i].Name)
 				mu.Lock()
-				if faults++; obs[i].Outcome != lifecycle.Unknown || !upstreamFault(obs[i].Cause) {
+				if faults++; obs[i].Outcome != source.Unknown || !upstreamFault(obs[i].Cause) {
 					faults = 0
 				}
-				if obs[i].Cause == lifecycle.CauseRateLimited {
+				if obs[i].Cause == source.CauseRateLimited {
 					faults = a.Patience // it said so: no further question
 				}
 				mu.Unlock()
@@ -108,13 +108,13 @@ func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []lifecycle.Observa
 	return obs
 }
 
-func (a *OneByOne) one(ctx context.Context, l *rate.Limiter, m queue.Message, name string) lifecycle.Observation {
+func (a *OneByOne) one(ctx context.Context, l *rate.Limiter, m queue.Message, name string) source.Observation {
 	if err := l.Wait(ctx); err != nil {
 		return a.notAsked(m)
 	}
 	return a.Lookup(ctx, name, name[strings.LastIndexByte(name, '.')+1:])
 }
 
-func (a *OneByOne) notAsked(m queue.Message) lifecycle.Observation {
-	return lifecycle.Observation{Source: a.Source, Server: m.Upstream, At: a.Now(), Outcome: lifecycle.Unknown, Cause: lifecycle.CauseNotAsked, Said: "not asked"}
+func (a *OneByOne) notAsked(m queue.Message) source.Observation {
+	return source.Observation{Source: a.Source, Server: m.Upstream, At: a.Now(), Outcome: source.Unknown, Cause: source.CauseNotAsked, Said: "not asked"}
 }

@@ -1,11 +1,19 @@
-package lifecycle
+// Package source says what a source can answer about a domain. A package below it asks one kind of upstream each (dns,
+// rdap, status); what an answer leads to is not known here.
+package source
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Source names one kind of witness about a domain.
 type Source string
 
-// The witnesses. Each is asked by one package below shared/source.
+// The witnesses. Each is asked by one package below this one.
 const (
 	SourceDelegation Source = "delegation" // the servers of the zone directly above the domain
 	SourceRDAP       Source = "rdap"       // the registry's RDAP server (RFC 9082, 9083)
@@ -131,4 +139,13 @@ type Market struct {
 // Mail is the domain's MX set.
 type Mail struct {
 	Hosts []string // canonical MX hosts, sorted; empty means none, or null MX (RFC 7505)
+}
+
+// Fingerprint reduces a set of canonical host names to a short comparable value; order and repetition do not
+// matter. The empty set has a fingerprint of its own.
+func Fingerprint(hosts []string) string {
+	set := slices.Clone(hosts)
+	slices.Sort(set)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(set), " ")))
+	return hex.EncodeToString(sum[:8])
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -17,19 +18,19 @@ type visit struct {
 	name    domain.Name
 	before  store.Domain
 	after   store.Domain
-	obs     lifecycle.Observation
+	obs     source.Observation
 	verdict lifecycle.Verdict
-	ask     []lifecycle.Source
+	ask     []source.Source
 	deps    *dependency // what its mail depends on, when that changed
 	changed bool
 }
 
 // fold judges every answer. A domain that breaks the program is recorded alone; the others go on.
 func (h *Handler) fold(ctx context.Context, m queue.Message, answers []answer, r *report) (visits []visit, err error) {
-	r.causes = map[lifecycle.Cause]int{}
+	r.causes = map[source.Cause]int{}
 	for _, a := range answers {
 		r.checked++
-		if a.obs.Outcome == lifecycle.Unknown {
+		if a.obs.Outcome == source.Unknown {
 			r.unknown++
 			r.causes[a.obs.Cause]++
 		}
@@ -87,7 +88,7 @@ func (h *Handler) carried(ctx context.Context, e queue.Entry) (store.Domain, err
 	return store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
 }
 
-func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o lifecycle.Observation) (v visit, err error) {
+func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o source.Observation) (v visit, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("judge %s: panic: %v", d.Name, p)
@@ -98,20 +99,20 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o 
 		return v, fmt.Errorf("judge %s: %s", d.Name, reason)
 	}
 	v = visit{name: name, before: d, after: d, obs: o}
-	if o.Source == lifecycle.SourceMail {
+	if o.Source == source.SourceMail {
 		return v, h.foldMail(ctx, &v)
 	}
 	now := lifecycle.At(h.Now())
 	f := h.facts(name, d)
-	state, verdict := lifecycle.Visit(d.State, []lifecycle.Observation{o}, f, now)
+	state, verdict := lifecycle.Visit(d.State, []source.Observation{o}, f, now)
 	v.verdict = verdict
 	v.ask = lifecycle.Questions(d.State, state, f, verdict, now, o.Source, m.Look)
-	if slices.Contains(v.ask, lifecycle.SourceRDAP) {
+	if slices.Contains(v.ask, source.SourceRDAP) {
 		state.NextRDAP = min(state.NextRDAP, now) // stays due until the registry answers
 	}
 	v.after.State = state
-	if o.Source == lifecycle.SourceDelegation && h.mailDue(&v.after, d.State, now, lifecycle.At(m.Sent)) {
-		v.ask = append(v.ask, lifecycle.SourceMail)
+	if o.Source == source.SourceDelegation && h.mailDue(&v.after, d.State, now, lifecycle.At(m.Sent)) {
+		v.ask = append(v.ask, source.SourceMail)
 	}
 	h.carryVerdict(&v, now)
 	v.changed = lifecycle.Changed(d.State, v.after.State) || !sameVerdict(d, v.after)
@@ -211,10 +212,10 @@ func (h *Handler) writes(v visit) []store.Write {
 }
 
 // entryOrder keeps entries of one simulated moment apart and in the order in which sources are asked.
-func entryOrder(s lifecycle.Source) int {
-	return slices.Index([]lifecycle.Source{lifecycle.SourceDelegation, lifecycle.SourceRDAP, lifecycle.SourceStatus, lifecycle.SourceMail}, s)
+func entryOrder(s source.Source) int {
+	return slices.Index([]source.Source{source.SourceDelegation, source.SourceRDAP, source.SourceStatus, source.SourceMail}, s)
 }
 
-func witness(o lifecycle.Observation) store.Witness {
+func witness(o source.Observation) store.Witness {
 	return store.Witness{Source: o.Source, Server: o.Server, At: o.At.UTC(), Said: o.Said, Cause: o.Cause, Result: o.Outcome}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 const (
@@ -48,7 +49,7 @@ func (t *Trust) note(key string, now time.Time) {
 
 // believe puts names whose answer is known to an upstream that has bad news. Bad news from one that is wrong about
 // them is no news: unknown, and asked again later.
-func (h *Handler) believe(ctx context.Context, m queue.Message, obs []lifecycle.Observation) []lifecycle.Observation {
+func (h *Handler) believe(ctx context.Context, m queue.Message, obs []source.Observation) []source.Observation {
 	doubt := map[string]string{} // by zone: why its bad news does not count, or ""
 	if lost := h.lostEverything(ctx, m, obs); lost > 0 {
 		doubt[zone(m, m.Domains[0].Name)] = fmt.Sprintf("all %d names that it delegated before are gone at once", lost)
@@ -64,7 +65,7 @@ func (h *Handler) believe(ctx context.Context, m queue.Message, obs []lifecycle.
 			doubt[z] = why
 		}
 		if why != "" {
-			obs[i] = lifecycle.Observation{Source: o.Source, Server: o.Server, At: o.At, Outcome: lifecycle.Unknown, Cause: lifecycle.CauseNotBelieved, Said: o.Said}
+			obs[i] = source.Observation{Source: o.Source, Server: o.Server, At: o.At, Outcome: source.Unknown, Cause: source.CauseNotBelieved, Said: o.Said}
 		}
 	}
 	for z, why := range doubt {
@@ -76,7 +77,7 @@ func (h *Handler) believe(ctx context.Context, m queue.Message, obs []lifecycle.
 }
 
 // bad is canary.Bad, and what the TLD's own words say of a deletion (".nl: in quarantine").
-func bad(name string, o lifecycle.Observation) bool {
+func bad(name string, o source.Observation) bool {
 	if canary.Bad(o) || o.Registration == nil {
 		return canary.Bad(o)
 	}
@@ -119,7 +120,7 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 		q.Domains = append(q.Domains, queue.Entry{Name: name})
 	}
 	answers := h.Ask[m.Kind].Ask(ctx, q)
-	if free := answers[0]; canary.Good(free) && (free.Delegation == nil || free.Delegation.Form == lifecycle.FormReferral) {
+	if free := answers[0]; canary.Good(free) && (free.Delegation == nil || free.Delegation.Form == source.FormReferral) {
 		// A zone with a wildcard has some record for every name; only a delegation would be a lie.
 		return "it knows a name that nobody registered: " + free.Said
 	}
@@ -162,7 +163,7 @@ func (h *Handler) known(set *canary.Set, m queue.Message, zone string) (names []
 
 // lostEverything counts the names that the zone delegated when it was last asked and now says it never heard of,
 // when not one is left.
-func (h *Handler) lostEverything(ctx context.Context, m queue.Message, obs []lifecycle.Observation) int {
+func (h *Handler) lostEverything(ctx context.Context, m queue.Message, obs []source.Observation) int {
 	if m.Kind != queue.KindDelegation || len(obs) < crowd || slices.ContainsFunc(obs, canary.Good) {
 		return 0
 	}
@@ -172,10 +173,10 @@ func (h *Handler) lostEverything(ctx context.Context, m queue.Message, obs []lif
 		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone {
 			continue
 		}
-		if o.Outcome == lifecycle.Observed {
+		if o.Outcome == source.Observed {
 			return 0
 		}
-		if o.Outcome == lifecycle.Absent {
+		if o.Outcome == source.Absent {
 			lost++
 		}
 	}

@@ -1,4 +1,4 @@
-package queue
+package local
 
 import (
 	"context"
@@ -13,10 +13,9 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"go.etcd.io/bbolt"
-)
 
-// Handler is a function with an SQS event source that reports failures by message.
-type Handler = func(context.Context, events.SQSEvent) (events.SQSEventResponse, error)
+	"github.com/lapseguard/lapseguard/shared/queue"
+)
 
 // Stats is what a Drain did.
 type Stats struct {
@@ -41,7 +40,7 @@ type delivery struct {
 // at a time. What failed is invisible until Stats.NextVisible at the earliest. An error of the handler is no
 // error of Drain. When ctx ends, no further batch is begun, those under way are waited for, and ctx's error is
 // returned.
-func (l *Local) Drain(ctx context.Context, handler Handler) (Stats, error) {
+func (l *Queue) Drain(ctx context.Context, handler queue.Handler) (Stats, error) {
 	parent := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -70,8 +69,8 @@ func (l *Local) Drain(ctx context.Context, handler Handler) (Stats, error) {
 
 // drain is one call of Drain.
 type drain struct {
-	l       *Local
-	handler Handler
+	l       *Queue
+	handler queue.Handler
 	mu      sync.Mutex
 	stats   Stats
 	busy    int // batches being handled, of this drain
@@ -221,9 +220,9 @@ func failures(batch []delivery, r events.SQSEventResponse, err error) []delivery
 	return back
 }
 
-// receive takes up to BatchSize visible messages, in order within each group, whose groups are then busy. It
+// receive takes up to queue.BatchSize visible messages, in order within each group, whose groups are then busy. It
 // counts the receive in the file, and moves what was received too often to the dead letters.
-func (l *Local) receive(ctx context.Context) (batch []delivery, dead int, err error) {
+func (l *Queue) receive(ctx context.Context) (batch []delivery, dead int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := ctx.Err(); err != nil { // under the lock: who waited for it must not begin a batch after the end
@@ -232,7 +231,7 @@ func (l *Local) receive(ctx context.Context) (batch []delivery, dead int, err er
 	now := l.cfg.Now().UTC()
 	var visible, taken []*localGroup
 	for _, g := range l.ready {
-		if !g.busy && !g.until.After(now) && len(visible) < BatchSize {
+		if !g.busy && !g.until.After(now) && len(visible) < queue.BatchSize {
 			visible = append(visible, g)
 		}
 	}
@@ -242,10 +241,10 @@ func (l *Local) receive(ctx context.Context) (batch []delivery, dead int, err er
 	buried := map[*localGroup]int{}
 	err = l.db.Update(func(tx *bbolt.Tx) error {
 		for _, g := range visible {
-			if len(batch) == BatchSize {
+			if len(batch) == queue.BatchSize {
 				return nil
 			}
-			got, n, err := l.take(tx, g, BatchSize-len(batch), now)
+			got, n, err := l.take(tx, g, queue.BatchSize-len(batch), now)
 			if err != nil {
 				return err
 			}
@@ -275,7 +274,7 @@ func (l *Local) receive(ctx context.Context) (batch []delivery, dead int, err er
 }
 
 // take reads up to n messages at the head of a group, past those that become dead letters, which are counted.
-func (l *Local) take(tx *bbolt.Tx, g *localGroup, n int, now time.Time) (got []delivery, dead int, err error) {
+func (l *Queue) take(tx *bbolt.Tx, g *localGroup, n int, now time.Time) (got []delivery, dead int, err error) {
 	waiting, letters := tx.Bucket([]byte(bucketWaiting)), tx.Bucket([]byte(bucketDead))
 	for _, seq := range g.seqs {
 		if len(got) == n || dead == moveAtOnce {
@@ -307,13 +306,13 @@ func (l *Local) take(tx *bbolt.Tx, g *localGroup, n int, now time.Time) (got []d
 }
 
 // requeue puts a group behind the others. The caller holds mu.
-func (l *Local) requeue(g *localGroup) {
+func (l *Queue) requeue(g *localGroup) {
 	l.ready = slices.DeleteFunc(l.ready, func(o *localGroup) bool { return o == g })
 	l.ready = append(l.ready, g)
 }
 
 // drop forgets a group without messages. The caller holds mu.
-func (l *Local) drop(g *localGroup) {
+func (l *Queue) drop(g *localGroup) {
 	if len(g.seqs) == 0 {
 		delete(l.groups, g.name)
 		l.ready = slices.DeleteFunc(l.ready, func(o *localGroup) bool { return o == g })
@@ -321,7 +320,7 @@ func (l *Local) drop(g *localGroup) {
 }
 
 // settle deletes what is done, and makes the rest invisible for a while.
-func (l *Local) settle(batch, back []delivery) error {
+func (l *Queue) settle(batch, back []delivery) error {
 	again := map[uint64]bool{}
 	for _, m := range back {
 		again[m.seq] = true
@@ -358,7 +357,7 @@ func (l *Local) settle(batch, back []delivery) error {
 }
 
 // nextVisible is when the earliest message that waits becomes visible; zero when none waits.
-func (l *Local) nextVisible() time.Time {
+func (l *Queue) nextVisible() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.cfg.Now().UTC()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
@@ -26,21 +27,21 @@ const rdapBase = "https://rdap.example.net/"
 // answers is an upstream in memory: what it says of each name.
 type answers struct {
 	w      *world
-	source lifecycle.Source
-	by     map[string]lifecycle.Observation
+	source source.Source
+	by     map[string]source.Observation
 	asked  []string
 	mu     sync.Mutex
 }
 
-func (a *answers) Ask(_ context.Context, m queue.Message) []lifecycle.Observation {
+func (a *answers) Ask(_ context.Context, m queue.Message) []source.Observation {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	obs := make([]lifecycle.Observation, len(m.Domains))
+	obs := make([]source.Observation, len(m.Domains))
 	for i, e := range m.Domains {
 		a.asked = append(a.asked, e.Name)
 		o, ok := a.by[e.Name]
 		if !ok {
-			o = lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseTimeout, Said: "silence"}
+			o = source.Observation{Outcome: source.Unknown, Cause: source.CauseTimeout, Said: "silence"}
 		}
 		o.Source, o.Server, o.At = a.source, m.Upstream, a.w.at
 		obs[i] = o
@@ -122,9 +123,9 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	w.count = &counting{Store: s}
-	w.dns = &answers{w: w, source: lifecycle.SourceDelegation, by: map[string]lifecycle.Observation{}}
-	w.rdap = &answers{w: w, source: lifecycle.SourceRDAP, by: map[string]lifecycle.Observation{}}
-	w.statusA = &answers{w: w, source: lifecycle.SourceStatus, by: map[string]lifecycle.Observation{}}
+	w.dns = &answers{w: w, source: source.SourceDelegation, by: map[string]source.Observation{}}
+	w.rdap = &answers{w: w, source: source.SourceRDAP, by: map[string]source.Observation{}}
+	w.statusA = &answers{w: w, source: source.SourceStatus, by: map[string]source.Observation{}}
 	w.Handler = &Handler{
 		Store: w.count, Queue: w.out, Servers: servers{}, Log: slog.New(slog.DiscardHandler), Now: now, StatusUpstream: "fastly",
 		Ask: map[queue.Kind]asker{queue.KindDelegation: w.dns, queue.KindRDAP: w.rdap, queue.KindStatus: w.statusA},
@@ -132,16 +133,16 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func delegated(ns ...string) lifecycle.Observation {
-	return lifecycle.Observation{Outcome: lifecycle.Observed, Said: "NS", Delegation: &lifecycle.Delegation{NS: ns, Form: lifecycle.FormReferral}}
+func delegated(ns ...string) source.Observation {
+	return source.Observation{Outcome: source.Observed, Said: "NS", Delegation: &source.Delegation{NS: ns, Form: source.FormReferral}}
 }
 
-func gone() lifecycle.Observation {
-	return lifecycle.Observation{Outcome: lifecycle.Absent, Said: "NXDOMAIN"}
+func gone() source.Observation {
+	return source.Observation{Outcome: source.Absent, Said: "NXDOMAIN"}
 }
 
-func registered(statuses ...string) lifecycle.Observation {
-	return lifecycle.Observation{Outcome: lifecycle.Observed, Said: strings.Join(statuses, ", "), Registration: &lifecycle.Registration{
+func registered(statuses ...string) source.Observation {
+	return source.Observation{Outcome: source.Observed, Said: strings.Join(statuses, ", "), Registration: &source.Registration{
 		Authoritative: true, Statuses: statuses, Registered: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC),
 		Expires: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Registrar: "292",
 	}}
@@ -283,7 +284,7 @@ func TestUnknownAnswersChangeNoPhase(t *testing.T) {
 	w.rdap.by["example-one.com"] = registered("active")
 	w.ask(queue.Message{}, w.add("example-one.com"))
 	w.at = w.at.Add(24 * time.Hour)
-	w.dns.by["example-one.com"] = lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseMalformed, Said: "rubbish"}
+	w.dns.by["example-one.com"] = source.Observation{Outcome: source.Unknown, Cause: source.CauseMalformed, Said: "rubbish"}
 	delete(w.rdap.by, "example-one.com") // and the registry does not answer
 	w.ask(queue.Message{}, w.entry("example-one.com"))
 	d := w.get("example-one.com")
@@ -502,8 +503,8 @@ func TestADomainThatBreaksTheProgramIsRecordedAlone(t *testing.T) {
 func TestNoRDAPGoesToTheStatusAPI(t *testing.T) {
 	w := newWorld(t)
 	w.dns.by["a-one.me"] = gone()
-	w.statusA.by["a-one.me"] = lifecycle.Observation{Outcome: lifecycle.Observed, Said: "undelegated inactive",
-		Market: &lifecycle.Market{Tokens: []string{"undelegated", "inactive"}, Precise: true}}
+	w.statusA.by["a-one.me"] = source.Observation{Outcome: source.Observed, Said: "undelegated inactive",
+		Market: &source.Market{Tokens: []string{"undelegated", "inactive"}, Precise: true}}
 	m := queue.Message{Kind: queue.KindDelegation, Upstream: "me"}
 	w.ask(m, w.add("a-one.me"))
 	if d := w.get("a-one.me"); d.Action != lifecycle.Confirm {
@@ -519,13 +520,13 @@ func TestNoRDAPGoesToTheStatusAPI(t *testing.T) {
 
 func TestOneByOneLeavesAFailingUpstreamAlone(t *testing.T) {
 	asked := 0
-	a := &OneByOne{Source: lifecycle.SourceRDAP, Rate: 1e6, AtOnce: 1, Patience: 3, Now: time.Now,
-		Lookup: func(context.Context, string, string) lifecycle.Observation {
+	a := &OneByOne{Source: source.SourceRDAP, Rate: 1e6, AtOnce: 1, Patience: 3, Now: time.Now,
+		Lookup: func(context.Context, string, string) source.Observation {
 			asked++
-			return lifecycle.Observation{Source: lifecycle.SourceRDAP, Outcome: lifecycle.Unknown, Cause: lifecycle.CauseServerError}
+			return source.Observation{Source: source.SourceRDAP, Outcome: source.Unknown, Cause: source.CauseServerError}
 		}}
 	obs := a.Ask(t.Context(), queue.Message{Kind: queue.KindRDAP, Share: 1, Domains: make([]queue.Entry, 10)})
-	if asked != 3 || obs[9].Cause != lifecycle.CauseNotAsked {
+	if asked != 3 || obs[9].Cause != source.CauseNotAsked {
 		t.Errorf("asked %d times, last %+v", asked, obs[9])
 	}
 }

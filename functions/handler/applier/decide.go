@@ -11,6 +11,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -165,7 +166,7 @@ func (h *Handler) evidence(ctx context.Context, d store.Domain) ([]string, error
 		return nil, err
 	}
 	evidence := []string{lifecycle.Sentence(d.State, lifecycle.Verdict{Phase: d.State.Phase, Reason: d.Reason})}
-	seen := map[lifecycle.Source]bool{}
+	seen := map[source.Source]bool{}
 	for _, e := range entries {
 		for _, w := range e.Evidence {
 			if !seen[w.Source] {

@@ -7,17 +7,18 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
-func mx(hosts ...string) lifecycle.Observation {
-	return lifecycle.Observation{Outcome: lifecycle.Observed, Said: "MX", Mail: &lifecycle.Mail{Hosts: hosts}}
+func mx(hosts ...string) source.Observation {
+	return source.Observation{Outcome: source.Observed, Said: "MX", Mail: &source.Mail{Hosts: hosts}}
 }
 
 // mailWorld is a world with a resolver.
 func mailWorld(t *testing.T) (*world, *answers) {
 	w := newWorld(t)
-	resolver := &answers{w: w, source: lifecycle.SourceMail, by: map[string]lifecycle.Observation{}}
+	resolver := &answers{w: w, source: source.SourceMail, by: map[string]source.Observation{}}
 	w.Handler.Ask[queue.KindMail] = resolver
 	return w, resolver
 }

@@ -1,4 +1,5 @@
-package queue
+// Package sqs sends messages to SQS FIFO.
+package sqs
 
 import (
 	"context"
@@ -8,8 +9,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/lapseguard/lapseguard/shared/queue"
 )
 
 // How SQS sends.
@@ -21,26 +24,26 @@ const (
 	maxPause    = 3 * time.Second
 )
 
-// batchSender is the one call of SQS that is needed; *sqs.Client has it.
+// batchSender is the one call of SQS that is needed; *awssqs.Client has it.
 type batchSender interface {
-	SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, opts ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error)
+	SendMessageBatch(ctx context.Context, in *awssqs.SendMessageBatchInput, opts ...func(*awssqs.Options)) (*awssqs.SendMessageBatchOutput, error)
 }
 
-// SQS sends messages to an SQS FIFO queue. It is safe for concurrent use; order within a group holds among the
+// Sender sends messages to an SQS FIFO queue. It is safe for concurrent use; order within a group holds among the
 // messages of one Send.
-type SQS struct {
+type Sender struct {
 	client batchSender
 	url    string
 	// Sleep waits between attempts and ends early with ctx. Tests replace it before the first Send.
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
-var _ Sender = (*SQS)(nil)
+var _ queue.Sender = (*Sender)(nil)
 
-// NewSQS makes a sender to the queue at url. The client is to repeat lost requests (the SDK does); entries that
+// New makes a sender to the queue at url. The client is to repeat lost requests (the SDK does); entries that
 // SQS refuses are repeated here.
-func NewSQS(client batchSender, url string) *SQS {
-	return &SQS{client: client, url: url, Sleep: sleep}
+func New(client batchSender, url string) *Sender {
+	return &Sender{client: client, url: url, Sleep: sleep}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -56,18 +59,18 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // outgoing is a message on its way. After an error nothing of its group is sent.
 type outgoing struct {
-	message Message
+	message queue.Message
 	body    string
 	tries   int
 	sent    bool
 	err     error
 }
 
-// Send implements Sender. A request holds at most one message of a group: SQS may refuse one entry of a request
+// Send implements queue.Sender. A request holds at most one message of a group: SQS may refuse one entry of a request
 // and take the next, which must not overtake it. That costs nothing where messages are as large as a billed
 // request, and upstreams with many messages have many groups. A message that can never be sent, and those
 // behind it in its group, are in failed; the other groups are sent all the same.
-func (s *SQS) Send(ctx context.Context, messages []Message) (failed []Message, err error) {
+func (s *Sender) Send(ctx context.Context, messages []queue.Message) (failed []queue.Message, err error) {
 	all, lanes := prepare(messages)
 	for err == nil && len(lanes) > 0 {
 		batch := nextBatch(lanes)
@@ -91,10 +94,10 @@ func (s *SQS) Send(ctx context.Context, messages []Message) (failed []Message, e
 }
 
 // prepare encodes messages and sorts them into lanes, one for each group in order of appearance.
-func prepare(messages []Message) (all []*outgoing, lanes [][]*outgoing) {
+func prepare(messages []queue.Message) (all []*outgoing, lanes [][]*outgoing) {
 	byGroup := map[string]int{}
 	for _, m := range messages {
-		body, err := Encode(m)
+		body, err := queue.Encode(m)
 		o := &outgoing{message: m, body: string(body), err: err}
 		all = append(all, o)
 		i, known := byGroup[m.Group]
@@ -127,7 +130,7 @@ func nextBatch(lanes [][]*outgoing) []*outgoing {
 	var batch []*outgoing
 	size := 0
 	for _, l := range lanes {
-		if len(batch) == BatchSize || size+len(l[0].body) > maxRequest {
+		if len(batch) == queue.BatchSize || size+len(l[0].body) > maxRequest {
 			break
 		}
 		batch = append(batch, l[0])
@@ -138,12 +141,12 @@ func nextBatch(lanes [][]*outgoing) []*outgoing {
 
 // request sends a batch and notes the outcome of each message. tries is how often the most often refused one of
 // those to be repeated was tried; err is about the request as a whole, which may or may not have arrived.
-func (s *SQS) request(ctx context.Context, batch []*outgoing) (tries int, err error) {
-	in := &sqs.SendMessageBatchInput{QueueUrl: &s.url}
+func (s *Sender) request(ctx context.Context, batch []*outgoing) (tries int, err error) {
+	in := &awssqs.SendMessageBatchInput{QueueUrl: &s.url}
 	for i, o := range batch {
 		in.Entries = append(in.Entries, types.SendMessageBatchRequestEntry{
 			Id: aws.String(strconv.Itoa(i)), MessageBody: &o.body,
-			MessageGroupId: aws.String(o.message.Group), MessageDeduplicationId: aws.String(DedupID(o.message)),
+			MessageGroupId: aws.String(o.message.Group), MessageDeduplicationId: aws.String(queue.DedupID(o.message)),
 		})
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -52,14 +53,14 @@ func TestSyntheticDomainComesToAnUnverify(t *testing.T) {
 	now := time.Date(2026, 3, 2, 3, 0, 0, 0, time.UTC)
 	d := store.NewDomain("lapseguard-x.com", 0).Lapsing(lifecycle.At(now), lifecycle.At(now.Add(-canaryAge)))
 	facts := lifecycle.Facts{TLD: lifecycle.TLDOf(store.CanaryZone), Authority: lifecycle.AuthorityIANA, Oldest: d.State.First}
-	gone := lifecycle.Observation{Source: lifecycle.SourceDelegation, At: now, Outcome: lifecycle.Absent, Said: "NXDOMAIN"}
-	state, v := lifecycle.Visit(d.State, []lifecycle.Observation{gone}, facts, lifecycle.At(now))
+	gone := source.Observation{Source: source.SourceDelegation, At: now, Outcome: source.Absent, Said: "NXDOMAIN"}
+	state, v := lifecycle.Visit(d.State, []source.Observation{gone}, facts, lifecycle.At(now))
 	ask := lifecycle.Questions(d.State, state, facts, v, lifecycle.At(now), gone.Source, false)
-	if v.Action == lifecycle.Unverify || !slices.Equal(ask, []lifecycle.Source{lifecycle.SourceRDAP}) {
+	if v.Action == lifecycle.Unverify || !slices.Equal(ask, []source.Source{source.SourceRDAP}) {
 		t.Fatalf("after the zone's word: %+v, then ask %v", v, ask)
 	}
-	free := lifecycle.Observation{Source: lifecycle.SourceRDAP, Server: "https://rdap.example/", At: now, Outcome: lifecycle.Absent, Said: "HTTP 404"}
-	d.State, v = lifecycle.Visit(state, []lifecycle.Observation{free}, facts, lifecycle.At(now))
+	free := source.Observation{Source: source.SourceRDAP, Server: "https://rdap.example/", At: now, Outcome: source.Absent, Said: "HTTP 404"}
+	d.State, v = lifecycle.Visit(state, []source.Observation{free}, facts, lifecycle.At(now))
 	d.Action = v.Action
 	if !d.Arrived() || v.Phase != lifecycle.Released {
 		t.Errorf("after the registry's word: %+v", v)

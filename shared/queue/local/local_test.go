@@ -1,4 +1,4 @@
-package queue_test
+package local_test
 
 import (
 	"bufio"
@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/local"
+	"github.com/lapseguard/lapseguard/shared/queue/queuetest"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
@@ -45,21 +47,28 @@ func back(ids ...string) events.SQSEventResponse {
 	return r
 }
 
-func fresh(t testing.TB, cfg queue.LocalConfig) *local {
+func wantNames(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func fresh(t testing.TB, cfg local.Config) *clocked {
 	t.Helper()
 	return newLocal(t, openDB(t, filepath.Join(t.TempDir(), "queue.db")), cfg)
 }
 
-func (l *local) mustSend(t testing.TB, names ...string) {
+func (l *clocked) mustSend(t testing.TB, names ...string) {
 	t.Helper()
-	if failed, err := l.Send(t.Context(), msgs(names...)); err != nil || failed != nil {
+	if failed, err := l.Send(t.Context(), queuetest.Messages(names...)); err != nil || failed != nil {
 		t.Fatal(failed, err)
 	}
 }
 
-func (l *local) drain(t testing.TB, h queue.Handler) queue.Stats {
+func (l *clocked) drain(t testing.TB, h queue.Handler) local.Stats {
 	t.Helper()
-	s, err := l.Local.Drain(t.Context(), h)
+	s, err := l.Queue.Drain(t.Context(), h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +77,7 @@ func (l *local) drain(t testing.TB, h queue.Handler) queue.Stats {
 
 func TestLocalBatches(t *testing.T) {
 	t.Parallel()
-	l := fresh(t, queue.LocalConfig{})
+	l := fresh(t, local.Config{})
 	var sent []string
 	for i := range 12 {
 		sent = append(sent, fmt.Sprintf("a%02d", i))
@@ -79,7 +88,7 @@ func TestLocalBatches(t *testing.T) {
 		batches = append(batches, names(t, e))
 		r := e.Records[0]
 		if r.EventSource != "aws:sqs" || r.Attributes["ApproximateReceiveCount"] != "1" || len(r.Attributes["SequenceNumber"]) != 20 ||
-			r.Attributes["SentTimestamp"] != fmt.Sprint(begin.UnixMilli()) || r.Attributes["MessageDeduplicationId"] == "" {
+			r.Attributes["SentTimestamp"] != fmt.Sprint(queuetest.Begin.UnixMilli()) || r.Attributes["MessageDeduplicationId"] == "" {
 			t.Errorf("record %+v", r)
 		}
 		return events.SQSEventResponse{}, nil // a nil list is success, as in Lambda
@@ -87,20 +96,20 @@ func TestLocalBatches(t *testing.T) {
 	if len(batches) != 2 || len(batches[0]) != 10 || s.Batches != 2 || s.Handled != 14 || s.Failed != 0 || !s.NextVisible.IsZero() {
 		t.Errorf("batches %v, %+v", batches, s)
 	}
-	if d, err := l.Depth(t.Context()); err != nil || d != (queue.Depth{}) {
+	if d, err := l.Depth(t.Context()); err != nil || d != (local.Depth{}) {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
 
 func TestLocalNextVisible(t *testing.T) {
 	t.Parallel()
-	l := fresh(t, queue.LocalConfig{Visibility: time.Hour})
+	l := fresh(t, local.Config{Visibility: time.Hour})
 	l.mustSend(t, "a0", "b0")
 	failing := func(_ context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
 		return back(e.Records[0].MessageId), nil
 	}
 	s := l.drain(t, failing)
-	if want := begin.Add(time.Hour); s.Failed != 1 || s.Handled != 1 || !s.NextVisible.Equal(want) {
+	if want := queuetest.Begin.Add(time.Hour); s.Failed != 1 || s.Handled != 1 || !s.NextVisible.Equal(want) {
 		t.Errorf("%+v", s)
 	}
 	l.mustSend(t, "a1") // behind the one that failed
@@ -131,7 +140,7 @@ func TestLocalWholeBatch(t *testing.T) {
 		},
 		"panic": func(context.Context, events.SQSEvent) (events.SQSEventResponse, error) { panic("oh") },
 	} {
-		l := fresh(t, queue.LocalConfig{MaxReceive: 1})
+		l := fresh(t, local.Config{MaxReceive: 1})
 		l.mustSend(t, "a0", "b0", "b1")
 		s := l.drain(t, h)
 		if s.Failed != 3 || s.Handled != 0 {
@@ -150,7 +159,7 @@ func TestLocalWholeBatch(t *testing.T) {
 // Many dead letters at the head of a group do not hide what stands behind them.
 func TestLocalManyDead(t *testing.T) {
 	t.Parallel()
-	l := fresh(t, queue.LocalConfig{MaxReceive: 1})
+	l := fresh(t, local.Config{MaxReceive: 1})
 	var sent []string
 	for i := range 230 {
 		sent = append(sent, fmt.Sprintf("a%03d", i))
@@ -172,7 +181,7 @@ func TestLocalManyDead(t *testing.T) {
 	if some, err := l.DLQ(t.Context(), 7); err != nil || len(some) != 7 {
 		t.Errorf("%d of at most 7, %v", len(some), err)
 	}
-	if n, err := l.Local.Redrive(t.Context()); n != 230 || err != nil {
+	if n, err := l.Queue.Redrive(t.Context()); n != 230 || err != nil {
 		t.Errorf("redriven %d, %v", n, err)
 	}
 	var got []string
@@ -185,7 +194,7 @@ func TestLocalManyDead(t *testing.T) {
 
 func TestLocalDedupWindow(t *testing.T) {
 	t.Parallel()
-	l := fresh(t, queue.LocalConfig{})
+	l := fresh(t, local.Config{})
 	count := 0
 	h := func(_ context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
 		count += len(e.Records)
@@ -206,7 +215,7 @@ func TestLocalDedupWindow(t *testing.T) {
 
 func TestLocalWorkers(t *testing.T) {
 	t.Parallel()
-	l := fresh(t, queue.LocalConfig{Workers: 3})
+	l := fresh(t, local.Config{Workers: 3})
 	var sent []string
 	for _, g := range []string{"a", "b", "c"} {
 		for i := range 30 {
@@ -258,11 +267,11 @@ func TestLocalWorkers(t *testing.T) {
 // The end of the context lets the batch under way finish, and begins no other.
 func TestLocalDrainEnds(t *testing.T) {
 	t.Parallel()
-	l := fresh(t, queue.LocalConfig{Workers: 2})
+	l := fresh(t, local.Config{Workers: 2})
 	l.mustSend(t, "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a-next")
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := 0
-	s, err := l.Local.Drain(ctx, func(ctx context.Context, _ events.SQSEvent) (events.SQSEventResponse, error) {
+	s, err := l.Queue.Drain(ctx, func(ctx context.Context, _ events.SQSEvent) (events.SQSEventResponse, error) {
 		calls++
 		cancel()
 		<-ctx.Done()
@@ -280,12 +289,12 @@ func TestLocalDrainEnds(t *testing.T) {
 func TestLocalReopen(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "shared.db")
-	open := func() (*bolt.Store, *local) {
+	open := func() (*bolt.Store, *clocked) {
 		s, err := bolt.Open(path, bolt.Options{Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s, newLocal(t, s.DB(), queue.LocalConfig{MaxReceive: 2})
+		return s, newLocal(t, s.DB(), local.Config{MaxReceive: 2})
 	}
 	s, l := open()
 	if err := s.Write(t.Context(), store.Write{Item: store.Item{Key: store.Key{Table: store.Records, PK: "p", SK: "s"}, Data: []byte(`{}`)}}); err != nil {
@@ -363,7 +372,7 @@ func TestLocalKilled(t *testing.T) {
 		_ = cmd.Wait() // it was killed
 		cancel()
 	}
-	l := newLocal(t, openDB(t, path), queue.LocalConfig{MaxReceive: 1000})
+	l := newLocal(t, openDB(t, path), local.Config{MaxReceive: 1000})
 	var last []string
 	l.drain(t, func(_ context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
 		last = append(last, names(t, e)...)
@@ -387,7 +396,7 @@ func TestLocalKilled(t *testing.T) {
 
 // workUntilKilled sends and handles, and says so on stdout after each step.
 func workUntilKilled(t *testing.T, path string) {
-	l := newLocal(t, openDB(t, path), queue.LocalConfig{MaxReceive: 1000})
+	l := newLocal(t, openDB(t, path), local.Config{MaxReceive: 1000})
 	for i := 0; ; i++ {
 		name := fmt.Sprintf("a%s-%06d", os.Getenv("ROUND"), i)
 		l.mustSend(t, name)
@@ -405,27 +414,27 @@ func workUntilKilled(t *testing.T, path string) {
 }
 
 func BenchmarkLocalSend(b *testing.B) {
-	l := fresh(b, queue.LocalConfig{})
+	l := fresh(b, local.Config{})
 	var n atomic.Int64
 	for b.Loop() {
-		m := base(queue.KindDelegation)
+		m := queuetest.Base(queue.KindDelegation)
 		m.Run = fmt.Sprint(n.Add(1))
-		if _, err := l.Send(b.Context(), queue.Pack(m, entries(150, 300))); err != nil {
+		if _, err := l.Send(b.Context(), queue.Pack(m, queuetest.Entries(150, 300))); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkLocalDrain(b *testing.B) {
-	l := fresh(b, queue.LocalConfig{})
+	l := fresh(b, local.Config{})
 	n := 0
 	for b.Loop() {
 		var all []queue.Message
 		for range 100 {
-			m := base(queue.KindDelegation)
+			m := queuetest.Base(queue.KindDelegation)
 			n++
 			m.Run, m.Group = fmt.Sprint(n), fmt.Sprint(n%20)
-			all = append(all, queue.Pack(m, entries(10, 300))...)
+			all = append(all, queue.Pack(m, queuetest.Entries(10, 300))...)
 		}
 		if _, err := l.Send(b.Context(), all); err != nil {
 			b.Fatal(err)

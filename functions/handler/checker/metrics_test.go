@@ -9,6 +9,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -16,11 +17,11 @@ import (
 func TestAQuietMXLookCostsNoWrite(t *testing.T) {
 	w := newWorld(t)
 	w.BaselineDays = 14
-	mx := &answers{w: w, source: lifecycle.SourceMail, by: map[string]lifecycle.Observation{}}
+	mx := &answers{w: w, source: source.SourceMail, by: map[string]source.Observation{}}
 	w.Ask[queue.KindMail] = mx
 	w.dns.by["example-one.com"] = delegated("ns1.host.example")
 	w.rdap.by["example-one.com"] = registered("active")
-	mx.by["example-one.com"] = lifecycle.Observation{Outcome: lifecycle.Observed, Mail: &lifecycle.Mail{Hosts: []string{"mx.example-one.com"}}}
+	mx.by["example-one.com"] = source.Observation{Outcome: source.Observed, Mail: &source.Mail{Hosts: []string{"mx.example-one.com"}}}
 	w.quiet("example-one.com")
 	week := func() (writes int) {
 		mx.asked = nil
@@ -39,7 +40,7 @@ func TestAQuietMXLookCostsNoWrite(t *testing.T) {
 	if writes := week(); len(mx.asked) != 1 || writes != 0 {
 		t.Errorf("asked %d times in a quiet week, want once; %d writes, want none", len(mx.asked), writes)
 	}
-	mx.by["example-one.com"] = lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseMalformed}
+	mx.by["example-one.com"] = source.Observation{Outcome: source.Unknown, Cause: source.CauseMalformed}
 	w.putOff("example-one.com")
 	if week(); len(mx.asked) < 2 {
 		t.Errorf("asked %d times in a week of answers that cannot be read: a failed look is made again the next day", len(mx.asked))
@@ -84,7 +85,7 @@ func TestWhatAnUpstreamFailedToAnswerIsMeasured(t *testing.T) {
 	w.Metrics = telemetry.NewMetrics(&stats, w.Now)
 	w.Published = func() time.Time { return w.at.AddDate(0, 0, -61) }
 	w.dns.by["example-one.com"] = delegated("ns1.host.example")
-	w.rdap.by["example-one.com"] = lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseRateLimited, Said: "429"}
+	w.rdap.by["example-one.com"] = source.Observation{Outcome: source.Unknown, Cause: source.CauseRateLimited, Said: "429"}
 	w.ask(queue.Message{Run: "20260302T030000Z"}, w.add("example-one.com"))
 	for _, want := range []string{
 		`"Dimensions":[["Upstream"]],"Metrics":[{"Name":"UpstreamErrors","Unit":"Count"},{"Name":"UpstreamThrottled","Unit":"Count"}]`,

@@ -1,4 +1,4 @@
-package queue_test
+package sqs_test
 
 import (
 	"context"
@@ -11,23 +11,25 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/queuetest"
+	"github.com/lapseguard/lapseguard/shared/queue/sqs"
 )
 
 // fakeSQS answers as refuse says and notes what it took.
 type fakeSQS struct {
 	mu       sync.Mutex
-	requests []*sqs.SendMessageBatchInput
+	requests []*awssqs.SendMessageBatchInput
 	taken    []string // names of first domains
 	// refuse tells what becomes of an entry at a request (from 1): "" it is taken, "sender" or "service".
 	refuse func(request int, name string) string
 	err    func(request int) error
 }
 
-func (f *fakeSQS) SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, _ ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
+func (f *fakeSQS) SendMessageBatch(ctx context.Context, in *awssqs.SendMessageBatchInput, _ ...func(*awssqs.Options)) (*awssqs.SendMessageBatchOutput, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -43,7 +45,7 @@ func (f *fakeSQS) SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatch
 			return nil, err
 		}
 	}
-	out := &sqs.SendMessageBatchOutput{}
+	out := &awssqs.SendMessageBatchOutput{}
 	for _, e := range in.Entries {
 		m, err := queue.Decode([]byte(*e.MessageBody))
 		if err != nil {
@@ -73,26 +75,11 @@ func (s *sleeps) sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-func sender(f *fakeSQS) (*queue.SQS, *sleeps) {
-	s := queue.NewSQS(f, "http://queue")
+func sender(f *fakeSQS) (*sqs.Sender, *sleeps) {
+	s := sqs.New(f, "http://queue")
 	rec := &sleeps{}
 	s.Sleep = rec.sleep
 	return s, rec
-}
-
-// msg is a message about one domain; its group is the first letter of the name.
-func msg(name string) queue.Message {
-	m := base(queue.KindDelegation)
-	m.Group = name[:1]
-	return queue.Pack(m, []queue.Entry{{Name: name}})[0]
-}
-
-func msgs(names ...string) []queue.Message {
-	var list []queue.Message
-	for _, n := range names {
-		list = append(list, msg(n))
-	}
-	return list
 }
 
 func firsts(messages []queue.Message) []string {
@@ -124,7 +111,7 @@ func TestSendRequests(t *testing.T) {
 			names = append(names, fmt.Sprintf("%c%d", g, i))
 		}
 	}
-	failed, err := s.Send(t.Context(), msgs(names...))
+	failed, err := s.Send(t.Context(), queuetest.Messages(names...))
 	if err != nil || failed != nil || len(f.taken) != len(names) || len(slept.d) != 0 {
 		t.Fatalf("%v, %v, %d taken", failed, err, len(f.taken))
 	}
@@ -161,7 +148,7 @@ func TestSendRetriesInOrder(t *testing.T) {
 			return ""
 		}}
 		s, slept := sender(f)
-		failed, err := s.Send(t.Context(), msgs("a0", "a1", "b0", "b1"))
+		failed, err := s.Send(t.Context(), queuetest.Messages("a0", "a1", "b0", "b1"))
 		if err != nil || failed != nil {
 			t.Fatalf("%s: %v, %v", fault, firsts(failed), err)
 		}
@@ -179,7 +166,7 @@ func TestSendGivesUp(t *testing.T) {
 		return map[string]string{"a1": "service", "b0": "sender"}[name]
 	}}
 	s, slept := sender(f)
-	failed, err := s.Send(t.Context(), msgs("a0", "b0", "a1", "c0", "a2", "b1", "c1"))
+	failed, err := s.Send(t.Context(), queuetest.Messages("a0", "b0", "a1", "c0", "a2", "b1", "c1"))
 	if err == nil || !strings.Contains(err.Error(), "Codesender") {
 		t.Errorf("error %v", err)
 	}
@@ -207,7 +194,7 @@ func TestSendLostRequest(t *testing.T) {
 		return nil
 	}}
 	s, _ := sender(f)
-	failed, err := s.Send(t.Context(), msgs("a0", "a1", "a2"))
+	failed, err := s.Send(t.Context(), queuetest.Messages("a0", "a1", "a2"))
 	if !errors.Is(err, lost) {
 		t.Errorf("error %v", err)
 	}
@@ -220,7 +207,7 @@ func TestSendEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &fakeSQS{refuse: func(int, string) string { cancel(); return "service" }}
 	s, _ := sender(f)
-	failed, err := s.Send(ctx, msgs("a0", "b0"))
+	failed, err := s.Send(ctx, queuetest.Messages("a0", "b0"))
 	if !errors.Is(err, context.Canceled) || len(failed) != 2 || len(f.requests) != 1 {
 		t.Errorf("%d failed, %v, %d requests", len(failed), err, len(f.requests))
 	}

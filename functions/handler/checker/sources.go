@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/canary"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/dns"
 	"github.com/lapseguard/lapseguard/shared/source/rdap"
 	"github.com/lapseguard/lapseguard/shared/source/status"
@@ -62,9 +62,9 @@ func New(s Sources) (*Handler, error) {
 	}
 	h := &Handler{Servers: rdapClient, Published: rdapClient.Published, Known: known, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]asker{
 		queue.KindDelegation: Delegations{Client: dnsClient},
-		queue.KindRDAP:       &OneByOne{Source: lifecycle.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup},
-		queue.KindMail: &OneByOne{Source: lifecycle.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,
-			Lookup: func(ctx context.Context, name, _ string) lifecycle.Observation { return dnsClient.Mail(ctx, name) }},
+		queue.KindRDAP:       &OneByOne{Source: source.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup},
+		queue.KindMail: &OneByOne{Source: source.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,
+			Lookup: func(ctx context.Context, name, _ string) source.Observation { return dnsClient.Mail(ctx, name) }},
 	}}
 	if strings.EqualFold(s.StatusURL, Off) {
 		return h, nil
@@ -74,8 +74,8 @@ func New(s Sources) (*Handler, error) {
 		return nil, fmt.Errorf("status API: %w", err)
 	}
 	h.StatusUpstream = s.StatusAPI
-	h.Ask[queue.KindStatus] = &OneByOne{Source: lifecycle.SourceStatus, Rate: max(s.RDAPRate, statusRate), AtOnce: 4, Patience: 4, Now: s.Now,
-		Lookup: func(ctx context.Context, name, _ string) lifecycle.Observation { return statusClient.Status(ctx, name) }}
+	h.Ask[queue.KindStatus] = &OneByOne{Source: source.SourceStatus, Rate: max(s.RDAPRate, statusRate), AtOnce: 4, Patience: 4, Now: s.Now,
+		Lookup: func(ctx context.Context, name, _ string) source.Observation { return statusClient.Status(ctx, name) }}
 	return h, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -115,7 +116,7 @@ func TestATLDsOwnWordsAreBadNews(t *testing.T) {
 	w.know("known.nl")
 	w.rdap.by["victim.nl"], w.rdap.by["known.nl"], w.rdap.by[freeLabel+".nl"] = registered("in quarantine"), registered("in quarantine"), absent404()
 	m := queue.Message{Kind: queue.KindRDAP, Upstream: rdapBase, Domains: []queue.Entry{{Name: "victim.nl"}}}
-	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause != lifecycle.CauseNotBelieved {
+	if obs := w.believe(t.Context(), m, w.rdap.Ask(t.Context(), m)); obs[0].Cause != source.CauseNotBelieved {
 		t.Error("a .nl server that has everybody in quarantine is believed")
 	}
 }

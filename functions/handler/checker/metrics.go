@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -47,14 +47,14 @@ const manyDomains = 10
 
 // measure writes what an upstream failed to answer. A message that was not asked for lack of time is no failure of
 // the upstream.
-func (h *Handler) measure(m queue.Message, obs []lifecycle.Observation) error {
+func (h *Handler) measure(m queue.Message, obs []source.Observation) error {
 	faults, throttled, fault := 0, 0, faulty(obs)
 	for _, o := range obs {
-		if !fault(o) || o.Cause == lifecycle.CauseNotAsked {
+		if !fault(o) || o.Cause == source.CauseNotAsked {
 			continue
 		}
 		faults++
-		if o.Cause == lifecycle.CauseRateLimited {
+		if o.Cause == source.CauseRateLimited {
 			throttled++
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/canary"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -24,7 +25,7 @@ import (
 // asker asks one upstream about many domains: an observation for each name, in order. It respects ctx's
 // deadline: what it could not ask is Unknown with CauseNotAsked.
 type asker interface {
-	Ask(ctx context.Context, m queue.Message) []lifecycle.Observation
+	Ask(ctx context.Context, m queue.Message) []source.Observation
 }
 
 // directory knows which RDAP server answers for a TLD.
@@ -194,15 +195,15 @@ func (h *Handler) askUntil(ctx context.Context) (context.Context, context.Cancel
 // answer is one domain's entry with what the upstream said about it.
 type answer struct {
 	entry queue.Entry
-	obs   lifecycle.Observation
+	obs   source.Observation
 }
 
 // upstreamFault tells whether a cause speaks of the upstream rather than of the domain.
-func upstreamFault(c lifecycle.Cause) bool {
+func upstreamFault(c source.Cause) bool {
 	switch c {
-	case lifecycle.CauseTimeout, lifecycle.CauseUnreachable, lifecycle.CauseRateLimited, lifecycle.CauseForbidden,
-		lifecycle.CauseServerError, lifecycle.CauseServfail, lifecycle.CauseRefused, lifecycle.CauseNotAsked, lifecycle.CauseLame,
-		lifecycle.CauseNotBelieved:
+	case source.CauseTimeout, source.CauseUnreachable, source.CauseRateLimited, source.CauseForbidden,
+		source.CauseServerError, source.CauseServfail, source.CauseRefused, source.CauseNotAsked, source.CauseLame,
+		source.CauseNotBelieved:
 		return true
 	default:
 		return false
@@ -214,11 +215,11 @@ const nonsense = 3
 
 // faulty tells which observations speak of the upstream rather than of their domain. Web pages in the place of most
 // answers are a proxy or a maintenance page, and come with a status of success.
-func faulty(obs []lifecycle.Observation) func(lifecycle.Observation) bool {
-	other := func(o lifecycle.Observation) bool {
+func faulty(obs []source.Observation) func(source.Observation) bool {
+	other := func(o source.Observation) bool {
 		switch o.Cause {
-		case lifecycle.CauseHTML, lifecycle.CauseEmptyBody, lifecycle.CauseNotRDAP:
-			return o.Outcome == lifecycle.Unknown
+		case source.CauseHTML, source.CauseEmptyBody, source.CauseNotRDAP:
+			return o.Outcome == source.Unknown
 		default:
 			return false
 		}
@@ -230,8 +231,8 @@ func faulty(obs []lifecycle.Observation) func(lifecycle.Observation) bool {
 		}
 	}
 	most := n >= nonsense && n*2 >= len(obs)
-	return func(o lifecycle.Observation) bool {
-		return o.Outcome == lifecycle.Unknown && upstreamFault(o.Cause) || most && other(o)
+	return func(o source.Observation) bool {
+		return o.Outcome == source.Unknown && upstreamFault(o.Cause) || most && other(o)
 	}
 }
 
@@ -239,7 +240,7 @@ func faulty(obs []lifecycle.Observation) func(lifecycle.Observation) bool {
 // answer for are parked when the upstream failed for most of the message, or was not asked for lack of time; a
 // lone failure is the domain's own unknown. An urgent domain is not parked for its zone's failure: the registry
 // is to be asked all the same.
-func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Message, queue.Entry) bool) (answered []answer, rest queue.Message, wait time.Duration) {
+func split(m queue.Message, obs []source.Observation, urgent func(queue.Message, queue.Entry) bool) (answered []answer, rest queue.Message, wait time.Duration) {
 	faults, fault := 0, faulty(obs)
 	for _, o := range obs {
 		if fault(o) {
@@ -251,8 +252,8 @@ func split(m queue.Message, obs []lifecycle.Observation, urgent func(queue.Messa
 	rest = m
 	rest.Domains = nil
 	for i, o := range obs {
-		unanswered := o.Outcome == lifecycle.Unknown && (fault(o) && failing || o.Cause == lifecycle.CauseNotAsked ||
-			o.Cause == lifecycle.CauseRateLimited || o.Cause == lifecycle.CauseNotBelieved)
+		unanswered := o.Outcome == source.Unknown && (fault(o) && failing || o.Cause == source.CauseNotAsked ||
+			o.Cause == source.CauseRateLimited || o.Cause == source.CauseNotBelieved)
 		if unanswered && !urgent(m, m.Domains[i]) {
 			rest.Domains = append(rest.Domains, m.Domains[i])
 			continue
@@ -316,7 +317,7 @@ type report struct {
 	upstream, run                                      string
 	domains, checked, unknown, changed, parked, raised int
 	dropped, broken, unasked                           int
-	causes                                             map[lifecycle.Cause]int
+	causes                                             map[source.Cause]int
 }
 
 func (h *Handler) log(ctx context.Context, r report, err error) {
