@@ -322,12 +322,15 @@ func (t *Template) Allowed(folder, action, resource string) bool {
 	return false
 }
 
-// texts flattens a string, a Call or a list of them.
+// texts flattens a string, a Call or a list of them; of an If both branches count.
 func texts(v any) []string {
 	switch v := v.(type) {
 	case string:
 		return []string{v}
 	case Call:
+		if branches, ok := v.Arg.([]any); ok && v.Fn == "If" && len(branches) == 3 {
+			return texts(branches[1:])
+		}
 		return []string{v.Fn + " " + fmt.Sprint(v.Arg)}
 	case []any:
 		var list []string
