@@ -33,6 +33,7 @@ type Domain struct {
 
 	MailHost bool              `json:"mh,omitempty"` // other watched domains' mail depends on it: their MX or name servers lie in it
 	Told     lifecycle.Instant `json:"tl,omitempty"` // a mail host's lapse was last reported to those domains
+	Alone    lifecycle.Instant `json:"al,omitempty"` // first look that found nobody who depends on it any more
 
 	Synthetic bool `json:"sy,omitempty"` // nobody's: it goes through every hop once a day, see Canary
 
@@ -226,6 +227,9 @@ func (d Domain) Put() Write {
 	it := d.item
 	it.Data, it.Due = mustJSON(d), d.due()
 	it.Expires = time.Time{}
+	if d.Alone != 0 && !d.Watched() {
+		it.Expires = d.Alone.Time().Add(ForgetHost)
+	}
 	return Write{Item: it}
 }
 
@@ -275,6 +279,9 @@ func HistoryPK(name string) string { return "history/" + name }
 func HistorySK(at time.Time, n int) string {
 	return fmt.Sprintf("%s/%03d", at.UTC().Format("20060102T150405.000000000"), n)
 }
+
+// ForgetHost is how long the item of a mail host is kept that nobody depends on.
+const ForgetHost = 30 * 24 * time.Hour
 
 // DependentsPK is the PK of the list of domains whose mail depends on host; SK is the domain, a slash, and DependsOn.
 func DependentsPK(host string) string { return "dependents/" + host }

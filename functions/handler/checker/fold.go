@@ -116,6 +116,9 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o 
 	}
 	h.carryVerdict(&v, now)
 	v.changed = lifecycle.Changed(d.State, v.after.State) || !sameVerdict(d, v.after)
+	if err := h.foldAlone(ctx, &v, now, lifecycle.At(m.Sent)); err != nil {
+		return v, err
+	}
 	return v, h.foldServers(ctx, &v)
 }
 
@@ -207,6 +210,9 @@ func (h *Handler) writes(v visit) []store.Write {
 			At: h.Now().UTC(), What: "look", Before: b.State.Phase, After: a.State.Phase, Action: a.Action, Confidence: a.Confidence,
 			Reason: a.Reason, Sentence: lifecycle.Sentence(a.State, v.verdict), Evidence: []store.Witness{witness(v.obs)},
 		}, entryOrder(v.obs.Source)))
+	}
+	if b.MailHost && !a.MailHost && a.HeldBy == "" {
+		writes = append(writes, store.Forget(store.PKGuard, store.HoldSK(a.Name))) // it endangers nobody
 	}
 	return append(writes, h.dependWrites(v)...)
 }
