@@ -13,9 +13,9 @@ import (
 	"github.com/lapseguard/lapseguard/infra/template"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/source"
-	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -86,9 +86,9 @@ type volumes struct {
 }
 
 // sample is a domain as it is stored after its first looks.
-func sample(n int) store.Domain {
+func sample(n int) records.Domain {
 	now := lifecycle.Instant(1_790_000_000)
-	d := store.NewDomain(fmt.Sprintf("example-%07d.com", n), now)
+	d := records.NewDomain(fmt.Sprintf("example-%07d.com", n), now)
 	d.Listed, d.Hosts, d.Addresses, d.Oldest, d.Newest = true, 1, 2, now-90_000_000, now-10_000_000
 	d.Action, d.Confidence, d.Reason = lifecycle.None, lifecycle.High, lifecycle.ReasonDelegated
 	ns := source.Fingerprint([]string{"ns1.example.net", "ns2.example.net"})
@@ -240,12 +240,12 @@ func (m model) table(v volumes) []line {
 	acted := v.domains * m["acted"].value * 10
 	reads := v.scanBytes/(8<<10) + // eventually consistent: 8 KB a unit
 		changed + acted + 96*4 // the list's changes, and ticks: the index, up to four times
-	records := v.domains*200/(4<<10)/7 + // the whole list, once a week, against the stored hosts
+	kept := v.domains*200/(4<<10)/7 + // the whole list, once a week, against the stored hosts
 		96*4 + m["balance"].value*markers*marker/(4<<10) + changed + acted // ticks: what waits and the run, balance
 	hosts := itemBytes(5, 20, 70) + perItem
 	deps := m["deps"].value * (2*perItem + itemBytes(25, 2, 30) + itemBytes(30, 20, 30))
 	history := m["kept"].value * (itemBytes(25, 26, 430) + perItem)
-	run := markers * float64(store.RunTTL/(24*time.Hour)) * (marker + perItem) / v.domains
+	run := markers * float64(records.RunTTL/(24*time.Hour)) * (marker + perItem) / v.domains
 	items, stored := v.domains*(v.item+perItem)/gb, v.domains*(hosts+deps+history+run)/gb
 	return []line{
 		{"domains written after a quiet look by RDAP", "dynamodb/write", v.rdap * units(v.item) * days},
@@ -254,7 +254,7 @@ func (m model) table(v volumes) []line {
 		{"markers: which message was answered", "dynamodb-ia/write", markers * days},
 		{"hosts changed by the list, holds, history", "dynamodb-ia/write", (changed + acted) * days},
 		{"the daily scan of domains, ticks", "dynamodb/read", reads * days},
-		{"the list against stored hosts, ticks", "dynamodb-ia/read", records * days},
+		{"the list against stored hosts, ticks", "dynamodb-ia/read", kept * days},
 		{"domains kept", "dynamodb/storage", items},
 		{"hosts, dependencies, history, runs kept", "dynamodb-ia/storage", stored},
 		{"recovery of both to any second of 35 days", "dynamodb/pitr", items + stored},

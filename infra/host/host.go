@@ -15,6 +15,7 @@ import (
 	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/queue/local"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/source"
@@ -103,8 +104,8 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 }
 
 func clearLeases(ctx context.Context, s store.Store) error {
-	for _, job := range []string{"fanout", "applier"} {
-		w := store.Record(store.PKGuard, store.LeaseSK(job), store.Lease{}, time.Time{})
+	for _, job := range []string{fanout.Job, applier.Job} {
+		w := records.Record(records.PKGuard, records.LeaseSK(job), records.Lease{}, time.Time{})
 		if err := s.Write(ctx, w); err != nil {
 			return fmt.Errorf("clear the lease of %s: %w", job, err)
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -180,7 +181,7 @@ func (c *auditCommand) look(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	for range auditRounds {
-		items, _, err := h.Store.Query(ctx, store.Parked("", 1))
+		items, _, err := h.Store.Query(ctx, records.Parked("", 1))
 		if err != nil || len(items) == 0 {
 			return err
 		}
@@ -236,21 +237,16 @@ func auditRows(ctx context.Context, s store.Store, hosts []registry.HostCount, a
 // unanswered tells which questions about a domain its upstreams did not answer to the end.
 func unanswered(ctx context.Context, s store.Store) (map[string][]queue.Kind, error) {
 	silent := map[string][]queue.Kind{}
-	for after, more := "", true; more; {
-		var items []store.Item
-		var err error
-		if items, more, err = s.Query(ctx, store.Parked(after, 200)); err != nil {
+	for it, err := range records.In(s).Items(ctx, records.Parked("", 200)) {
+		var m queue.Message
+		if err == nil {
+			err = json.Unmarshal(it.Data, &m)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read what was not answered: %w", err)
 		}
-		for _, it := range items {
-			after = it.SK
-			var m queue.Message
-			if err := json.Unmarshal(it.Data, &m); err != nil {
-				return nil, fmt.Errorf("read what was not answered: %w", err)
-			}
-			for _, e := range m.Domains {
-				silent[e.Name] = append(silent[e.Name], m.Kind)
-			}
+		for _, e := range m.Domains {
+			silent[e.Name] = append(silent[e.Name], m.Kind)
 		}
 	}
 	return silent, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -45,7 +46,10 @@ type said struct {
 
 // rowOf reads a domain's row out of the store.
 func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
-	d, err := store.GetDomain(ctx, s, name)
+	d, err := records.In(s).Domain(ctx, name)
+	if err == nil && !d.Known() {
+		err = fmt.Errorf("read %s: %w", name, store.ErrNotFound)
+	}
 	if err != nil {
 		return row{}, err
 	}
@@ -59,7 +63,7 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 		at := next.Time()
 		r.NextCheck = &at
 	}
-	entries, err := store.History(ctx, s, name, 20)
+	entries, err := records.In(s).History(ctx, name, 20)
 	if err != nil {
 		return row{}, err
 	}
@@ -78,7 +82,7 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 	return r, nil
 }
 
-func words(w store.Witness) string {
+func words(w records.Witness) string {
 	if w.Cause != "" && w.Said == "" {
 		return string(w.Cause)
 	}

@@ -293,10 +293,15 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 	g.answers["delegation example-01.com"] = g.answers["delegation example-00.com"]
 	g.recovery = "open"
 	g.pass(26*time.Hour, time.Hour)
+	const crowd = 12 // more than the breaker lets pass of one class
+	for i := range crowd {
+		g.lapse(fmt.Sprintf("example-%02d.com", 10+i))
+	}
+	g.pass(26*time.Hour, time.Hour)
 	for _, e := range []applier.Event{
 		{Action: "status"}, {Action: "retry", Domain: "example-00.com"}, {Action: "tick"}, {Action: "recheck", Domain: "example-00.com"},
 		{Action: "hold", Domain: "example-02.com"}, {Action: "release", Domain: "example-02.com"}, {Action: "approve", Domain: "example-01.com"}, {Action: "tick"},
-		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: 3, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
+		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: crowd, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
 	} {
 		e.By = "on-call"
 		if _, err := g.Applier.Handle(t.Context(), e); err != nil {

@@ -102,6 +102,7 @@ func (l *life) usual() []string {
 // expire lets the registration's year end: a registry with auto-renew adds a year at once and says so.
 func (l *life) expire(at time.Time) {
 	shows := l.chance(l.w.Answers.RegistrarDate)
+	l.d.Spans[0].Expires = at // what the registry has said for a year
 	l.at(at, "expires", func(v *View) {
 		v.Expires = at
 		if !l.course().AutoRenew {

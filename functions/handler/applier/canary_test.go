@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 const synthetic = "lapseguard-x.com"
@@ -16,8 +16,8 @@ const synthetic = "lapseguard-x.com"
 func (w *world) arrive() {
 	w.t.Helper()
 	now := lifecycle.At(w.at)
-	w.write(store.Record(store.PKGuard, "canary", store.Canary{Name: synthetic, Planted: now, Run: "20260302T030000Z"}, time.Time{}))
-	d := store.NewDomain(synthetic, now).Lapsing(now, now.Add(-70*24*time.Hour))
+	w.write(records.Record(records.PKGuard, records.SKCanary, records.Canary{Name: synthetic, Planted: now, Run: "20260302T030000Z"}, time.Time{}))
+	d := records.NewDomain(synthetic, now).Lapsing(now, now.Add(-70*24*time.Hour))
 	d.State.Phase, d.State.Reg, d.State.RegAt, d.State.DelegAt = lifecycle.Released, lifecycle.WordAbsent, now, now
 	d.Action, d.Confidence, d.Reason = lifecycle.Unverify, lifecycle.High, lifecycle.ReasonReleased
 	w.write(d.Put())

@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"context"
 	"fmt"
 	"os"
 
@@ -48,29 +47,4 @@ func ParseConfig(environ []string) (Config, error) {
 // Limits are the breaker's.
 func (c Config) Limits() safety.Limits {
 	return safety.Limits{Count: c.BreakerCount, Share: c.BreakerShare / 100}
-}
-
-func (m Mode) valid() bool { return m == Observe || m == Enforce || m == Stop }
-
-// Switch reads the mode whenever there is work: the parameter can only make the configured mode more careful, never less.
-func Switch(configured Mode, value func(ctx context.Context, fresh bool) (string, error)) func(context.Context) (Mode, error) {
-	return func(ctx context.Context) (Mode, error) {
-		text, err := value(ctx, true)
-		if err != nil {
-			return Stop, fmt.Errorf("kill switch: %w", err)
-		}
-		m := Mode(text)
-		switch {
-		case text == "":
-			return configured, nil
-		case !m.valid():
-			return Stop, fmt.Errorf("kill switch says %q: set observe, enforce or stop", text)
-		case m == Enforce:
-			return configured, nil
-		case m == Observe && configured == Enforce, m == Stop:
-			return m, nil
-		default:
-			return configured, nil
-		}
-	}
 }

@@ -2,110 +2,65 @@ package applier
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/records"
 )
 
-const day = "2006-01-02"
-
-// line is one thing that the day's digest tells.
-type line struct {
-	What    string `json:"what"`
-	Domain  string `json:"domain"`
-	Phase   string `json:"phase"`
-	Changed int    `json:"changed"`
-	Unknown bool   `json:"unknown,omitempty"` // nobody counted
-}
-
-func (l line) words() string {
+func lineWords(l records.Line) string {
 	if l.Unknown {
 		return fmt.Sprintf("%s (%s, count unknown)", l.Domain, l.Phase)
 	}
 	return fmt.Sprintf("%s (%s)", l.Domain, l.Phase)
 }
 
-// digestText is a day's digest as stored. PKDigest, SK the day.
-type digestText struct {
-	Text string `json:"text"`
-}
-
-// digested is the last day whose digest is written. PKGuard, digestSK.
-type digested struct {
-	Day string `json:"day"`
-}
-
-const digestSK = "digest"
-
-func (h *Handler) digestLine(d store.Domain, what string, a registry.Answer) store.Write {
-	now := h.Now().UTC()
-	l := line{What: what, Domain: d.Name, Phase: string(d.State.Phase), Changed: a.Changed, Unknown: a.CountsUnknown}
-	return store.Record(store.PKDigest+"/"+now.Format(day), d.Key()+"/"+what, l, now.Add(store.RunTTL))
-}
-
 // digest writes yesterday's digest in words, once.
-func (h *Handler) digest(ctx context.Context, w waiting) error {
-	yesterday := h.Now().UTC().AddDate(0, 0, -1).Format(day)
-	var last digested
-	mark, err := store.Load(ctx, h.Store, store.PKGuard, digestSK, &last)
-	if err != nil && !errors.Is(err, store.ErrNotFound) || last.Day >= yesterday {
+func (p *Parts) digest(ctx context.Context) error {
+	yesterday := p.Now().UTC().AddDate(0, 0, -1).Format(records.Day)
+	mark, err := p.book().Digested(ctx)
+	if err != nil || mark.V.Day >= yesterday {
 		return err
 	}
-	var run store.Run
-	if _, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run); err != nil {
-		if errors.Is(err, store.ErrNotFound) {
-			return nil // before the first run there is no day to tell of
-		}
+	stored, err := p.book().Run(ctx)
+	run := stored.V
+	if err != nil || !stored.Found() {
+		return err // before the first run there is no day to tell of
+	}
+	lines, err := p.book().Lines(ctx, yesterday)
+	if err != nil || run.Started.Time().Format(records.Day) > yesterday && len(lines) == 0 {
+		return err // the guard's first day: nothing to tell of the day before
+	}
+	text, err := words(yesterday, run, lines)
+	if err != nil {
 		return err
 	}
-	if run.Started.Time().Format(day) > yesterday {
-		items, _, err := h.Store.Query(ctx, store.Query{PK: store.PKDigest + "/" + yesterday, Limit: 1})
-		if err != nil || len(items) == 0 {
-			return err // the guard's first day: nothing to tell of the day before
-		}
-	}
-	text, err := h.words(ctx, yesterday, run)
+	w, err := p.waiting(ctx)
 	if err != nil {
 		return err
 	}
 	if len(w.stale) > 0 {
 		text += " Of the holds, " + w.staleWords() + "."
 	}
-	written := store.Record(store.PKDigest, yesterday, digestText{text}, h.Now().Add(store.HistoryTTL))
-	if err := h.Store.Write(ctx, written, store.Save(mark, digested{yesterday})); err != nil {
+	written := records.Record(records.PKDigest, yesterday, records.Digest{Text: text}, p.Now().Add(records.HistoryTTL))
+	mark.V.Day = yesterday
+	if err := p.Store.Write(ctx, written, mark.Put()); err != nil {
 		return fmt.Errorf("write the digest of %s: %w", yesterday, err)
 	}
-	h.Log.InfoContext(ctx, "digest", "day", yesterday, "text", text)
+	p.Log.InfoContext(ctx, "digest", "day", yesterday, "text", text)
 	return nil
 }
 
-func (h *Handler) words(ctx context.Context, date string, run store.Run) (string, error) {
+func words(date string, run records.Run, lines []records.Line) (string, error) {
 	byWhat := map[string][]string{}
 	addresses := map[string]int{}
-	for after, more := "", true; more; {
-		var items []store.Item
-		var err error
-		items, more, err = h.Store.Query(ctx, store.Query{PK: store.PKDigest + "/" + date, After: after, Limit: page})
-		if err != nil {
-			return "", fmt.Errorf("digest of %s: %w", date, err)
-		}
-		for _, it := range items {
-			after = it.SK
-			var l line
-			if err := json.Unmarshal(it.Data, &l); err != nil {
-				return "", fmt.Errorf("digest of %s: %w", date, err)
-			}
-			addresses[l.What] += l.Changed
-			byWhat[l.What] = append(byWhat[l.What], l.words())
-		}
+	for _, l := range lines {
+		addresses[l.What] += l.Changed
+		byWhat[l.What] = append(byWhat[l.What], lineWords(l))
 	}
-	t, err := time.Parse(day, date)
+	t, err := time.Parse(records.Day, date)
 	if err != nil {
 		return "", fmt.Errorf("digest of %q: %w", date, err)
 	}

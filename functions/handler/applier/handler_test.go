@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -91,12 +93,14 @@ func newWorld(t *testing.T) *world {
 	w.fault = &faulty{Store: s}
 	w.reg = &fakeRegistry{answer: registry.Answer{Changed: 3, Recovery: registry.RecoveryClosed}}
 	w.Handler = &Handler{
-		Store: w.fault, Queue: w.out, Restorer: w.reg, Limits: safety.Limits{Count: 20, Share: 0.002},
-		Actors: map[Mode]actor{Enforce: NewEnforcer(w.reg), Observe: NewWatcher(w.reg)},
-		Mode:   func(context.Context) (Mode, error) { return w.mode, nil },
-		Log:    slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now), Now: now,
+		Parts: Parts{
+			Store: w.fault, Queue: w.out, Restorer: w.reg, Limits: safety.Limits{Count: 20, Share: 0.002},
+			Log: slog.New(slog.NewJSONHandler(w.log, nil)), Metrics: telemetry.NewMetrics(w.stats, now), Now: now,
+		},
+		Mode:     func(context.Context) (Mode, error) { return w.mode, nil },
+		Registry: w.reg, DryRun: w.reg,
 	}
-	w.write(store.Record(store.PKGuard, "run", store.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
+	w.write(records.Record(records.PKGuard, records.SKRun, records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at.Add(-30 * time.Minute)), Sent: true, Watched: 1000}, time.Time{}))
 	return w
 }
 
@@ -108,10 +112,10 @@ func (w *world) write(writes ...store.Write) {
 }
 
 // lapsed stores a domain whose deletion was just seen.
-func (w *world) lapsed(name string, edit func(*store.Domain)) {
+func (w *world) lapsed(name string, edit func(*records.Domain)) {
 	w.t.Helper()
 	now := lifecycle.At(w.at)
-	d := store.NewDomain(name, now)
+	d := records.NewDomain(name, now)
 	d.Listed, d.Hosts, d.Addresses = true, 1, 3
 	d.State.Phase, d.State.Since, d.State.LapseAt = lifecycle.Redemption, now, now
 	d.State.Reg, d.State.RegAt, d.State.RegServer = lifecycle.WordRedemption, now, "rdap.example.net"
@@ -122,6 +126,19 @@ func (w *world) lapsed(name string, edit func(*store.Domain)) {
 		edit(&d)
 	}
 	w.write(d.Put())
+	w.listed(name, d.Addresses)
+}
+
+// listed notes how many addresses the registry's list names at a domain, as fanout does.
+func (w *world) listed(name string, addresses int) {
+	w.t.Helper()
+	counts, err := w.book().Counts(w.t.Context(), []string{name})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := counts[name]
+	c.V.Addresses = addresses
+	w.write(c.Put())
 }
 
 func (w *world) tick() Result {
@@ -133,22 +150,30 @@ func (w *world) tick() Result {
 	return res
 }
 
-func (w *world) get(name string) store.Domain {
+func (w *world) get(name string) records.Domain {
 	w.t.Helper()
-	d, err := store.GetDomain(w.t.Context(), w.Store, name)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return d
+	return w.matter(name).Domain
 }
+
+func (w *world) matter(name string) records.Matter {
+	w.t.Helper()
+	m, err := w.book().Matter(w.t.Context(), name)
+	if err != nil || !m.Domain.Known() {
+		w.t.Fatal(m, err)
+	}
+	return m
+}
+
+// status is where the decision about a domain stands.
+func (w *world) stands(name string) decision.Status { return w.matter(name).Case.V.At() }
 
 func (w *world) held(name string) (h safety.Hold, ok bool) {
 	w.t.Helper()
-	_, err := store.Load(w.t.Context(), w.Store, store.PKGuard, store.HoldSK(name), &h)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	r, err := w.book().Hold(w.t.Context(), name)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	return h, err == nil
+	return r.V, r.Found()
 }
 
 func TestUnverifiesOnceWithTheFrozenRequest(t *testing.T) {
@@ -163,8 +188,8 @@ func TestUnverifiesOnceWithTheFrozenRequest(t *testing.T) {
 		t.Fatalf("a second tick asked again: %+v, %d requests", res, len(w.reg.requests))
 	}
 	r := w.reg.requests[0]
-	if r.Key == "" || r.Key != w.get("example-one.com").Done || r.DryRun {
-		t.Errorf("key %q, done %q", r.Key, w.get("example-one.com").Done)
+	if r.Key == "" || r.Key != w.matter("example-one.com").Case.V.Key() || r.DryRun {
+		t.Errorf("key %q, case %+v", r.Key, w.matter("example-one.com").Case.V)
 	}
 	if want := seen.Add(-5 * time.Minute); !r.VerifiedBefore.Equal(want) {
 		t.Errorf("verified_before %s, want %s: when the lapse was first seen less five minutes, never the time of the call", r.VerifiedBefore, want)
@@ -172,7 +197,7 @@ func TestUnverifiesOnceWithTheFrozenRequest(t *testing.T) {
 	if r.MaxAddresses < 3 || r.Reason != registry.ReasonLapsed || len(r.Evidence) == 0 || r.Advice.Code == "" {
 		t.Errorf("request %+v", r)
 	}
-	entries, err := store.History(t.Context(), w.Store, "example-one.com", 1)
+	entries, err := w.book().History(t.Context(), "example-one.com", 1)
 	if err != nil || len(entries) != 1 || entries[0].What != "unverified" || entries[0].Answer.Changed != 3 {
 		t.Errorf("history %+v %v", entries, err)
 	}
@@ -187,11 +212,11 @@ func TestObserveReportsAndEnforceStillFindsItPending(t *testing.T) {
 	if len(w.reg.requests) != 1 {
 		t.Errorf("%d dry runs, want 1", len(w.reg.requests))
 	}
-	if d := w.get("example-one.com"); !d.Pending() || d.Done != "" || d.Would == "" {
-		t.Errorf("after observing: %+v", d)
+	if s := w.stands("example-one.com"); s != decision.Reported {
+		t.Errorf("after observing: %s", s)
 	}
 	w.mode = Enforce
-	if res := w.tick(); res.Acted != 1 || w.get("example-one.com").Pending() {
+	if res := w.tick(); res.Acted != 1 || w.stands("example-one.com") != decision.Done {
 		t.Errorf("enforce did not take up what observe saw: %+v", res)
 	}
 }
@@ -217,7 +242,7 @@ func TestBreakerHoldsTheWholeClassAndTheRestGoesOn(t *testing.T) {
 	for i := range 11 {
 		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
 	}
-	w.lapsed("other.org", func(d *store.Domain) { d.State.RegServer = "rdap.other.example" })
+	w.lapsed("other.org", func(d *records.Domain) { d.State.RegServer = "rdap.other.example" })
 	res := w.tick()
 	if res.Acted != 1 || len(w.reg.requests) != 1 || w.reg.requests[0].Domain != "other.org" {
 		t.Fatalf("acted on %d, requests %d: the class must be held whole and the rest go on", res.Acted, len(w.reg.requests))
@@ -259,24 +284,23 @@ func TestABacklogIsApprovedAsOneListAndAppliedAtADailyRate(t *testing.T) {
 
 func TestBreakerWaitsForTheRunToBeWhole(t *testing.T) {
 	w := newWorld(t)
-	w.write(store.Record(store.RunPK("20260302T030000Z"), "s/0/000001", store.Sent{IDs: []store.SentID{{ID: "x", Upstream: "delegation/com"}}}, time.Time{}))
+	w.write(records.Record(records.RunPK("20260302T030000Z"), "s/0/000001", records.Sent{IDs: []records.SentID{{ID: "x", Upstream: "delegation/com"}}}, time.Time{}))
 	w.lapsed("example-one.com", nil)
 	if res := w.tick(); res.Acted != 0 || res.Waiting != 1 {
 		t.Errorf("judged half a run: %+v", res)
 	}
-	w.write(store.Record(store.RunPK("20260302T030000Z"), "m/x", store.Marker{Checked: 1}, time.Time{}))
+	w.write(records.Mark("20260302T030000Z", "x", records.Marker{Checked: 1}, w.at))
 	if res := w.tick(); res.Acted != 1 || !strings.Contains(w.stats.String(), `"RunCompleted":1`) {
 		t.Errorf("complete run: %+v, metrics %s", res, w.stats)
 	}
-	var u store.Upstream
-	if _, err := store.Load(t.Context(), w.Store, store.PKUpstreams, "delegation/com", &u); err != nil || u.LastGood == 0 {
-		t.Errorf("the time of the upstream's last good answer is not known: %+v %v", u, err)
+	if at, err := w.book().LastGood(t.Context(), "delegation/com"); err != nil || at == 0 {
+		t.Errorf("the time of the upstream's last good answer is not known: %s %v", at, err)
 	}
 }
 
 func TestAnIncompleteRunHoldsNothingBackForever(t *testing.T) {
 	w := newWorld(t)
-	w.write(store.Record(store.RunPK("20260302T030000Z"), "s/0/000001", store.Sent{IDs: []store.SentID{{ID: "x", Upstream: "rdap/slow"}}}, time.Time{}))
+	w.write(records.Record(records.RunPK("20260302T030000Z"), "s/0/000001", records.Sent{IDs: []records.SentID{{ID: "x", Upstream: "rdap/slow"}}}, time.Time{}))
 	w.lapsed("example-one.com", nil)
 	w.at = w.at.Add(6*time.Hour + time.Minute)
 	if res := w.tick(); res.Acted != 1 {
@@ -329,11 +353,7 @@ func TestAFailingRegistryLeavesTheDecisionPending(t *testing.T) {
 			t.Errorf("a retry is another request:\n%s\n%s %s", a, r.Domain, b)
 		}
 	}
-	var l safety.Ledger
-	if _, err := store.Load(t.Context(), w.Store, store.PKGuard, "breaker", &l); err != nil {
-		t.Fatal(err)
-	}
-	if spent, _ := l.Counted(w.at); spent != 1 {
+	if spent, _ := w.ledgerCounts(); spent != 1 {
 		t.Errorf("%d units of the budget spent on one decision", spent)
 	}
 }
@@ -395,15 +415,15 @@ func TestLostAnswersAreHarmless(t *testing.T) {
 		for _, r := range w.reg.requests {
 			keys[r.Domain+mustJSON(t, r)] = true
 		}
-		if len(keys) != 1 || w.get("example-one.com").Pending() {
-			t.Errorf("answer %d lost: %d different requests, pending %t", n, len(keys), w.get("example-one.com").Pending())
+		if len(keys) != 1 || w.stands("example-one.com") != decision.Done {
+			t.Errorf("answer %d lost: %d different requests, %s", n, len(keys), w.stands("example-one.com"))
 		}
 	}
 }
 
 func TestHoldsAreRecordedOnceAndApproved(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("example-one.com", func(d *store.Domain) {
+	w.lapsed("example-one.com", func(d *records.Domain) {
 		d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Medium, lifecycle.ReasonRestore
 	})
 	if res := w.tick(); res.Held != 1 {
@@ -426,7 +446,7 @@ func TestHoldsAreRecordedOnceAndApproved(t *testing.T) {
 
 func TestAddressesVerifiedByTheNewOwnerAreAWarning(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("example-one.com", func(d *store.Domain) {
+	w.lapsed("example-one.com", func(d *records.Domain) {
 		d.State.Phase, d.State.Registered, d.Reason = lifecycle.ReRegistered, lifecycle.At(w.at.Add(-48*time.Hour)), lifecycle.ReasonReRegistered
 	})
 	w.reg.answer.KeptLater = 1
@@ -444,7 +464,7 @@ func TestRestoreByKey(t *testing.T) {
 	if err != nil || len(w.reg.restored) != 1 || w.reg.restored[0] != w.reg.requests[0].Key {
 		t.Fatalf("%+v %v, restored %v", res, err, w.reg.restored)
 	}
-	entries, _ := store.History(t.Context(), w.Store, "example-one.com", 1)
+	entries, _ := w.book().History(t.Context(), "example-one.com", 1)
 	if len(entries) != 1 || entries[0].What != "restored" || entries[0].By != "on-call" {
 		t.Errorf("history %+v", entries)
 	}
@@ -456,8 +476,8 @@ func TestParkedMessages(t *testing.T) {
 		m := queue.Message{Schema: queue.Schema, Kind: queue.KindRDAP, Upstream: "https://rdap.example.net/", Group: "rdap/x", Run: run, Share: 1,
 			Sent: w.at, Domains: []queue.Entry{{Name: "example-" + strings.ToLower(run) + ".com"}}}
 		m.ID = queue.ContentID(m)
-		w.write(store.Record(store.PKParked, store.ParkedSK(due, m.ID), m, time.Time{}))
-		w.write(store.Wake(due, time.Time{}))
+		w.write(records.Record(records.PKParked, records.ParkedSK(due, m.ID), m, time.Time{}))
+		w.write(records.Wake(due, time.Time{}))
 	}
 	park("20260302T030000Z", w.at)
 	park("20260301T030000Z", w.at)
@@ -474,7 +494,7 @@ func TestParkedMessages(t *testing.T) {
 	if len(w.out.messages) != 2 {
 		t.Errorf("%d messages after an hour, want 2", len(w.out.messages))
 	}
-	if left, _, err := w.Store.Query(t.Context(), store.Woken(w.at, 10)); err != nil || len(left) != 0 {
+	if left, _, err := w.Store.Query(t.Context(), records.Woken(w.at, 10)); err != nil || len(left) != 0 {
 		t.Errorf("%v %v: would wake every tick", left, err)
 	}
 }
@@ -482,7 +502,7 @@ func TestParkedMessages(t *testing.T) {
 // TestAMessageThatCannotBeSentWakesTheNextTick: what was due stays due.
 func TestAMessageThatCannotBeSentWakesTheNextTick(t *testing.T) {
 	w, _ := newQuiet(t)
-	w.write(store.Record(store.PKParked, store.ParkedSK(w.at, "x"), queue.Message{Run: "20260302T030000Z", Sent: w.at}, time.Time{}), store.Wake(w.at, time.Time{}))
+	w.write(records.Record(records.PKParked, records.ParkedSK(w.at, "x"), queue.Message{Run: "20260302T030000Z", Sent: w.at}, time.Time{}), records.Wake(w.at, time.Time{}))
 	w.Queue = closed{}
 	if _, err := w.Handle(t.Context(), Event{Action: "tick"}); !errors.Is(err, errClosed) {
 		t.Fatalf("%v", err)
@@ -506,8 +526,9 @@ func TestDigestTellsTheDayInWords(t *testing.T) {
 	w.tick()
 	w.at = w.at.AddDate(0, 0, 1)
 	w.tick()
-	var digest digestText
-	if _, err := store.Load(t.Context(), w.Store, store.PKDigest, "2026-03-02", &digest); err != nil {
+	stored, err := w.book().Digest(t.Context(), "2026-03-02")
+	digest := stored.V
+	if err != nil {
 		t.Fatal(err)
 	}
 	text := digest.Text
@@ -518,11 +539,11 @@ func TestDigestTellsTheDayInWords(t *testing.T) {
 
 func TestMailHostLapseHoldsItsDependents(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("mail-host.net", func(d *store.Domain) {
+	w.lapsed("mail-host.net", func(d *records.Domain) {
 		d.Listed, d.Addresses, d.MailHost = false, 0, true
 		d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonMailHost
 	})
-	w.lapsed("customer.com", func(d *store.Domain) {
+	w.lapsed("customer.com", func(d *records.Domain) {
 		d.State.Phase, d.State.LapseAt, d.Action, d.Reason = lifecycle.Active, 0, lifecycle.None, lifecycle.ReasonDelegated
 	})
 	w.dependsOn("customer.com", "mail-host.net")
@@ -543,20 +564,20 @@ func TestMailHostLapseHoldsItsDependents(t *testing.T) {
 
 func (w *world) dependsOn(name string, hosts ...string) {
 	w.t.Helper()
-	w.write(store.PutDependencies(name, store.DependsMail, hosts, time.Time{}))
+	w.write(records.PutDependencies(name, records.DependsMail, hosts, time.Time{}))
 	for _, host := range hosts {
-		w.write(store.Record(store.DependentsPK(host), name+"/"+string(store.DependsMail), struct{}{}, time.Time{}))
+		w.write(records.Record(records.DependentsPK(host), name+"/"+string(records.DependsMail), struct{}{}, time.Time{}))
 	}
 }
 
-func (w *world) change(name string, edit func(*store.Domain)) {
+func (w *world) change(name string, edit func(*records.Domain)) {
 	w.t.Helper()
 	d := w.get(name)
 	edit(&d)
 	w.write(d.Put())
 }
 
-func quiet(d *store.Domain) {
+func quiet(d *records.Domain) {
 	d.State.Phase, d.State.LapseAt, d.Action, d.Reason = lifecycle.Active, 0, lifecycle.None, lifecycle.ReasonDelegated
 }
 
@@ -564,7 +585,7 @@ func quiet(d *store.Domain) {
 // addresses, and those who depend on it are held.
 func TestAListedMailHostIsActedOnAndReported(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("both.net", func(d *store.Domain) { d.MailHost = true })
+	w.lapsed("both.net", func(d *records.Domain) { d.MailHost = true })
 	w.lapsed("customer.com", quiet)
 	w.dependsOn("customer.com", "both.net")
 	w.tick()
@@ -580,7 +601,7 @@ func TestAListedMailHostIsActedOnAndReported(t *testing.T) {
 // TestWhoComesLateHearsOfTheLapseWithinADay: a domain that came to depend on a host after its lapse was reported.
 func TestWhoComesLateHearsOfTheLapseWithinADay(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("both.net", func(d *store.Domain) { d.MailHost = true })
+	w.lapsed("both.net", func(d *records.Domain) { d.MailHost = true })
 	w.tick()
 	w.lapsed("late.com", quiet)
 	w.dependsOn("late.com", "both.net")
@@ -589,7 +610,7 @@ func TestWhoComesLateHearsOfTheLapseWithinADay(t *testing.T) {
 		t.Fatal("told again at once: every tick reads every dependent")
 	}
 	w.at = w.at.AddDate(0, 0, 1)
-	w.change("both.net", func(d *store.Domain) { d.State.DelegAt = lifecycle.At(w.at) })
+	w.change("both.net", func(d *records.Domain) { d.State.DelegAt = lifecycle.At(w.at) })
 	w.tick()
 	w.tick()
 	if h, ok := w.held("late.com"); !ok || h.Reason != "mail host lapsed" {
@@ -601,7 +622,7 @@ func TestWhoComesLateHearsOfTheLapseWithinADay(t *testing.T) {
 func TestOneOfTwoLapsedHostsComesBack(t *testing.T) {
 	w := newWorld(t)
 	for _, host := range []string{"first.net", "second.net"} {
-		w.lapsed(host, func(d *store.Domain) {
+		w.lapsed(host, func(d *records.Domain) {
 			d.Listed, d.MailHost, d.Action, d.Reason = false, true, lifecycle.Hold, lifecycle.ReasonMailHost
 		})
 	}

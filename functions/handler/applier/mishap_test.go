@@ -9,19 +9,19 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 func TestAHoldThatEndedAsksAgain(t *testing.T) {
 	w := newWorld(t)
-	hold := func(d *store.Domain) {
+	hold := func(d *records.Domain) {
 		d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Medium, lifecycle.ReasonUndescribed
 	}
 	w.lapsed("example-one.gg", hold)
 	w.tick()
 	w.later(30*24*time.Hour, "example-one.gg")
-	w.change("example-one.gg", func(d *store.Domain) { // the status API says "deleting" instead of "expiring"
+	w.change("example-one.gg", func(d *records.Domain) { // the status API says "deleting" instead of "expiring"
 		d.State.Phase, d.Action, d.Confidence, d.Reason = lifecycle.PendingDelete, lifecycle.Confirm, lifecycle.Low, lifecycle.ReasonStatusDeleted
 	})
 	w.tick()
@@ -38,7 +38,7 @@ func TestAHoldThatEndedAsksAgain(t *testing.T) {
 
 func TestAnApprovalWaitsForItsLook(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("example-one.com", func(d *store.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+	w.lapsed("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
 	w.tick()
 	w.at = w.at.Add(20 * time.Hour) // restored meanwhile: the look would tell
 	w.must(Event{Action: "approve", Domain: "example-one.com"})
@@ -51,7 +51,7 @@ func TestAnApprovalWaitsForItsLook(t *testing.T) {
 func TestANameThatIsNoLongerRegistrableStopsNobodyElse(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", nil)
-	w.lapsed("co.uk", func(d *store.Domain) { // a public suffix by the new list
+	w.lapsed("co.uk", func(d *records.Domain) { // a public suffix by the new list
 		d.Action, d.NextLook = lifecycle.Confirm, lifecycle.At(w.at)
 	})
 	for range 5 {
@@ -75,7 +75,7 @@ func TestACrowdAnsweredInPartsIsACrowd(t *testing.T) {
 	for day := range 6 { // the upstream is throttled: it answers for eight a day
 		w.at = w.at.Add(25 * time.Hour)
 		for i := range 8 {
-			w.change(fmt.Sprintf("example-%02d.com", day*8+i), func(d *store.Domain) { d.State.RegAt, d.State.DelegAt = lifecycle.At(w.at), lifecycle.At(w.at) })
+			w.change(fmt.Sprintf("example-%02d.com", day*8+i), func(d *records.Domain) { d.State.RegAt, d.State.DelegAt = lifecycle.At(w.at), lifecycle.At(w.at) })
 		}
 		w.tick()
 	}
@@ -101,12 +101,12 @@ func TestWhatWasDoneIsRecordedWhateverBecameOfTheDomain(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", nil)
 	l := &late{fakeRegistry: w.reg, w: w, do: func() { w.change("example-one.com", quiet) }}
-	w.Actors[Enforce] = NewEnforcer(l)
+	w.Registry = l
 	w.tick()
 	if len(w.reg.requests) != 1 {
 		t.Fatal("no request")
 	}
-	entries, _ := store.History(t.Context(), w.Store, "example-one.com", 5)
+	entries, _ := w.book().History(t.Context(), "example-one.com", 5)
 	if len(entries) == 0 || entries[0].What != "unverified" {
 		t.Errorf("addresses were unverified and history says %+v", entries)
 	}
@@ -131,7 +131,7 @@ func TestALostAnswerCanBeTakenBack(t *testing.T) {
 
 func TestEachRegistrationWithoutADateAsksAnew(t *testing.T) {
 	w := newWorld(t)
-	rereg := func(d *store.Domain) {
+	rereg := func(d *records.Domain) {
 		d.State.Phase, d.State.Registered, d.State.LapseAt = lifecycle.ReRegistered, 0, lifecycle.At(w.at.Add(-24*time.Hour))
 		d.State.Since = lifecycle.At(w.at)
 		d.State.Reg, d.State.RegServer, d.State.RegAt = "", "", 0
@@ -143,7 +143,7 @@ func TestEachRegistrationWithoutADateAsksAnew(t *testing.T) {
 	w.must(Event{Action: "approve", Domain: "example-one.gg"})
 	w.tick()
 	w.at = w.at.Add(time.Minute)
-	w.change("example-one.gg", func(d *store.Domain) { d.State.MktAt = lifecycle.At(w.at) })
+	w.change("example-one.gg", func(d *records.Domain) { d.State.MktAt = lifecycle.At(w.at) })
 	w.tick()
 	if len(w.reg.requests) != 1 {
 		t.Fatalf("%d requests", len(w.reg.requests))
@@ -164,7 +164,7 @@ func TestEachRegistrationWithoutADateAsksAnew(t *testing.T) {
 
 func TestAnApprovalIsForOneRegistration(t *testing.T) {
 	w := newWorld(t)
-	rereg := func(d *store.Domain) {
+	rereg := func(d *records.Domain) {
 		d.State.Phase, d.State.Registered, d.State.LapseAt = lifecycle.ReRegistered, 0, lifecycle.At(w.at.Add(-24*time.Hour))
 		d.State.Since = lifecycle.At(w.at)
 		d.State.Reg, d.State.RegServer, d.State.RegAt = "", "", 0
@@ -202,12 +202,12 @@ func TestAnOperatorsHoldReleasedLetsTheLapseCount(t *testing.T) {
 }
 
 func TestWhoSaysRegisteredMakesNoDeletionFresh(t *testing.T) {
-	for name, edit := range map[string]func(*store.Domain){
-		"status says active again": func(d *store.Domain) {
+	for name, edit := range map[string]func(*records.Domain){
+		"status says active again": func(d *records.Domain) {
 			d.State.Reg, d.State.RegAt, d.State.RegServer = "", 0, ""
 			d.State.Mkt, d.State.MktAt, d.State.MktFine = lifecycle.WordRegistered, d.State.Since, true
 		},
-		"registry says auto renew": func(d *store.Domain) { d.State.Reg = lifecycle.WordAutoRenew },
+		"registry says auto renew": func(d *records.Domain) { d.State.Reg = lifecycle.WordAutoRenew },
 	} {
 		w := newWorld(t)
 		w.lapsed("example-one.com", edit)
@@ -227,12 +227,12 @@ func TestADeclinedLapseStaysDeclined(t *testing.T) {
 	w.Protected = nil
 	w.must(Event{Action: "release", Domain: "example-one.com"})
 	for _, reason := range []lifecycle.Reason{lifecycle.ReasonDeletedAlone, lifecycle.ReasonDeleted} {
-		w.change("example-one.com", func(d *store.Domain) { d.Action, d.Reason = lifecycle.Unverify, reason })
+		w.change("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Unverify, reason })
 		if w.tick(); len(w.reg.requests) != 0 {
 			t.Fatalf("declined, and acted on as %q", reason)
 		}
 	}
-	w.change("example-one.com", func(d *store.Domain) { d.State.Phase = lifecycle.PendingDelete })
+	w.change("example-one.com", func(d *records.Domain) { d.State.Phase = lifecycle.PendingDelete })
 	if w.tick(); len(w.reg.requests) != 1 {
 		t.Errorf("%d requests in its next phase, want it to count anew", len(w.reg.requests))
 	}
@@ -253,9 +253,8 @@ func TestAnApprovalThatCanDoNothingIsRefused(t *testing.T) {
 	if _, ok := w.held("example-one.com"); !ok {
 		t.Error("the hold of the protected domain is gone")
 	}
-	res, err := w.say(Event{Action: "approve", Class: "rdap.example.net/redemtion", Count: 3, PerDay: 1})
-	if err != nil || !strings.Contains(res.Text, "nothing of this class is held") {
-		t.Errorf("a class that holds nothing: %q, %v", res.Text, err)
+	if _, err := w.say(Event{Action: "approve", Class: "rdap.example.net/redemtion", Count: 3, PerDay: 1}); err == nil || !strings.Contains(err.Error(), "holds nothing of this class") {
+		t.Errorf("a class that holds nothing: %v", err)
 	}
 }
 

@@ -1,18 +1,17 @@
 package applier
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -33,122 +32,130 @@ const (
 // maxBy bounds a stated name, in bytes.
 const maxBy = 100
 
-// operator carries out what a person decided.
-func (h *Handler) operator(ctx context.Context, e Event) (Result, error) {
-	if err := checkBy(e.By); err != nil {
-		return Result{}, fmt.Errorf("%s: %w", e.Action, err)
-	}
-	switch {
-	case e.Action == actRevoke:
-		return h.revokeClass(ctx, e)
-	case e.Action == actAccept:
-		return h.accept(ctx, e)
-	case e.Action == actApprove && e.Class != "":
-		return h.approveClass(ctx, e)
-	}
-	d, err := store.GetDomain(ctx, h.Store, strings.ToLower(strings.TrimSuffix(e.Domain, ".")))
-	if errors.Is(err, store.ErrNotFound) {
-		return Result{}, fmt.Errorf("%s %q: no such domain in the table; give the registrable domain, such as example.org", e.Action, e.Domain)
-	}
-	if err != nil {
-		return Result{}, err
-	}
-	if e.Action == actRestore {
-		return h.restore(ctx, e, d)
-	}
-	text, more, err := h.decided(ctx, e, &d)
-	if err != nil {
-		return Result{}, fmt.Errorf("%s %s: %w", e.Action, d.Name, err)
-	}
-	entry := store.PutEntry(d.Name, h.entry(ctx, e, d, text), 40)
-	if err := h.Store.Write(ctx, append(more, d.Put(), entry)...); err != nil {
-		return Result{}, fmt.Errorf("%s %s: %w", e.Action, d.Name, err)
-	}
-	h.logAction(ctx, e, d.Name, "")
-	return Result{Text: text}, nil
+// word is what an operator asks for, see Event.
+type word struct {
+	action, domain, decision, by, class string
+	count, perDay                       int
 }
 
-// decided writes an operator's word into the domain; it gives the answer in words and what else is to be written.
-func (h *Handler) decided(ctx context.Context, e Event, d *store.Domain) (text string, more []store.Write, err error) {
-	now := h.Now()
-	switch e.Action {
-	case actApprove: // judged again on fresh evidence: the look comes first
-		if safety.Protected(d.Name, h.Protected) {
-			return "", nil, errors.New("it is a protected domain, which is never acted on: decide about its accounts in your registry, and take the hold off with release")
-		}
-		if d.HeldBy == "" && d.Action.Weight() < lifecycle.Hold.Weight() {
-			return "", nil, fmt.Errorf("it is %s and nothing about it waits for a decision: recheck has it looked at again", d.State.Phase)
-		}
-		d.Approved, d.Released, d.HeldBy = d.Decision(), "", ""
-		d.NextLook = lifecycle.At(now)
-		more, err = h.approvedHold(ctx, e, *d)
-		text = fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified", d.Name)
-	case actRelease:
-		if d.HeldBy != "" { // the operator's own hold: what was found meanwhile counts again
-			d.HeldBy, d.Held = "", ""
-		} else {
-			d.Release()
-		}
-		more = []store.Write{{Item: store.Item{Key: holdKey(d.Name)}, Delete: true, Any: true}}
-		text = fmt.Sprintf("released: the hold on %s is off; it stays under watch, and another verdict counts anew", d.Name)
-	case actHold:
-		d.HeldBy, d.Approved = e.By, ""
-		hold, err := h.described(ctx, *d, safety.Hold{Why: "held by " + e.By}, now.UTC())
-		if err != nil {
-			return "", nil, err
-		}
-		more = []store.Write{store.Record(store.PKGuard, store.HoldSK(d.Name), hold, time.Time{}), h.digestLine(*d, "held", registry.Answer{})}
-		text = fmt.Sprintf("held: nothing will be done about %s, whatever is found, until it is released or approved", d.Name)
-		return text, more, nil
-	case actRecheck:
-		d.NextLook = lifecycle.At(now)
-		text = fmt.Sprintf("recheck: %s will be looked at with the next tick", d.Name)
-	case actRetry:
-		text, err = h.retry(ctx, d)
+// operate carries out what a person decided.
+func (p *Parts) operate(ctx context.Context, w word) (text string, err error) {
+	busy, err := p.leased(ctx, func(ctx context.Context) (err error) {
+		text, err = p.operator(ctx, w)
+		return err
+	})
+	return text + busy, err
+}
+
+func (p *Parts) operator(ctx context.Context, w word) (string, error) {
+	if err := checkBy(w.by); err != nil {
+		return "", fmt.Errorf("%s: %w", w.action, err)
 	}
-	return text, more, err
+	switch {
+	case w.action == actRevoke:
+		return p.revokeClass(ctx, w)
+	case w.action == actAccept:
+		return p.accept(ctx, w)
+	case w.action == actApprove && w.class != "":
+		return p.approveClass(ctx, w)
+	}
+	m, err := p.book().Matter(ctx, strings.ToLower(strings.TrimSuffix(w.domain, ".")))
+	if err != nil {
+		return "", err
+	}
+	if !m.Domain.Known() {
+		return "", fmt.Errorf("%s %q: no such domain in the table; give the registrable domain, such as example.org", w.action, w.domain)
+	}
+	if w.action == actRestore {
+		return p.restore(ctx, w, m)
+	}
+	text, c, err := p.decided(ctx, w, m)
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", w.action, m.Domain.Name, err)
+	}
+	c.With = append(c.With, records.PutEntry(m.Domain.Name, p.entry(ctx, w, m.Domain, text), 40))
+	_, ok, err := p.carry(ctx, m, c)
+	if err == nil && !ok {
+		err = store.ErrConflict
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w; try again", w.action, m.Domain.Name, err)
+	}
+	p.logAction(ctx, w, m.Domain.Name, "")
+	return text, nil
+}
+
+// decided is what an operator's word makes of a case, with the answer in words.
+func (p *Parts) decided(ctx context.Context, w word, m records.Matter) (text string, c change, err error) {
+	read, err := p.listRead(ctx)
+	if err != nil {
+		return "", c, err
+	}
+	d, v := m.Domain, p.verdict(m.Domain, read)
+	c.Case = m.Case.V.Judge(v)
+	soon := func(d *records.Domain) { d.NextLook = lifecycle.At(p.Now()) }
+	switch w.action {
+	case actApprove: // judged again on fresh evidence: the look comes first
+		c.Edit = soon
+		if c.Case, err = c.Case.Approve(v); err == nil {
+			c.With, err = p.approvedHold(ctx, w, d.Name)
+		}
+		return fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified", d.Name), c, err
+	case actRelease:
+		c.Case, err = c.Case.Release(v)
+		c.Case = c.Case.Judge(v)
+		c.With = []store.Write{records.EndHold(d.Name)}
+		return fmt.Sprintf("released: the hold on %s is off; it stays under watch, and another verdict counts anew", d.Name), c, err
+	case actHold:
+		c.Case = c.Case.Pin(w.by)
+		hold, err := p.described(ctx, d, safety.Hold{Why: "held by " + w.by, Pinned: true}, p.Now().UTC())
+		c.With = []store.Write{records.PutHold(hold), p.line(d, string(d.Decision()), "held", registry.Answer{})}
+		return fmt.Sprintf("held: nothing will be done about %s, whatever is found, until it is released or approved", d.Name), c, err
+	case actRecheck:
+		c.Edit = soon
+		return fmt.Sprintf("recheck: %s will be looked at with the next tick", d.Name), c, nil
+	default:
+		c.Edit = soon
+		text, c.Case, err = p.retry(ctx, d.Name, c.Case, v)
+		return text, c, err
+	}
 }
 
 // retry opens again a decision that was carried out, where doing it again can change anything: recovery was left
 // open, or it was taken back. It is judged as approved: one by one, beside the breaker's limits.
-func (h *Handler) retry(ctx context.Context, d *store.Domain) (string, error) {
-	if d.Done != d.Key() {
-		return "", errors.New("nothing was unverified in its present lapse; what is pending is sent by itself, what is held needs approve")
+func (p *Parts) retry(ctx context.Context, name string, c decision.Case, v decision.Verdict) (string, decision.Case, error) {
+	again, err := c.Retry(v)
+	if err != nil {
+		return "", c, err //nolint:wrapcheck // says itself what is wrong
 	}
-	if d.Action.Weight() < lifecycle.Hold.Weight() {
-		return "", fmt.Errorf("it is %s now: nothing is to be unverified", d.State.Phase)
-	}
-	var last request
-	if _, err := store.Load(ctx, h.Store, store.PKRequest, d.Key(), &last); err != nil {
-		return "", fmt.Errorf("the last request: %w", err)
+	last, err := p.book().Request(ctx, c.Key())
+	if err != nil {
+		return "", c, fmt.Errorf("the last request: %w", err)
 	}
 	why := "was taken back"
-	if last.Restored == nil {
-		if last.Answer == nil || last.Answer.Recovery == registry.RecoveryClosed {
-			return "", errors.New("the registry answered that recovery is closed: there is nothing to do again")
+	if c.Status != decision.Restored {
+		if last.V.Answer == nil || last.V.Answer.Recovery == registry.RecoveryClosed {
+			return "", c, errors.New("the registry answered that recovery is closed: there is nothing to do again")
 		}
-		why = "left recovery " + string(last.Answer.Recovery)
+		why = "left recovery " + string(last.V.Answer.Recovery)
 	}
-	d.Retry()
-	d.NextLook = lifecycle.At(h.Now())
-	return fmt.Sprintf("retry: the last unverify of %s %s; the next tick sends it again, as %s", d.Name, why, d.Key()), nil
+	return fmt.Sprintf("retry: the last unverify of %s %s; the next tick sends it again, as %s", name, why, again.Key()), again, nil
 }
 
 // approvedHold notes the approval in the hold: it waits for nobody any more.
-func (h *Handler) approvedHold(ctx context.Context, e Event, d store.Domain) ([]store.Write, error) {
-	var hold safety.Hold
-	it, err := store.Load(ctx, h.Store, store.PKGuard, store.HoldSK(d.Name), &hold)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
+func (p *Parts) approvedHold(ctx context.Context, w word, name string) ([]store.Write, error) {
+	hold, err := p.book().Hold(ctx, name)
+	if err != nil || !hold.Found() {
+		return nil, err
 	}
-	hold.ApprovedBy, hold.ApprovedAt = e.By, h.Now().UTC()
-	return []store.Write{store.Save(it, hold)}, err
+	hold.V.ApprovedBy, hold.V.ApprovedAt, hold.V.Pinned = w.by, p.Now().UTC(), false
+	return []store.Write{hold.Put()}, nil
 }
 
 // entry is an operator's action as history keeps it.
-func (h *Handler) entry(ctx context.Context, e Event, d store.Domain, text string) store.Entry {
-	return store.Entry{
-		At: h.Now().UTC(), What: e.Action, By: e.By, After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: text, Request: invocation(ctx),
+func (p *Parts) entry(ctx context.Context, w word, d records.Domain, text string) records.Entry {
+	return records.Entry{
+		At: p.Now().UTC(), What: w.action, By: w.by, After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: text, Request: invocation(ctx),
 	}
 }
 
@@ -161,8 +168,8 @@ func invocation(ctx context.Context) string {
 }
 
 // logAction is the log event of an operator's action.
-func (h *Handler) logAction(ctx context.Context, e Event, domain, class string) {
-	h.Log.InfoContext(ctx, "operator", "action", e.Action, "domain", domain, "class", class, "by", e.By, "request", invocation(ctx))
+func (p *Parts) logAction(ctx context.Context, w word, domain, class string) {
+	p.Log.InfoContext(ctx, "operator", "action", w.action, "domain", domain, "class", class, "by", w.by, "request", invocation(ctx))
 }
 
 // checkBy: a decision without a name is nobody's, and no address goes into the table.
@@ -178,88 +185,132 @@ func checkBy(by string) error {
 	return nil
 }
 
-// approveClass takes a person's word for a whole class: a first day's backlog, reviewed as one list and applied
-// at a daily rate.
-func (h *Handler) approveClass(ctx context.Context, e Event) (Result, error) {
-	now := h.Now()
-	text := fmt.Sprintf("approved: %d domains of %s, %d a day", e.Count, e.Class, e.PerDay)
-	held, err := h.heldOf(ctx, e.Class)
+// approveClass takes a person's word for what the breaker holds of a class now, by name: reviewed as one list, applied
+// at a daily rate. What lapses later is judged by itself.
+func (p *Parts) approveClass(ctx context.Context, w word) (string, error) {
+	held, err := p.heldOf(ctx, w.class)
 	if err != nil {
-		return Result{}, err
+		return "", err
 	}
-	if held == 0 {
-		text += "; nothing of this class is held now: if that is not what you meant, revoke it, and write the class as the hold does"
+	if len(held) == 0 {
+		return "", fmt.Errorf("approve %s: the breaker holds nothing of this class; write it as its holds do", w.class)
 	}
-	return h.class(ctx, e, text, func(l safety.Ledger) (safety.Ledger, error) {
-		return l.Approve(e.Class, safety.Approval{By: e.By, At: now, Until: now.Add(safety.MaxApproval), PerDay: e.PerDay, Left: e.Count})
+	if len(held) != w.count {
+		return "", fmt.Errorf("approve %s: you reviewed %d domains and %d are held now: review the list again (holds --class), and give its length", w.class, w.count, len(held))
+	}
+	now := p.Now()
+	text := fmt.Sprintf("approved: the %d domains of %s that are held now, %d a day", w.count, w.class, w.perDay)
+	var id int64
+	err = p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+		l, err := l.Approve(w.class, safety.Approval{By: w.by, At: now, Until: now.Add(safety.MaxApproval), PerDay: w.perDay, Left: w.count})
+		id = l.Approvals[w.class].ID
+		return l, err //nolint:wrapcheck // says itself what is wrong
 	})
+	if err != nil {
+		return "", err
+	}
+	for _, name := range held {
+		if err := p.approveOne(ctx, w, name, id); err != nil {
+			return "", fmt.Errorf("approve %s as one of %s: %w; approve again what is still held", name, w.class, err)
+		}
+	}
+	return text, nil
 }
 
-// heldOf counts the holds of a class, up to maxHolds.
-func (h *Handler) heldOf(ctx context.Context, class string) (n int, err error) {
-	for after, seen, more := "", 0, true; more && seen < maxHolds; {
-		var items []store.Item
-		if items, more, err = h.Store.Query(ctx, store.Holds(after, page)); err != nil {
-			return n, fmt.Errorf("holds of %s: %w", class, err)
+// approveOne notes at one domain of a reviewed list that it was approved.
+func (p *Parts) approveOne(ctx context.Context, w word, name string, id int64) error {
+	for range 4 {
+		m, err := p.book().Matter(ctx, name)
+		if err != nil {
+			return err
 		}
-		seen += len(items)
-		for _, it := range items {
-			after = it.SK
-			var hold safety.Hold
-			if err := json.Unmarshal(it.Data, &hold); err != nil {
-				return n, fmt.Errorf("hold of %s: %w", store.Held(it), err)
-			}
-			if hold.Class == class {
-				n++
-			}
+		c, ok := m.Case.V.ApproveWith(w.class, lifecycle.Instant(id))
+		if !ok {
+			return nil // its verdict changed meanwhile
+		}
+		noted, err := p.approvedHold(ctx, w, name)
+		if err != nil {
+			return err
+		}
+		if _, ok, err = p.carry(ctx, m, change{Case: c, With: noted}); ok || err != nil {
+			return err
 		}
 	}
-	return n, nil
+	return store.ErrConflict
+}
+
+// heldOf are the domains that the breaker holds of a class.
+func (p *Parts) heldOf(ctx context.Context, class string) (held []string, err error) {
+	var names []string
+	for h, err := range p.book().Holds(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if h.V.Class == class && h.V.ApprovedAt.IsZero() && !h.V.Pinned {
+			names = append(names, h.V.Domain)
+		}
+	}
+	for len(names) > 0 {
+		n := min(len(names), page)
+		matters, err := p.book().Matters(ctx, names[:n])
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names[:n] {
+			if matters[name].Case.V.Breaks(class) {
+				held = append(held, name)
+			}
+		}
+		names = names[n:]
+	}
+	return held, nil
 }
 
 // revokeClass takes the approval of a class back: the breaker judges it again.
-func (h *Handler) revokeClass(ctx context.Context, e Event) (Result, error) {
-	text := fmt.Sprintf("revoked: %s is judged by the breaker again; what was done stays done", e.Class)
-	return h.class(ctx, e, text, func(l safety.Ledger) (safety.Ledger, error) {
-		if _, ok := l.Approvals[e.Class]; !ok {
-			return l, fmt.Errorf("revoke %q: no such class is approved", e.Class)
+func (p *Parts) revokeClass(ctx context.Context, w word) (string, error) {
+	text := fmt.Sprintf("revoked: %s is judged by the breaker again; what was done stays done", w.class)
+	return text, p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+		if _, ok := l.Approvals[w.class]; !ok {
+			return l, fmt.Errorf("revoke %q: no such class is approved", w.class)
 		}
-		return l.Revoke(e.Class), nil
+		return l.Revoke(w.class), nil
 	})
 }
 
 // accept takes a person's word that the registry's list really lost the hosts that it lacks: the next one, if it is
 // marked complete, is believed, and they are watched no more. The entry is in the history of "list".
-func (h *Handler) accept(ctx context.Context, e Event) (Result, error) {
-	var synced store.Synced
-	it, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced)
+func (p *Parts) accept(ctx context.Context, w word) (string, error) {
+	synced, err := p.book().Synced(ctx)
+	if err == nil && !synced.Found() {
+		err = errors.New("no list was read yet")
+	}
 	if err != nil {
-		return Result{}, fmt.Errorf("accept the list: no list was read yet: %w", err)
+		return "", fmt.Errorf("accept the list: %w", err)
 	}
-	synced.Accepted = lifecycle.At(h.Now())
+	synced.V.Accepted = lifecycle.At(p.Now())
 	text := "accepted: the next list is believed however many hosts it lost, if the registry marks it complete"
-	if err := h.Store.Write(ctx, store.Save(it, synced), store.PutEntry("list", h.entry(ctx, e, store.Domain{}, text), 40)); err != nil {
-		return Result{}, fmt.Errorf("accept the list: %w", err)
+	if err := p.Store.Write(ctx, synced.Put(), records.PutEntry("list", p.entry(ctx, w, records.Domain{}, text), 40)); err != nil {
+		return "", fmt.Errorf("accept the list: %w", err)
 	}
-	h.logAction(ctx, e, "", "")
-	return Result{Text: text}, nil
+	p.logAction(ctx, w, "", "")
+	return text, nil
 }
 
 // class changes the breaker's ledger on a person's word. The entry is in the history of the class.
-func (h *Handler) class(ctx context.Context, e Event, text string, change func(safety.Ledger) (safety.Ledger, error)) (Result, error) {
-	ledger, it, err := h.ledger(ctx)
+func (p *Parts) class(ctx context.Context, w word, text string, change func(safety.Ledger) (safety.Ledger, error)) error {
+	ledger, err := p.book().Ledger(ctx)
 	if err != nil {
-		return Result{}, err
+		return err
 	}
-	if ledger, err = change(ledger); err != nil {
-		return Result{}, err
+	if ledger.V, err = change(ledger.V); err != nil {
+		return err
 	}
-	entry := store.PutEntry(e.Class, h.entry(ctx, e, store.Domain{}, text), 40)
-	if err := h.Store.Write(ctx, store.Save(it, ledger), entry); err != nil {
-		return Result{}, fmt.Errorf("%s %s: %w", e.Action, e.Class, err)
+	entry := records.PutEntry(w.class, p.entry(ctx, w, records.Domain{}, text), 40)
+	if err := p.Store.Write(ctx, ledger.Put(), entry); err != nil {
+		return fmt.Errorf("%s %s: %w", w.action, w.class, err)
 	}
-	h.logAction(ctx, e, "", e.Class)
-	return Result{Text: text}, nil
+	p.logAction(ctx, w, "", w.class)
+	return nil
 }
 
 // errNotCarriedOut: the request was sent and never answered, and the registry knows nothing of its key.
@@ -267,35 +318,22 @@ var errNotCarriedOut = errors.New("it was not carried out")
 
 // restore takes a decision back: the registry verifies again those addresses that this decision changed and that
 // are still unverified for that reason. A decision that was retried is taken back whole, request by request.
-func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result, error) {
-	keys := []string{e.Decision}
-	if e.Decision == "" {
-		keys = store.Keys(d.Done)
-	}
-	if keys[0] == "" { // what was sent and never answered may have been done all the same
-		items, _, err := h.Store.Query(ctx, store.Query{PK: store.PKRequest, After: d.Name + ":", Before: d.Name + ";", Limit: page})
-		if err != nil {
-			return Result{}, fmt.Errorf("requests about %s: %w", d.Name, err)
-		}
-		keys = keys[:0]
-		for _, it := range items {
-			keys = append(keys, it.SK)
-		}
-	}
-	if len(keys) == 0 {
-		return Result{}, fmt.Errorf("restore %s: nothing was unverified by this guard", d.Name)
+func (p *Parts) restore(ctx context.Context, w word, m records.Matter) (string, error) {
+	keys, err := p.restorable(ctx, w, m)
+	if err != nil {
+		return "", err
 	}
 	var sum registry.Restored
 	var missing error
 	anew, found := false, 0
 	for i, key := range keys {
-		restored, first, err := h.restoreKey(ctx, e, d, key, i)
+		restored, first, err := p.restoreKey(ctx, w, m.Domain, key, i)
 		if errors.Is(err, errNotCarriedOut) {
-			missing = fmt.Errorf("restore %s (%s): %w", d.Name, key, err)
+			missing = fmt.Errorf("restore %s (%s): %w", m.Domain.Name, key, err)
 			continue
 		}
 		if err != nil {
-			return Result{}, fmt.Errorf("restore %s (%s): %w", d.Name, key, err)
+			return "", fmt.Errorf("restore %s (%s): %w", m.Domain.Name, key, err)
 		}
 		found++
 		anew = anew || first
@@ -303,13 +341,29 @@ func (h *Handler) restore(ctx context.Context, e Event, d store.Domain) (Result,
 		sum.Kept += restored.Kept
 	}
 	if found == 0 {
-		return Result{}, missing
+		return "", missing
 	}
-	text := restoredText(d.Name, sum)
+	text := restoredText(m.Domain.Name, sum)
 	if !anew {
-		text = fmt.Sprintf("%s was taken back before: %s", d.Name, text)
+		text = fmt.Sprintf("%s was taken back before: %s", m.Domain.Name, text)
 	}
-	return Result{Text: text}, nil
+	return text, nil
+}
+
+// restorable are the keys of what is to be taken back: the one that was named, or the last that was done, with its
+// repetitions. What was sent and never answered may have been done all the same.
+func (p *Parts) restorable(ctx context.Context, w word, m records.Matter) ([]string, error) {
+	if w.decision != "" {
+		return []string{w.decision}, nil
+	}
+	if done := m.Case.V.Done(); len(done) > 0 {
+		return done[0].Keys(), nil
+	}
+	keys, err := p.book().Requests(ctx, m.Domain.Name)
+	if err == nil && len(keys) == 0 {
+		err = fmt.Errorf("restore %s: nothing was unverified by this guard", m.Domain.Name)
+	}
+	return keys, err
 }
 
 func restoredText(name string, r registry.Restored) string {
@@ -317,49 +371,36 @@ func restoredText(name string, r registry.Restored) string {
 }
 
 // restoreKey takes one request back. What was taken back before is answered from the record.
-func (h *Handler) restoreKey(ctx context.Context, e Event, d store.Domain, key string, n int) (r registry.Restored, first bool, err error) {
-	var req request
-	it, err := store.Load(ctx, h.Store, store.PKRequest, key, &req)
+func (p *Parts) restoreKey(ctx context.Context, w word, d records.Domain, key string, n int) (r registry.Restored, first bool, err error) {
+	req, err := p.book().Request(ctx, key)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		req.Domain = d.Name
 	case err != nil:
 		return r, false, err
-	case req.Restored != nil:
-		return *req.Restored, false, nil
+	case req.V.Restored != nil:
+		return *req.V.Restored, false, nil
 	}
-	restored, err := h.Restorer.Restore(ctx, key)
-	var p *registry.Problem
-	if req.Answer == nil && errors.As(err, &p) && p.Type == registry.TypeUnknownKey {
-		return restored, true, errors.Join(errNotCarriedOut, err)
+	r, err = p.Restorer.Restore(ctx, key)
+	var refusal *registry.Problem
+	if req.V.Answer == nil && errors.As(err, &refusal) && refusal.Type == registry.TypeUnknownKey {
+		return r, true, errors.Join(errNotCarriedOut, err)
 	}
 	if err != nil {
-		return restored, true, err
+		return r, true, err //nolint:wrapcheck // says what of which domain
 	}
-	req.Restored = &restored
-	it.Expires = cmp.Or(it.Expires, h.Now().Add(store.HistoryTTL))
-	entry := h.entry(ctx, e, d, restoredText(d.Name, restored))
+	req.V.Restored, req.V.Domain = &r, d.Name
+	if !req.Found() {
+		req = req.Until(p.Now().Add(records.HistoryTTL))
+	}
+	entry := p.entry(ctx, w, d, restoredText(d.Name, r))
 	entry.What = "restored"
-	if err := h.Store.Write(ctx, store.Save(it, req), store.PutEntry(d.Name, entry, 40+n)); err != nil {
-		return restored, true, err
-	}
-	h.Log.InfoContext(ctx, "restored", "domain", d.Name, "decision", key, "by", e.By, "restored", restored.Restored, "kept", restored.Kept, "request", invocation(ctx))
-	return restored, true, nil
-}
-
-func (h *Handler) status(ctx context.Context) (Result, error) {
-	mode, err := h.Mode(ctx)
+	m, err := p.book().Matter(ctx, d.Name)
 	if err != nil {
-		return Result{}, err
+		return r, true, err
 	}
-	var run store.Run
-	if _, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return Result{}, err
+	m.Case.V = m.Case.V.Restore(key)
+	if err := p.Store.Write(ctx, req.Put(), m.Case.Put(), records.PutEntry(d.Name, entry, 40+n)); err != nil {
+		return r, true, fmt.Errorf("note that it was taken back: %w", err)
 	}
-	w, err := h.waiting(ctx, false)
-	if err != nil {
-		return Result{}, err
-	}
-	text := fmt.Sprintf("mode %s; run %s: %d domains, dispatched %t, complete %t; %s", mode, cmp.Or(run.ID, "none"), run.Watched, run.Sent, run.Complete, w.words())
-	return Result{Mode: mode, Text: text, Held: w.open}, nil
+	p.Log.InfoContext(ctx, "restored", "domain", d.Name, "decision", key, "by", w.by, "restored", r.Restored, "kept", r.Kept, "request", invocation(ctx))
+	return r, true, nil
 }

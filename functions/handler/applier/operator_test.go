@@ -10,10 +10,11 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // say carries an operator's action out, as an invocation with an id.
@@ -35,9 +36,9 @@ func (w *world) must(e Event) Result {
 }
 
 // newest is the newest entry of a history.
-func (w *world) newest(name string) store.Entry {
+func (w *world) newest(name string) records.Entry {
 	w.t.Helper()
-	entries, err := store.History(w.t.Context(), w.Store, name, 1)
+	entries, err := w.book().History(w.t.Context(), name, 1)
 	if err != nil || len(entries) == 0 {
 		w.t.Fatalf("history of %s: %v %v", name, entries, err)
 	}
@@ -49,17 +50,17 @@ func (w *world) later(d time.Duration, names ...string) {
 	w.t.Helper()
 	w.at = w.at.Add(d)
 	for _, name := range names {
-		w.change(name, func(d *store.Domain) { d.State.RegAt, d.State.DelegAt = lifecycle.At(w.at), lifecycle.At(w.at) })
+		w.change(name, func(d *records.Domain) { d.State.RegAt, d.State.DelegAt = lifecycle.At(w.at), lifecycle.At(w.at) })
 	}
 }
 
 func (w *world) ledgerCounts() (acted, approved int) {
 	w.t.Helper()
-	l, _, err := w.ledger(w.t.Context())
+	l, err := w.book().Ledger(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return l.Counted(w.at)
+	return l.V.Counted(w.at)
 }
 
 // TestRetryAfterOpenRecovery: the answer is final until a person retries; then the same decision goes out under
@@ -70,7 +71,7 @@ func TestRetryAfterOpenRecovery(t *testing.T) {
 	w.reg.answer.Recovery = registry.RecoveryOpen
 	w.tick()
 	w.later(time.Hour, "example-one.com")
-	w.change("example-one.com", func(d *store.Domain) { d.Listed, d.Addresses, d.Hosts = false, 0, 0 })
+	w.change("example-one.com", func(d *records.Domain) { d.Listed, d.Addresses, d.Hosts = false, 0, 0 })
 	w.tick()
 	if len(w.reg.requests) != 1 {
 		t.Fatalf("%d requests: open recovery is final until an operator retries", len(w.reg.requests))
@@ -139,7 +140,7 @@ func TestRetryHasToHaveAReason(t *testing.T) {
 		"risk is over": {func(w *world) {
 			w.reg.answer.Recovery = registry.RecoveryOpen
 			w.tick()
-			w.change("example-one.com", func(d *store.Domain) { d.State.Phase, d.Action = lifecycle.Active, lifecycle.None })
+			w.change("example-one.com", func(d *records.Domain) { d.State.Phase, d.Action = lifecycle.Active, lifecycle.None })
 		}, "is active now"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +183,7 @@ func TestAnOperatorsHoldStands(t *testing.T) {
 // lapsedAgain lets a stored domain lapse.
 func (w *world) lapsedAgain(name string) {
 	now := lifecycle.At(w.at)
-	w.change(name, func(d *store.Domain) {
+	w.change(name, func(d *records.Domain) {
 		d.State.Phase, d.State.Since, d.State.LapseAt = lifecycle.Redemption, now, now
 		d.State.Reg, d.State.RegAt, d.State.DelegAt = lifecycle.WordRedemption, now, now
 		d.Action, d.Confidence, d.Reason = lifecycle.Unverify, lifecycle.High, lifecycle.ReasonDeleted
@@ -196,7 +197,7 @@ func TestAReleaseLasts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.Protected = []string{"example-one.com"}
-			w.lapsed("example-one.com", func(d *store.Domain) { d.Action, d.Reason = action, lifecycle.ReasonRestore })
+			w.lapsed("example-one.com", func(d *records.Domain) { d.Action, d.Reason = action, lifecycle.ReasonRestore })
 			w.tick()
 			w.Protected = nil
 			w.must(Event{Action: "release", Domain: "example-one.com"})
@@ -207,7 +208,7 @@ func TestAReleaseLasts(t *testing.T) {
 			if _, ok := w.held("example-one.com"); ok {
 				t.Error("the hold is there again")
 			}
-			w.change("example-one.com", func(d *store.Domain) { d.Action, d.Reason = lifecycle.Unverify, lifecycle.ReasonDeleted })
+			w.change("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Unverify, lifecycle.ReasonDeleted })
 			if res := w.tick(); res.Acted != 1 {
 				t.Errorf("another verdict counts anew: %+v", res)
 			}
@@ -265,7 +266,7 @@ func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
 	if len(w.reg.requests) != 1 {
 		t.Fatalf("%d requests: what was refused is not asked again by itself", len(w.reg.requests))
 	}
-	w.change("example-one.com", func(d *store.Domain) { d.Addresses = 50 })
+	w.listed("example-one.com", 50)
 	w.must(Event{Action: "approve", Domain: "example-one.com"})
 	w.tick() // looked at
 	w.later(time.Minute, "example-one.com")
@@ -364,7 +365,7 @@ func TestRestoreAfterARequestThatCameToNothing(t *testing.T) {
 
 func TestAMailHostsHoldNamesWhomItEndangers(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("mail-host.net", func(d *store.Domain) {
+	w.lapsed("mail-host.net", func(d *records.Domain) {
 		d.Listed, d.MailHost, d.Action, d.Reason = false, true, lifecycle.Hold, lifecycle.ReasonMailHost
 	})
 	w.lapsed("customer-b.com", quiet)
@@ -382,7 +383,7 @@ func TestHoldsThatWaitTooLong(t *testing.T) {
 	w := newWorld(t)
 	w.at = w.at.Add(3 * time.Hour) // holds are measured every six hours
 	for _, name := range []string{"a.com", "b.com", "c.com"} {
-		w.lapsed("example-"+name, func(d *store.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+		w.lapsed("example-"+name, func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
 	}
 	w.tick()
 	w.must(Event{Action: "hold", Domain: "example-b.com"})
@@ -406,8 +407,9 @@ func TestHoldsThatWaitTooLong(t *testing.T) {
 	}
 	w.later(24*time.Hour, "example-a.com")
 	w.tick()
-	var digest digestText
-	if _, err := store.Load(t.Context(), w.Store, store.PKDigest, "2026-03-05", &digest); err != nil || !strings.Contains(digest.Text, "1 have waited for more than three days: example-a.com") {
+	stored, err := w.book().Digest(t.Context(), "2026-03-05")
+	digest := stored.V
+	if err != nil || !strings.Contains(digest.Text, "1 have waited for more than three days: example-a.com") {
 		t.Errorf("digest %q %v", digest.Text, err)
 	}
 }
@@ -415,7 +417,7 @@ func TestHoldsThatWaitTooLong(t *testing.T) {
 // TestAHoldEndsWithItsRisk: a hold has nothing to ask any more once the domain is renewed.
 func TestAHoldEndsWithItsRisk(t *testing.T) {
 	w := newWorld(t)
-	w.lapsed("example-one.com", func(d *store.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+	w.lapsed("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
 	w.tick()
 	w.tick()
 	if _, ok := w.held("example-one.com"); !ok {
@@ -442,8 +444,9 @@ func TestDigestSaysWhereNobodyCounted(t *testing.T) {
 	w.tick()
 	w.at = w.at.AddDate(0, 0, 1)
 	w.tick()
-	var digest digestText
-	if _, err := store.Load(t.Context(), w.Store, store.PKDigest, "2026-03-02", &digest); err != nil {
+	stored, err := w.book().Digest(t.Context(), "2026-03-02")
+	digest := stored.V
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := "Would have unverified (4 addresses), domains: 2: example-one.com (redemption, count unknown), example-two.com (redemption)."
@@ -469,8 +472,8 @@ func TestALostAnswerOfARetryIsHarmless(t *testing.T) {
 		for _, r := range w.reg.requests {
 			keys[r.Key] = true
 		}
-		if len(keys) != 2 || w.get("example-one.com").Pending() {
-			t.Errorf("answer %d lost: keys %v, pending %t", n, keys, w.get("example-one.com").Pending())
+		if len(keys) != 2 || w.stands("example-one.com") != decision.Done {
+			t.Errorf("answer %d lost: keys %v, %s", n, keys, w.stands("example-one.com"))
 		}
 	}
 }

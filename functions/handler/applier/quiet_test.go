@@ -12,6 +12,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -76,7 +77,7 @@ func newQuiet(t *testing.T) (*world, *metered) {
 	w := newWorld(t)
 	w.at = time.Date(2026, 3, 2, 7, 30, 0, 0, time.UTC)
 	w.run(true, true)
-	w.write(store.Record(store.PKGuard, digestSK, digested{"2026-03-01"}, time.Time{}))
+	w.write(records.Record(records.PKGuard, records.SKDigest, records.Digested{Day: "2026-03-01"}, time.Time{}))
 	m := &metered{Store: w.Store}
 	w.Store = m
 	return w, m
@@ -84,7 +85,7 @@ func newQuiet(t *testing.T) (*world, *metered) {
 
 func (w *world) run(sent, complete bool) {
 	w.t.Helper()
-	w.write(store.Record(store.PKGuard, "run", store.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at), Sent: sent, Complete: complete, Watched: 1000}, time.Time{}))
+	w.write(records.Record(records.PKGuard, records.SKRun, records.Run{ID: "20260302T030000Z", Started: lifecycle.At(w.at), Sent: sent, Complete: complete, Watched: 1000}, time.Time{}))
 }
 
 // worked tells whether a tick took the lease, and so did its steps.
@@ -95,7 +96,7 @@ func TestAQuietTickOnlyReads(t *testing.T) {
 	asked := 0
 	w.Mode = func(context.Context) (Mode, error) { asked++; return Enforce, nil }
 	res := w.tick()
-	if m.reads != 1+store.Shards || m.writes != 0 || asked != 0 || worked(w.log.String()) || res.Text == "" {
+	if m.reads != 2+store.Shards || m.writes != 0 || asked != 0 || worked(w.log.String()) || res.Text == "" {
 		t.Errorf("%d reads, %d writes, mode asked %d times, %+v\n%s", m.reads, m.writes, asked, res, w.log)
 	}
 	if w.stats.Len() != 0 {
@@ -112,7 +113,7 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 	parked := func(w *world, at time.Time) {
 		m := queue.Message{Schema: queue.Schema, Kind: queue.KindDelegation, Upstream: "com", Group: "delegation/com", Run: "20260302T030000Z", Share: 1, Sent: w.at, Domains: []queue.Entry{{Name: "example-00.com"}}}
 		m.ID = queue.ContentID(m)
-		w.write(store.Record(store.PKParked, store.ParkedSK(at, m.ID), m, time.Time{}), store.Wake(at, time.Time{}))
+		w.write(records.Record(records.PKParked, records.ParkedSK(at, m.ID), m, time.Time{}), records.Wake(at, time.Time{}))
 	}
 	cases := map[string]struct {
 		edit func(w *world, m *metered)
@@ -121,8 +122,8 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 		"nothing":         {func(*world, *metered) {}, false},
 		"a domain is due": {func(w *world, _ *metered) { w.lapsed("example-00.com", nil) }, true},
 		"a hold": {func(w *world, _ *metered) {
-			w.write(store.Record(store.PKGuard, store.HoldSK("example-00.com"), safety.Hold{Domain: "example-00.com"}, time.Time{}))
-		}, true},
+			w.write(records.PutHold(safety.Hold{Domain: "example-00.com"}))
+		}, false},
 		"a message is to be sent":     {func(w *world, _ *metered) { parked(w, w.at) }, true},
 		"a message waits for later":   {func(w *world, _ *metered) { parked(w, w.at.Add(time.Second)) }, false},
 		"the run is being sent":       {func(w *world, _ *metered) { w.run(false, false) }, false},
@@ -130,17 +131,17 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 		"the digest is to be written": {func(w *world, _ *metered) { w.at = w.at.Add(24 * time.Hour) }, true},
 		"more than a glance shows": {func(w *world, _ *metered) {
 			for i := range agenda {
-				w.write(store.Record(store.PKGuard, fmt.Sprintf("a%03d", i), struct{}{}, time.Time{}))
+				w.write(records.Record(records.PKGuard, fmt.Sprintf("a%03d", i), struct{}{}, time.Time{}))
 			}
 		}, true},
 		"a hold behind the page is not seen, but that there is more": {func(w *world, _ *metered) {
 			for i := range agenda {
-				w.write(store.Record(store.PKGuard, fmt.Sprintf("a%03d", i), struct{}{}, time.Time{}))
+				w.write(records.Record(records.PKGuard, fmt.Sprintf("a%03d", i), struct{}{}, time.Time{}))
 			}
-			w.write(store.Record(store.PKGuard, store.HoldSK("example-00.com"), safety.Hold{Domain: "example-00.com"}, time.Time{}))
+			w.write(records.PutHold(safety.Hold{Domain: "example-00.com"}))
 		}, true},
 		"a run that nobody can read": {func(w *world, _ *metered) {
-			w.write(store.Record(store.PKGuard, "run", json.RawMessage(`{"id":7}`), time.Time{}))
+			w.write(records.Record(records.PKGuard, "run", json.RawMessage(`{"id":7}`), time.Time{}))
 		}, true},
 		"the index is down": {func(_ *world, m *metered) { m.fail = "due" }, true},
 		"the table is down": {func(_ *world, m *metered) { m.fail = "query" }, true},
@@ -163,7 +164,7 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 
 func TestATickBesideAnotherIsNotQuiet(t *testing.T) {
 	w, _ := newQuiet(t)
-	release, err := store.TakeLease(t.Context(), w.Store, job, w.at, time.Minute)
+	release, err := w.book().TakeLease(t.Context(), Job, w.at, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

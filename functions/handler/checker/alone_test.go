@@ -2,7 +2,6 @@ package checker
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -11,8 +10,8 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // days passes days, and has each of the names looked at by the daily round.
@@ -21,10 +20,8 @@ func (w *world) days(n int, names ...string) {
 	for range n {
 		w.at = w.at.Add(24 * time.Hour)
 		for _, name := range names {
-			if d, err := store.GetDomain(w.t.Context(), w.Store, name); err == nil && d.Watched() {
+			if w.watching(name) {
 				w.ask(queue.Message{Sent: w.at}, w.entry(name))
-			} else if err != nil && !errors.Is(err, store.ErrNotFound) {
-				w.t.Fatal(err)
 			}
 		}
 	}
@@ -44,11 +41,11 @@ func customer(t *testing.T) (*world, *answers) {
 
 func (w *world) watching(name string) bool {
 	w.t.Helper()
-	d, err := store.GetDomain(w.t.Context(), w.Store, name)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	d, err := w.book().Domain(w.t.Context(), name)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	return err == nil && d.Watched()
+	return d.Watched()
 }
 
 // TestAHostIsForgottenWhenNobodyDependsOnIt: within eight days out of the daily round, after a month out of the table.
@@ -58,7 +55,7 @@ func TestAHostIsForgottenWhenNobodyDependsOnIt(t *testing.T) {
 	if !w.watching("provider.net") {
 		t.Fatal("it was forgotten while somebody depends on it")
 	}
-	if err := w.Store.Write(t.Context(), store.Record(store.PKGuard, store.HoldSK("provider.net"), safety.Hold{Domain: "provider.net"}, time.Time{})); err != nil {
+	if err := w.Store.Write(t.Context(), records.PutHold(safety.Hold{Domain: "provider.net"})); err != nil {
 		t.Fatal(err)
 	}
 	resolver.by["customer.com"] = mx("mx.customer.com")
@@ -71,12 +68,11 @@ func TestAHostIsForgottenWhenNobodyDependsOnIt(t *testing.T) {
 	if w.watching("provider.net") {
 		t.Error("nobody depends on it, and it is still watched")
 	}
-	var hold safety.Hold
-	if _, err := store.Load(t.Context(), w.Store, store.PKGuard, store.HoldSK("provider.net"), &hold); !errors.Is(err, store.ErrNotFound) {
+	if hold, err := w.book().Hold(t.Context(), "provider.net"); err != nil || hold.Found() {
 		t.Errorf("a hold stands about a host that endangers nobody: %v", err)
 	}
 	w.days(31)
-	if _, err := store.GetDomain(t.Context(), w.Store, "provider.net"); !errors.Is(err, store.ErrNotFound) {
+	if d, err := w.book().Domain(t.Context(), "provider.net"); err != nil || d.Known() {
 		t.Errorf("its item is kept for ever: %v", err)
 	}
 }

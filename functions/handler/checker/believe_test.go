@@ -10,8 +10,8 @@ import (
 	"github.com/lapseguard/lapseguard/shared/canary"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 const freeLabel = "lapseguard-free"
@@ -183,7 +183,7 @@ func TestWebPagesForMostAnswersAreTheUpstreams(t *testing.T) {
 // parked is every parked message.
 func (w *world) parked() (messages []queue.Message) {
 	w.t.Helper()
-	items, _, err := w.Store.Query(w.t.Context(), store.Parked("", 10))
+	items, _, err := w.Store.Query(w.t.Context(), records.Parked("", 10))
 	if err != nil {
 		w.t.Fatal(err)
 	}

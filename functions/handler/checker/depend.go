@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -34,20 +34,12 @@ const (
 	forgotten = "forgotten"
 )
 
-// arrivals counts the hosts that a domain newly came to depend on.
-type arrivals struct {
-	N     int               `json:"n"`
-	Since lifecycle.Instant `json:"since"`
-}
-
-func arrivalsSK(on store.DependsOn) string { return "new/" + string(on) }
-
 // dependency is what a domain depends on for its mail: the registrable domains of its MX hosts, or of its name
 // servers. Whoever has one of those reads the domain's mail.
 type dependency struct {
-	on       store.DependsOn
+	on       records.DependsOn
 	now, old []string
-	arrivals arrivals
+	arrivals records.Arrivals
 }
 
 // foldMail folds an MX answer: which registrable domains the domain's mail depends on.
@@ -69,7 +61,7 @@ func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	}
 	s.MailSet = fp
 	v.changed = true
-	return h.depend(ctx, v, store.DependsMail, hosts)
+	return h.depend(ctx, v, records.DependsMail, hosts)
 }
 
 // foldServers notes whose name servers the domain is delegated to, when they changed.
@@ -77,7 +69,7 @@ func (h *Handler) foldServers(ctx context.Context, v *visit) error {
 	if !v.after.Listed || v.obs.Delegation == nil || v.before.State.NS == v.after.State.NS {
 		return nil
 	}
-	return h.depend(ctx, v, store.DependsServers, registrables(v.obs.Delegation.NS, v.name.Registrable))
+	return h.depend(ctx, v, records.DependsServers, registrables(v.obs.Delegation.NS, v.name.Registrable))
 }
 
 // registrables are the registrable domains of hosts, without own.
@@ -93,7 +85,7 @@ func registrables(hosts []string, own string) []string {
 }
 
 // depend notes a dependency that changed. A domain that no longer depends on the host that lapsed is out of danger.
-func (h *Handler) depend(ctx context.Context, v *visit, on store.DependsOn, now []string) error {
+func (h *Handler) depend(ctx context.Context, v *visit, on records.DependsOn, now []string) error {
 	now = now[:min(len(now), maxDeps)]
 	deps, err := h.dependencies(ctx, v, on)
 	if err != nil {
@@ -110,23 +102,22 @@ func (h *Handler) depend(ctx context.Context, v *visit, on store.DependsOn, now 
 	}
 	deps[on] = now
 	lapsed := v.after.State.MailLapsed
-	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[store.DependsMail], deps[store.DependsServers]), lapsed) {
+	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[records.DependsMail], deps[records.DependsServers]), lapsed) {
 		v.after.MailHostBack()
 	}
 	return nil
 }
 
 // admit keeps of the hosts those that were followed before, and as many new ones as the domain may still bring.
-func (h *Handler) admit(ctx context.Context, v *visit, on store.DependsOn, now, old []string) (kept []string, seen arrivals, err error) {
+func (h *Handler) admit(ctx context.Context, v *visit, on records.DependsOn, now, old []string) (kept []string, seen records.Arrivals, err error) {
 	at := lifecycle.At(h.Now())
 	if !firstLook(v.before.State, on) {
-		_, err := store.Load(ctx, h.Store, store.DependenciesPK(v.after.Name), arrivalsSK(on), &seen)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if seen, err = h.book().Arrivals(ctx, v.after.Name, on); err != nil {
 			return nil, seen, fmt.Errorf("%w: %w", errRead, err)
 		}
 	}
 	if seen.Since == 0 || at.Since(seen.Since) >= arrivalsFor {
-		seen = arrivals{Since: at}
+		seen = records.Arrivals{Since: at}
 	}
 	refused := 0
 	for _, host := range now {
@@ -147,17 +138,17 @@ func (h *Handler) admit(ctx context.Context, v *visit, on store.DependsOn, now, 
 	return kept, seen, nil
 }
 
-func firstLook(s lifecycle.State, on store.DependsOn) bool {
-	return on == store.DependsServers && s.NS == "" && s.Deleg == lifecycle.DelegationUnknown || on == store.DependsMail && s.MailSet == ""
+func firstLook(s lifecycle.State, on records.DependsOn) bool {
+	return on == records.DependsServers && s.NS == "" && s.Deleg == lifecycle.DelegationUnknown || on == records.DependsMail && s.MailSet == ""
 }
 
 // dependencies are those noted before; a first look, at a domain that is in no danger, need not ask for them.
-func (h *Handler) dependencies(ctx context.Context, v *visit, on store.DependsOn) (map[store.DependsOn][]string, error) {
+func (h *Handler) dependencies(ctx context.Context, v *visit, on records.DependsOn) (map[records.DependsOn][]string, error) {
 	s := v.before.State
 	if firstLook(s, on) && s.MailLapsed == "" {
-		return map[store.DependsOn][]string{}, nil
+		return map[records.DependsOn][]string{}, nil
 	}
-	deps, err := store.Dependencies(ctx, h.Store, v.after.Name)
+	deps, err := h.book().Dependencies(ctx, v.after.Name)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errRead, err)
 	}
@@ -172,15 +163,15 @@ func (h *Handler) dependWrites(v visit) []store.Write {
 	}
 	name, expires := v.after.Name, time.Time{} // nothing renews an entry while the set stays as it is: it goes when that changes
 	writes := []store.Write{
-		store.PutDependencies(name, v.deps.on, v.deps.now, expires),
-		store.Record(store.DependenciesPK(name), arrivalsSK(v.deps.on), v.deps.arrivals, v.deps.arrivals.Since.Time().Add(arrivalsFor)),
+		records.PutDependencies(name, v.deps.on, v.deps.now, expires),
+		records.PutArrivals(name, v.deps.on, v.deps.arrivals, v.deps.arrivals.Since.Time().Add(arrivalsFor)),
 	}
 	for _, dep := range v.deps.now {
-		writes = append(writes, store.Record(store.DependentsPK(dep), name+"/"+string(v.deps.on), map[string]any{"at": h.Now().UTC()}, expires))
+		writes = append(writes, records.Record(records.DependentsPK(dep), name+"/"+string(v.deps.on), map[string]any{"at": h.Now().UTC()}, expires))
 	}
 	for _, dep := range v.deps.old {
 		if !slices.Contains(v.deps.now, dep) {
-			writes = append(writes, store.Forget(store.DependentsPK(dep), name+"/"+string(v.deps.on)))
+			writes = append(writes, records.Forget(records.DependentsPK(dep), name+"/"+string(v.deps.on)))
 		}
 	}
 	return writes
@@ -237,29 +228,30 @@ func (h *Handler) foldAlone(ctx context.Context, v *visit, now, began lifecycle.
 
 // somebodyDepends looks for a dependent that is itself under watch, and takes those that are not off the list.
 func (h *Handler) somebodyDepends(ctx context.Context, host string) (bool, error) {
-	items, more, err := h.Store.Query(ctx, store.Query{PK: store.DependentsPK(host), Limit: maxGone})
-	if err != nil {
-		return false, fmt.Errorf("who depends on %s: %w", host, err)
-	}
-	for _, it := range items {
-		name, _, _ := strings.Cut(it.SK, "/")
-		gone := []store.Write{store.Forget(it.PK, it.SK)}
-		switch d, err := store.GetDomain(ctx, h.Store, name); {
-		case err == nil && d.Watched():
-			return true, nil
-		case err == nil:
+	n := 0
+	for dep, err := range h.book().Dependents(ctx, host) {
+		if err != nil {
+			return false, fmt.Errorf("who depends on %s: %w", host, err)
+		}
+		if n++; n > maxGone {
+			return true, nil // the rest another time
+		}
+		d, err := h.book().Domain(ctx, dep.Name)
+		if err != nil || d.Watched() {
+			return true, err //nolint:wrapcheck // says which domain
+		}
+		gone := []store.Write{records.Forget(records.DependentsPK(host), dep.Name+"/"+string(dep.On))}
+		if d.Known() {
 			d.State.MailSet, d.State.NS = forgotten, forgotten
 			gone = append(gone, d.Put())
-		case !errors.Is(err, store.ErrNotFound):
-			return false, err
 		}
 		if err := h.Store.Write(ctx, gone...); errors.Is(err, store.ErrConflict) {
 			return true, nil // somebody writes it just now
 		} else if err != nil {
-			return false, fmt.Errorf("forget that %s depends on %s: %w", name, host, err)
+			return false, fmt.Errorf("forget that %s depends on %s: %w", dep.Name, host, err)
 		}
 	}
-	return more, nil
+	return false, nil
 }
 
 // watchMailHosts puts the domains that others depend on under watch, once however many depend on them.
@@ -282,28 +274,23 @@ func (h *Handler) watchMailHosts(ctx context.Context, visits []visit) error {
 }
 
 func (h *Handler) watchMailHost(ctx context.Context, name string) error {
-	for range 4 {
-		d, err := store.GetDomain(ctx, h.Store, name)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			d = store.NewDomain(name, lifecycle.At(h.Now()))
-		case err != nil:
-			return err
-		case d.MailHost && d.Alone == 0:
-			return nil
+	_, err := h.book().Update(ctx, name, func(d *records.Domain) ([]store.Write, bool, error) {
+		if d.MailHost && d.Alone == 0 {
+			return nil, false, nil
+		}
+		if !d.Known() {
+			*d = records.NewDomain(name, lifecycle.At(h.Now()))
 		}
 		d.MailHost, d.Alone = true, 0
-		if err = h.Store.Write(ctx, d.Put()); !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return store.ErrConflict
+		return nil, true, nil
+	})
+	return err
 }
 
 // mailDue tells whether the domain's MX set is to be asked now: weekly, when the tripwire moved, and the day after a
 // failure. The day of the week follows from the name, and is that on which the run began: a stored time would cost a
 // write for every quiet look.
-func (h *Handler) mailDue(d *store.Domain, before lifecycle.State, now, began lifecycle.Instant) bool {
+func (h *Handler) mailDue(d *records.Domain, before lifecycle.State, now, began lifecycle.Instant) bool {
 	s := &d.State
 	if h.Ask[queue.KindMail] == nil || !d.Listed || s.Deleg == lifecycle.DelegationGone || s.Deleg == lifecycle.DelegationUnknown {
 		return false

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -35,7 +36,7 @@ func (w *world) askMail(names ...string) {
 // dependents lists who is noted as depending on a host.
 func (w *world) dependents(host string) (names []string) {
 	w.t.Helper()
-	items, _, err := w.Store.Query(w.t.Context(), store.Query{PK: store.DependentsPK(host), Limit: 100})
+	items, _, err := w.Store.Query(w.t.Context(), store.Query{PK: records.DependentsPK(host), Limit: 100})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -137,8 +138,8 @@ func TestAProviderIsLookedAtOnce(t *testing.T) {
 	}
 	resolver.by["customer-00.com"] = mx(hosts...)
 	w.askMail("customer-00.com")
-	deps, err := store.Dependencies(t.Context(), w.Store, "customer-00.com")
-	if err != nil || len(deps[store.DependsMail]) != maxDeps {
-		t.Errorf("%d hosts are followed (%v), want %d", len(deps[store.DependsMail]), err, maxDeps)
+	deps, err := w.book().Dependencies(t.Context(), "customer-00.com")
+	if err != nil || len(deps[records.DependsMail]) != maxDeps {
+		t.Errorf("%d hosts are followed (%v), want %d", len(deps[records.DependsMail]), err, maxDeps)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -16,8 +17,8 @@ import (
 // visit is one domain's answer, folded.
 type visit struct {
 	name    domain.Name
-	before  store.Domain
-	after   store.Domain
+	before  records.Domain
+	after   records.Domain
 	obs     source.Observation
 	verdict lifecycle.Verdict
 	ask     []source.Source
@@ -59,7 +60,7 @@ var errRead = errors.New("the table could not be read")
 
 func (h *Handler) broken(ctx context.Context, a answer, err error) {
 	h.Log.ErrorContext(ctx, "domain_broke_the_program", "domain", a.entry.Name, "said", a.obs.Said, "error", err)
-	w := store.Record(store.PKBroken, a.entry.Name, map[string]any{"at": h.Now().UTC(), "error": err.Error(), "said": a.obs.Said}, h.Now().Add(store.RunTTL))
+	w := records.Record(records.PKBroken, a.entry.Name, map[string]any{"at": h.Now().UTC(), "error": err.Error(), "said": a.obs.Said}, h.Now().Add(records.RunTTL))
 	if err := h.Store.Write(ctx, w); err != nil {
 		h.Log.ErrorContext(ctx, "record_of_broken_domain_failed", "domain", a.entry.Name, "error", err)
 	}
@@ -74,21 +75,21 @@ func (h *Handler) visitEntry(ctx context.Context, m queue.Message, a answer) (v 
 	return h.visit(ctx, m, d, a.obs)
 }
 
-func (h *Handler) carried(ctx context.Context, e queue.Entry) (store.Domain, error) {
+func (h *Handler) carried(ctx context.Context, e queue.Entry) (records.Domain, error) {
 	if len(e.Item) == 0 {
-		it, err := h.Store.Get(ctx, store.DomainKey(e.Name))
+		it, err := h.Store.Get(ctx, records.DomainKey(e.Name))
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			err = fmt.Errorf("%w: %s: %w", errRead, e.Name, err)
 		}
 		if err != nil {
-			return store.Domain{}, err
+			return records.Domain{}, err
 		}
-		return store.ParseDomain(it)
+		return records.ParseDomain(it)
 	}
-	return store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
+	return records.ParseDomain(store.Item{Key: records.DomainKey(e.Name), Data: e.Item, Version: e.Version})
 }
 
-func (h *Handler) visit(ctx context.Context, m queue.Message, d store.Domain, o source.Observation) (v visit, err error) {
+func (h *Handler) visit(ctx context.Context, m queue.Message, d records.Domain, o source.Observation) (v visit, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("judge %s: panic: %v", d.Name, p)
@@ -142,11 +143,11 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	d.VerifiedBefore, d.ExposedSince = verdict.VerifiedBefore, verdict.ExposedSince
 }
 
-func sameVerdict(a, b store.Domain) bool {
+func sameVerdict(a, b records.Domain) bool {
 	return a.Action == b.Action && a.Confidence == b.Confidence && a.Reason == b.Reason && a.NextLook == b.NextLook
 }
 
-func (h *Handler) facts(name domain.Name, d store.Domain) lifecycle.Facts {
+func (h *Handler) facts(name domain.Name, d records.Domain) lifecycle.Facts {
 	tld := lastLabel(name.Registrable)
 	f := lifecycle.Facts{TLD: lifecycle.TLDOf(name.Suffix), Oldest: d.Oldest, GraceUnverify: h.GraceUnverify, Authority: lifecycle.AuthorityNone}
 	if !d.Listed {
@@ -181,7 +182,10 @@ func (h *Handler) write(ctx context.Context, m queue.Message, visits []visit) er
 			name := visits[i].before.Name
 			switch {
 			case errors.Is(err, store.ErrConflict) && try < 4:
-				d, err := store.GetDomain(ctx, h.Store, name)
+				d, err := h.book().Domain(ctx, name)
+				if err == nil && !d.Known() {
+					err = fmt.Errorf("store %s: %w", name, store.ErrNotFound)
+				}
 				if err != nil {
 					return err
 				}
@@ -206,13 +210,13 @@ func (h *Handler) writes(v visit) []store.Write {
 	writes := []store.Write{v.after.Put()}
 	b, a := v.before, v.after
 	if lifecycle.News(b.State, a.State) || b.Action != a.Action || b.Reason != a.Reason {
-		writes = append(writes, store.PutEntry(a.Name, store.Entry{
+		writes = append(writes, records.PutEntry(a.Name, records.Entry{
 			At: h.Now().UTC(), What: "look", Before: b.State.Phase, After: a.State.Phase, Action: a.Action, Confidence: a.Confidence,
-			Reason: a.Reason, Sentence: lifecycle.Sentence(a.State, v.verdict), Evidence: []store.Witness{witness(v.obs)},
+			Reason: a.Reason, Sentence: lifecycle.Sentence(a.State, v.verdict), Evidence: []records.Witness{witness(v.obs)},
 		}, entryOrder(v.obs.Source)))
 	}
-	if b.MailHost && !a.MailHost && a.HeldBy == "" {
-		writes = append(writes, store.Forget(store.PKGuard, store.HoldSK(a.Name))) // it endangers nobody
+	if b.MailHost && !a.MailHost {
+		writes = append(writes, records.EndHold(a.Name)) // it endangers nobody
 	}
 	return append(writes, h.dependWrites(v)...)
 }
@@ -222,6 +226,6 @@ func entryOrder(s source.Source) int {
 	return slices.Index([]source.Source{source.SourceDelegation, source.SourceRDAP, source.SourceStatus, source.SourceMail}, s)
 }
 
-func witness(o source.Observation) store.Witness {
-	return store.Witness{Source: o.Source, Server: o.Server, At: o.At.UTC(), Said: o.Said, Cause: o.Cause, Result: o.Outcome}
+func witness(o source.Observation) records.Witness {
+	return records.Witness{Source: o.Source, Server: o.Server, At: o.At.UTC(), Said: o.Said, Cause: o.Cause, Result: o.Outcome}
 }

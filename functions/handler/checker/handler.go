@@ -17,6 +17,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/canary"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -103,13 +104,11 @@ func (h *Handler) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEven
 	return events.SQSEventResponse{BatchItemFailures: failed}, nil
 }
 
+// book is the guard's records.
+func (h *Handler) book() records.Book { return records.In(h.Store) }
+
 func (h *Handler) currentRun(ctx context.Context) (string, error) {
-	var run store.Run
-	_, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return "", err
-	}
-	return run.ID, nil
+	return h.book().Current(ctx)
 }
 
 // group answers one group's messages in order and returns those that go back to the queue.
@@ -269,7 +268,7 @@ func (h *Handler) urgent(m queue.Message, e queue.Entry) bool {
 	if m.Kind != queue.KindDelegation || m.Look {
 		return m.Kind == queue.KindDelegation
 	}
-	d, err := store.ParseDomain(store.Item{Key: store.DomainKey(e.Name), Data: e.Item, Version: e.Version})
+	d, err := records.ParseDomain(store.Item{Key: records.DomainKey(e.Name), Data: e.Item, Version: e.Version})
 	return err == nil && (d.State.NextRDAP <= lifecycle.At(h.Now()) || d.State.Trouble())
 }
 
@@ -279,10 +278,10 @@ func (h *Handler) park(ctx context.Context, rest queue.Message, wait time.Durati
 	wait = max(wait, cmp.Or(h.Park, parkFor)<<min(rest.Tries, maxDoublings))
 	rest.Tries++
 	rest.ID = queue.ContentID(rest)
-	due, expires := now.Add(wait), now.Add(store.RunTTL)
-	err := h.Store.Write(ctx, store.Record(store.PKParked, store.ParkedSK(due, rest.ID), rest, expires))
+	due, expires := now.Add(wait), now.Add(records.RunTTL)
+	err := h.Store.Write(ctx, records.Record(records.PKParked, records.ParkedSK(due, rest.ID), rest, expires))
 	if err == nil {
-		err = h.Store.Write(ctx, store.Wake(due, expires))
+		err = h.Store.Write(ctx, records.Wake(due, expires))
 	}
 	if err != nil {
 		return rest, fmt.Errorf("park %d domains of %s/%s: %w", len(rest.Domains), rest.Kind, rest.Upstream, err)
@@ -296,16 +295,14 @@ func (h *Handler) mark(ctx context.Context, m, rest queue.Message, raised []queu
 	if m.Run == "" {
 		return nil
 	}
-	marker := store.Marker{Checked: r.checked, Unknown: r.unknown}
+	marker := records.Marker{Checked: r.checked, Unknown: r.unknown}
 	if len(rest.Domains) > 0 {
 		raised = append(raised, rest)
 	}
 	for _, q := range raised {
-		marker.Raised = append(marker.Raised, store.SentID{ID: queue.ContentID(q), Upstream: string(q.Kind) + "/" + q.Upstream})
+		marker.Raised = append(marker.Raised, records.SentID{ID: queue.ContentID(q), Upstream: string(q.Kind) + "/" + q.Upstream})
 	}
-	w := store.Record(store.RunPK(m.Run), "m/"+m.ID, marker, h.Now().Add(store.RunTTL))
-	w.Any = false // a marker is written once: the first answer counts
-	if err := h.Store.Write(ctx, w); err != nil && !errors.Is(err, store.ErrConflict) {
+	if err := h.Store.Write(ctx, records.Mark(m.Run, m.ID, marker, h.Now())); err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("mark %s as answered: %w", m.ID, err)
 	}
 	return nil

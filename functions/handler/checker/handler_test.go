@@ -17,6 +17,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
@@ -151,7 +152,7 @@ func registered(statuses ...string) source.Observation {
 // add stores a listed domain and gives its entry for a message.
 func (w *world) add(name string) queue.Entry {
 	w.t.Helper()
-	d := store.NewDomain(name, lifecycle.At(w.at))
+	d := records.NewDomain(name, lifecycle.At(w.at))
 	d.Listed, d.Hosts, d.Addresses, d.Oldest = true, 1, 1, lifecycle.At(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC))
 	if err := w.Store.Write(w.t.Context(), d.Put()); err != nil {
 		w.t.Fatal(err)
@@ -177,9 +178,9 @@ func (w *world) entry(name string) queue.Entry {
 	return queue.Entry{Name: name, Version: d.Version(), Item: json.RawMessage(d.Data())}
 }
 
-func (w *world) get(name string) store.Domain {
+func (w *world) get(name string) records.Domain {
 	w.t.Helper()
-	d, err := store.GetDomain(w.t.Context(), w.Store, name)
+	d, err := w.book().Domain(w.t.Context(), name)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -260,7 +261,7 @@ func TestALapseIsSeenThroughTheChainOfQuestions(t *testing.T) {
 	w.rdap.by["example-one.com"] = registered("redemption period", "pending delete")
 	w.ask(queue.Message{Run: "20260303T030000Z"}, w.entry("example-one.com"))
 	d := w.get("example-one.com")
-	if d.State.Phase != lifecycle.Redemption || d.Action != lifecycle.Unverify || !d.Pending() {
+	if d.State.Phase != lifecycle.Redemption || d.Action != lifecycle.Unverify || !d.Unsettled() {
 		t.Fatalf("after the lapse: %+v", d)
 	}
 	names, _, err := w.Store.Due(t.Context(), 0, w.at.Add(time.Hour), "", 10)
@@ -272,7 +273,7 @@ func TestALapseIsSeenThroughTheChainOfQuestions(t *testing.T) {
 	if err != nil || !slices.Contains(names, "example-one.com") {
 		t.Errorf("the applier does not find it: %v %v", names, err)
 	}
-	entries, err := store.History(t.Context(), w.Store, "example-one.com", 10)
+	entries, err := w.book().History(t.Context(), "example-one.com", 10)
 	if err != nil || len(entries) < 3 || entries[0].Evidence[0].Said != "redemption period, pending delete" {
 		t.Errorf("history: %+v %v", entries, err)
 	}
@@ -301,7 +302,7 @@ func TestAFailingUpstreamParksTheRest(t *testing.T) {
 	if res := w.handle(m...); len(res.BatchItemFailures) != 0 || res.BatchItemFailures == nil {
 		t.Fatalf("a failing upstream failed the message: %+v", res)
 	}
-	items, _, err := w.Store.Query(t.Context(), store.Parked("", 10))
+	items, _, err := w.Store.Query(t.Context(), records.Parked("", 10))
 	if err != nil || len(items) != 1 {
 		t.Fatalf("%d parked, %v", len(items), err)
 	}
@@ -315,11 +316,11 @@ func TestAFailingUpstreamParksTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for when, want := range map[time.Time]int{at: 1, at.Add(-time.Second): 0} {
-		if woken, _, err := w.Store.Query(t.Context(), store.Woken(when, 10)); err != nil || len(woken) != want {
+		if woken, _, err := w.Store.Query(t.Context(), records.Woken(when, 10)); err != nil || len(woken) != want {
 			t.Errorf("%v %v: a parked message wakes the applier %d times at %s, want %d", woken, err, len(woken), when, want)
 		}
 	}
-	tally, err := store.Balance(t.Context(), w.Store, "20260302T030000Z")
+	tally, err := w.book().Balance(t.Context(), "20260302T030000Z")
 	if err != nil || tally.Missing["delegation/com"] != 1 {
 		t.Errorf("%+v %v: a run with parked domains is not complete", tally, err)
 	}
@@ -340,11 +341,11 @@ func TestAMessageParkedWholeIsNotAnswered(t *testing.T) {
 	m := queue.Pack(queue.Message{Kind: queue.KindDelegation, Upstream: "com", Run: run, Share: 1, Sent: w.at}, []queue.Entry{w.quiet("a-one.com"), w.quiet("b-two.com")})
 	for try := range 3 {
 		w.handle(m...)
-		tally, err := store.Balance(t.Context(), w.Store, run)
+		tally, err := w.book().Balance(t.Context(), run)
 		if err != nil || tally.Missing["delegation/com"] != 1 {
 			t.Fatalf("after try %d: %+v %v: nobody answered", try, tally, err)
 		}
-		items, _, err := w.Store.Query(t.Context(), store.Parked("", 10))
+		items, _, err := w.Store.Query(t.Context(), records.Parked("", 10))
 		if err != nil || len(items) != 1 {
 			t.Fatalf("%d parked, %v", len(items), err)
 		}
@@ -357,7 +358,7 @@ func TestAMessageParkedWholeIsNotAnswered(t *testing.T) {
 	}
 	w.dns.by["a-one.com"], w.dns.by["b-two.com"] = delegated("ns1.host.example"), delegated("ns1.host.example")
 	w.handle(m...)
-	tally, err := store.Balance(t.Context(), w.Store, run)
+	tally, err := w.book().Balance(t.Context(), run)
 	if err != nil || len(tally.Missing) != 0 || tally.Good["delegation/com"] != 2 {
 		t.Errorf("%+v %v: both were answered", tally, err)
 	}
@@ -475,8 +476,7 @@ func TestSupersededRunIsDropped(t *testing.T) {
 	w := newWorld(t)
 	w.dns.by["a-one.com"] = delegated("ns1.host.example")
 	e := w.add("a-one.com")
-	it, _ := store.Load(t.Context(), w.Store, store.PKGuard, "run", &struct{}{})
-	if err := w.Store.Write(t.Context(), store.Save(it, store.Run{ID: "20260303T030000Z"})); err != nil {
+	if err := w.Store.Write(t.Context(), records.PutCurrent("20260303T030000Z")); err != nil {
 		t.Fatal(err)
 	}
 	w.ask(queue.Message{Run: "20260302T030000Z"}, e)
@@ -492,7 +492,7 @@ func TestADomainThatBreaksTheProgramIsRecordedAlone(t *testing.T) {
 	bad := w.add("a-one.com")
 	bad.Item = json.RawMessage(`{"v":77}`)
 	w.ask(queue.Message{}, bad, w.add("b-two.com"))
-	if _, err := store.Load(t.Context(), w.Store, store.PKBroken, "a-one.com", &struct{}{}); err != nil {
+	if _, err := w.Store.Get(t.Context(), store.Key{Table: store.Records, PK: records.PKBroken, SK: "a-one.com"}); err != nil {
 		t.Errorf("not recorded: %v", err)
 	}
 	if w.get("b-two.com").State.Phase != lifecycle.Active {

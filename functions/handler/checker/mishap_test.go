@@ -8,6 +8,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -43,12 +44,12 @@ func TestAMailHostIsWatchedAfterARedelivery(t *testing.T) {
 	if got := w.dependents("mail-host.net"); len(got) != 1 {
 		t.Fatalf("dependents %v", got)
 	}
-	if d, err := store.GetDomain(t.Context(), w.Store, "mail-host.net"); err != nil || !d.MailHost {
+	if d, err := w.book().Domain(t.Context(), "mail-host.net"); err != nil || !d.MailHost {
 		t.Errorf("the mail host is never watched: %v", err)
 	}
 	w.at = w.at.Add(7 * 24 * time.Hour)
 	w.askMail("customer.com")
-	if d, err := store.GetDomain(t.Context(), w.Store, "mail-host.net"); err != nil || !d.MailHost {
+	if d, err := w.book().Domain(t.Context(), "mail-host.net"); err != nil || !d.MailHost {
 		t.Errorf("a week later it is not either: %v", err)
 	}
 }
@@ -142,7 +143,7 @@ func TestAThrottledReadIsNotTheDomainsFault(t *testing.T) {
 	m := queue.Message{Kind: queue.KindDelegation, Upstream: "com", Share: 1, Sent: w.at, Run: "20260302T030000Z"}
 	ms := queue.Pack(m, []queue.Entry{{Name: "a-one.com"}}) // as a parked message or a second look comes
 	res := w.handle(ms...)
-	_, err := store.Load(t.Context(), w.Store, store.RunPK(m.Run), "m/"+ms[0].ID, &struct{}{})
+	_, err := w.Store.Get(t.Context(), store.Key{Table: store.Records, PK: records.RunPK(m.Run), SK: "m/" + ms[0].ID})
 	if len(res.BatchItemFailures) == 0 && err == nil {
 		t.Error("a read that was throttled: the answer is thrown away, the message is done and counts as answered")
 	}

@@ -6,14 +6,14 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // put writes a record of the guard's own over what is there.
 func (w *world) put(t *testing.T, sk string, v any) {
 	t.Helper()
-	if err := w.Store.Write(t.Context(), store.Record(store.PKGuard, sk, v, time.Time{})); err != nil {
+	if err := w.Store.Write(t.Context(), records.Record(records.PKGuard, sk, v, time.Time{})); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -25,8 +25,8 @@ func TestAStoredTimeThatIsAheadDoesNotStopTheWatch(t *testing.T) {
 		w.list.set("example-one.com", 1, long)
 		w.day(t)
 		ahead := w.clock.at.AddDate(0, 0, 400)
-		w.put(t, "run", store.Run{ID: ahead.Format("20060102T150405Z"), Started: lifecycle.At(ahead), Segments: 2, Sent: sent, Sync: store.Sync{Listing: true, Done: true}})
-		w.put(t, store.LeaseSK("fanout"), store.Lease{Until: lifecycle.At(ahead)})
+		w.put(t, "run", records.Run{ID: ahead.Format("20060102T150405Z"), Started: lifecycle.At(ahead), Segments: 2, Sent: sent, Sync: records.Sync{Listing: true, Done: true}})
+		w.put(t, records.LeaseSK("fanout"), records.Lease{Until: lifecycle.At(ahead)})
 		if res := w.day(t); res.Watched != 1 || res.Run != w.clock.at.Format("20060102T150405Z") || len(w.out.messages) != 1 {
 			t.Errorf("sent %t: %+v, %d messages", sent, res, len(w.out.messages))
 		}
@@ -39,7 +39,7 @@ func TestAStoredTimeThatIsAheadDoesNotStopTheWatch(t *testing.T) {
 func TestALeaseOfAnotherInvocationStands(t *testing.T) {
 	w := newWorld(t)
 	w.list.set("example-one.com", 1, long)
-	w.put(t, store.LeaseSK("fanout"), store.Lease{Until: lifecycle.At(w.clock.at.Add(24*time.Hour + 15*time.Minute))})
+	w.put(t, records.LeaseSK("fanout"), records.Lease{Until: lifecycle.At(w.clock.at.Add(24*time.Hour + 15*time.Minute))})
 	if res := w.day(t); res.Run != "" {
 		t.Errorf("%+v: two at work", res)
 	}
@@ -66,11 +66,11 @@ func TestAListOfTheFutureIsNotBelieved(t *testing.T) {
 			}
 		})
 	}
-	for field, synced := range map[string]store.Synced{"whole": {WholeAt: 1}, "as of": {AsOf: 1}, "accepted": {Accepted: 1}} {
+	for field, synced := range map[string]records.Synced{"whole": {WholeAt: 1}, "as of": {AsOf: 1}, "accepted": {Accepted: 1}} {
 		now := newClock().at
 		ahead := lifecycle.At(now.AddDate(0, 0, 400))
 		past := lifecycle.At(now.Add(-time.Hour))
-		s := store.Synced{WholeAt: max(past, synced.WholeAt*ahead), AsOf: max(past, synced.AsOf*ahead), Accepted: synced.Accepted * ahead}
+		s := records.Synced{Counted: true, WholeAt: max(past, synced.WholeAt*ahead), AsOf: max(past, synced.AsOf*ahead), Accepted: synced.Accepted * ahead}
 		if got := newSync(s, now); got.Accepted || got.Whole == (field == "accepted") || got.Since > lifecycle.At(now) {
 			t.Errorf("%s ahead: %+v", field, got)
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 func TestAListThatShrankIsBelievedOnAPersonsWord(t *testing.T) {
@@ -20,11 +19,11 @@ func TestAListThatShrankIsBelievedOnAPersonsWord(t *testing.T) {
 	}
 	believed := func() bool {
 		w.day(t)
-		var run store.Run
-		if _, err := store.Load(t.Context(), w.Store, store.PKGuard, "run", &run); err != nil {
+		run, err := w.book().Run(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
-		return run.Sync.Believed
+		return run.V.Sync.Believed
 	}
 	for range 8 {
 		if believed() {
@@ -32,13 +31,12 @@ func TestAListThatShrankIsBelievedOnAPersonsWord(t *testing.T) {
 		}
 	}
 	accept := func() {
-		var synced store.Synced
-		it, err := store.Load(t.Context(), w.Store, store.PKGuard, "synced", &synced)
+		synced, err := w.book().Synced(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		synced.Accepted = lifecycle.At(w.clock.at)
-		if err := w.Store.Write(t.Context(), store.Save(it, synced)); err != nil {
+		synced.V.Accepted = lifecycle.At(w.clock.at)
+		if err := w.Store.Write(t.Context(), synced.Put()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,15 +1,14 @@
 package fanout
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // TestSyntheticDomainIsPlantedOnceARun, anew each day and under the name of the first day.
@@ -23,11 +22,12 @@ func TestSyntheticDomainIsPlantedOnceARun(t *testing.T) {
 		t.Fatalf("dispatched %v, want the synthetic domain among them", w.out.domains())
 	}
 	first := w.domain(t, name)
-	if !first.Synthetic || first.State.Phase != lifecycle.PendingDelete || first.Pending() || first.Listed {
+	if !first.Synthetic || first.State.Phase != lifecycle.PendingDelete || first.Unsettled() || first.Listed {
 		t.Errorf("planted %+v", first)
 	}
 	done := first
-	done.State.Phase, done.Action, done.Done = lifecycle.Released, lifecycle.Unverify, done.Decision()
+	done.State.Phase, done.Action = lifecycle.Released, lifecycle.Unverify
+	done.Settle(false)
 	if err := w.Store.Write(t.Context(), done.Put()); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestSyntheticDomainIsPlantedOnceARun(t *testing.T) {
 	if second.State.Phase != lifecycle.PendingDelete || second.Decision() == first.Decision() || second.Action != "" {
 		t.Errorf("on the next day: %+v", second)
 	}
-	if _, err := store.GetDomain(t.Context(), w.Store, "lapseguard-second.com"); !errors.Is(err, store.ErrNotFound) {
+	if d, err := w.book().Domain(t.Context(), "lapseguard-second.com"); err != nil || d.Known() {
 		t.Errorf("a second name was planted: %v", err)
 	}
 }
@@ -51,8 +51,8 @@ func TestSyntheticDomainIsPlantedOnceARun(t *testing.T) {
 // TestSyntheticDomainComesToAnUnverify by the same judgement as a real one: the zone, then the registry, say it is gone.
 func TestSyntheticDomainComesToAnUnverify(t *testing.T) {
 	now := time.Date(2026, 3, 2, 3, 0, 0, 0, time.UTC)
-	d := store.NewDomain("lapseguard-x.com", 0).Lapsing(lifecycle.At(now), lifecycle.At(now.Add(-canaryAge)))
-	facts := lifecycle.Facts{TLD: lifecycle.TLDOf(store.CanaryZone), Authority: lifecycle.AuthorityIANA, Oldest: d.State.First}
+	d := records.NewDomain("lapseguard-x.com", 0).Lapsing(lifecycle.At(now), lifecycle.At(now.Add(-canaryAge)))
+	facts := lifecycle.Facts{TLD: lifecycle.TLDOf(records.CanaryZone), Authority: lifecycle.AuthorityIANA, Oldest: d.State.First}
 	gone := source.Observation{Source: source.SourceDelegation, At: now, Outcome: source.Absent, Said: "NXDOMAIN"}
 	state, v := lifecycle.Visit(d.State, []source.Observation{gone}, facts, lifecycle.At(now))
 	ask := lifecycle.Questions(d.State, state, facts, v, lifecycle.At(now), gone.Source, false)

@@ -3,7 +3,6 @@ package fanout
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -28,7 +28,7 @@ const (
 var zoneGroups = map[string]int{"com": queue.BatchSize, "net": 4, "org": 4}
 
 // dispatch sends the tripwire's question about every watched domain.
-func (h *Handler) dispatch(ctx context.Context, run *store.Run) error {
+func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 	g, gctx := errgroup.WithContext(ctx)
 	watched := make([]int, run.Segments)
 	for n := range run.Segments {
@@ -50,28 +50,28 @@ func (h *Handler) dispatch(ctx context.Context, run *store.Run) error {
 
 // segment dispatches one segment from where it stood. Message ids follow from content, so that what is sent
 // twice after a crash is the same message, or another one with the same domains: asked twice, never lost.
-func (h *Handler) segment(ctx context.Context, run *store.Run, n int) (int, error) {
-	var seg store.Segment
-	it, err := store.Load(ctx, h.Store, store.RunPK(run.ID), "c/"+strconv.Itoa(n), &seg)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+func (h *Handler) segment(ctx context.Context, run *records.Run, n int) (int, error) {
+	seg, err := h.book().Segment(ctx, run.ID, n)
+	if err != nil {
 		return 0, err
 	}
-	it.Expires = h.Now().Add(store.RunTTL)
-	for !seg.Done {
+	seg = seg.Until(h.Now().Add(records.RunTTL))
+	for !seg.V.Done {
 		if h.late(ctx) {
-			return seg.Watched, errDeadline
+			return seg.V.Watched, errDeadline
 		}
-		if err := h.stretch(ctx, run, n, &seg, &it); err != nil {
-			return seg.Watched, fmt.Errorf("dispatch segment %d: %w", n, err)
+		if err := h.stretch(ctx, run, n, &seg); err != nil {
+			return seg.V.Watched, fmt.Errorf("dispatch segment %d: %w", n, err)
 		}
 	}
-	return seg.Watched, nil
+	return seg.V.Watched, nil
 }
 
 // stretch scans until enough domains are buffered, sends them all, and notes the place.
-func (h *Handler) stretch(ctx context.Context, run *store.Run, n int, seg *store.Segment, it *store.Item) error {
+func (h *Handler) stretch(ctx context.Context, run *records.Run, n int, place *records.Of[records.Segment]) error {
+	seg := &place.V
 	zones := map[string][]queue.Entry{}
-	var ids store.Sent
+	var ids records.Sent
 	var ready []queue.Message
 	for buffered := 0; buffered < maxBuffered && !seg.Done; {
 		items, next, err := h.Store.Scan(ctx, n, run.Segments, seg.Cursor, scanPage)
@@ -105,17 +105,16 @@ func (h *Handler) stretch(ctx context.Context, run *store.Run, n int, seg *store
 		return err
 	}
 	seg.Part++
-	sent := store.Record(store.RunPK(run.ID), fmt.Sprintf("s/%d/%06d", n, seg.Part), ids, h.Now().Add(store.RunTTL))
-	if err := h.Store.Write(ctx, store.Save(*it, seg), sent); err != nil {
+	if err := h.Store.Write(ctx, place.Put(), records.PutSent(run.ID, n, seg.Part, ids, h.Now())); err != nil {
 		return fmt.Errorf("note the place: %w", err)
 	}
-	it.Version++
+	*place = place.Stored()
 	return nil
 }
 
 // entry is a domain's part of a message and the zone that is asked about it; the segment counts it.
-func (h *Handler) entry(ctx context.Context, it store.Item, seg *store.Segment) (e queue.Entry, zone string, ok bool) {
-	d, err := store.ParseDomain(it)
+func (h *Handler) entry(ctx context.Context, it store.Item, seg *records.Segment) (e queue.Entry, zone string, ok bool) {
+	d, err := records.ParseDomain(it)
 	if err != nil {
 		h.Log.ErrorContext(ctx, "domain_unreadable", "domain", it.PK, "error", err)
 		return e, "", false
@@ -129,7 +128,7 @@ func (h *Handler) entry(ctx context.Context, it store.Item, seg *store.Segment) 
 }
 
 // pack makes messages to a zone; turn spreads them over the zone's groups.
-func (h *Handler) pack(run *store.Run, zone string, entries []queue.Entry, turn int) []queue.Message {
+func (h *Handler) pack(run *records.Run, zone string, entries []queue.Entry, turn int) []queue.Message {
 	groups := max(zoneGroups[zone], 1)
 	group := queue.Group(queue.KindDelegation, zone)
 	if groups > 1 {
@@ -140,7 +139,7 @@ func (h *Handler) pack(run *store.Run, zone string, entries []queue.Entry, turn 
 	}, entries)
 }
 
-func (h *Handler) sendAll(ctx context.Context, messages []queue.Message, ids *store.Sent) error {
+func (h *Handler) sendAll(ctx context.Context, messages []queue.Message, ids *records.Sent) error {
 	if len(messages) == 0 {
 		return nil
 	}
@@ -148,7 +147,7 @@ func (h *Handler) sendAll(ctx context.Context, messages []queue.Message, ids *st
 		return fmt.Errorf("send %d messages: %w", len(messages), err)
 	}
 	for _, m := range messages {
-		ids.IDs = append(ids.IDs, store.SentID{ID: m.ID, Upstream: string(m.Kind) + "/" + m.Upstream})
+		ids.IDs = append(ids.IDs, records.SentID{ID: m.ID, Upstream: string(m.Kind) + "/" + m.Upstream})
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -62,6 +63,9 @@ var errDeadline = errors.New("the deadline is near, the next invocation goes on"
 // minRun is the least distance of two runs: a schedule that fires twice starts one.
 const minRun = time.Hour
 
+// Job is what the lease is on.
+const Job = "fanout"
+
 // Handle does as much of the run as time allows.
 func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 	if e.Action != "run" && e.Action != "resume" {
@@ -72,8 +76,8 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 			return run, err
 		}
 	}
-	release, err := store.TakeLease(ctx, h.Store, "fanout", h.Now(), leaseTime(ctx))
-	if errors.Is(err, store.ErrLeased) {
+	release, err := h.book().TakeLease(ctx, Job, h.Now(), leaseTime(ctx))
+	if errors.Is(err, records.ErrLeased) {
 		h.Log.InfoContext(ctx, "fanout_busy", "action", e.Action)
 		return Result{}, nil
 	}
@@ -90,13 +94,12 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 
 // finished tells whether the last run has nothing left to resume.
 func (h *Handler) finished(ctx context.Context) (Result, bool, error) {
-	var run store.Run
-	_, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
-	if errors.Is(err, store.ErrNotFound) {
-		err = nil
-	}
-	return Result{Run: run.ID, Finished: true}, run.ID == "" || run.Sent, err
+	run, err := h.book().Run(ctx)
+	return Result{Run: run.V.ID, Finished: true}, run.V.ID == "" || run.V.Sent, err
 }
+
+// book is the guard's records.
+func (h *Handler) book() records.Book { return records.In(h.Store) }
 
 // leaseTime covers what is left of the invocation.
 func leaseTime(ctx context.Context) time.Duration {
@@ -107,11 +110,11 @@ func leaseTime(ctx context.Context) time.Duration {
 }
 
 func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
-	var run store.Run
-	it, err := store.Load(ctx, h.Store, store.PKGuard, "run", &run)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	stored, err := h.book().Run(ctx)
+	if err != nil {
 		return Result{}, err
 	}
+	run := &stored.V
 	age := lifecycle.At(h.Now()).Since(run.Started)
 	fresh := run.ID == "" || run.Sent && age >= minRun
 	if age < -minRun { // no clock errs so far: to wait for it would stop the watch until then
@@ -120,39 +123,39 @@ func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
 	}
 	switch {
 	case e.Action == "run" && fresh:
-		if run, err = h.begin(ctx); err != nil {
+		if *run, err = h.begin(ctx); err != nil {
 			return Result{}, err
 		}
 	case run.ID == "" || run.Sent:
 		return Result{Run: run.ID, Finished: true}, nil
 	}
 	save := func() error {
-		if err := h.Store.Write(ctx, store.Save(it, run)); err != nil {
+		if err := h.Store.Write(ctx, stored.Put(), records.PutCurrent(run.ID)); err != nil {
 			return fmt.Errorf("note the place of run %s: %w", run.ID, err)
 		}
-		it.Version++
+		stored = stored.Stored()
 		return nil
 	}
 	if err := save(); err != nil {
 		return Result{}, err
 	}
-	err = h.steps(ctx, &run, save)
+	err = h.steps(ctx, run, save)
 	res := Result{Run: run.ID, Listed: run.Sync.Listed, Changed: run.Sync.Changed, Watched: run.Watched, Finished: run.Sent}
 	return res, err
 }
 
-func (h *Handler) begin(ctx context.Context) (store.Run, error) {
-	var synced store.Synced
-	if _, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return store.Run{}, err
+func (h *Handler) begin(ctx context.Context) (records.Run, error) {
+	synced, err := h.book().Synced(ctx)
+	if err != nil {
+		return records.Run{}, err
 	}
 	now := h.Now()
-	return store.Run{
-		ID: now.UTC().Format("20060102T150405Z"), Started: lifecycle.At(now), Segments: max(h.Segments, 1), Sync: newSync(synced, now),
+	return records.Run{
+		ID: now.UTC().Format("20060102T150405Z"), Started: lifecycle.At(now), Segments: max(h.Segments, 1), Sync: newSync(synced.V, now),
 	}, nil
 }
 
-func (h *Handler) steps(ctx context.Context, run *store.Run, save func() error) error {
+func (h *Handler) steps(ctx context.Context, run *records.Run, save func() error) error {
 	for !run.Sync.Listing {
 		if h.late(ctx) {
 			return errDeadline

@@ -18,8 +18,8 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
 
@@ -129,9 +129,9 @@ func (w *world) day(t testing.TB) Result {
 	return res
 }
 
-func (w *world) domain(t testing.TB, name string) store.Domain {
+func (w *world) domain(t testing.TB, name string) records.Domain {
 	t.Helper()
-	d, err := store.GetDomain(t.Context(), w.Store, name)
+	d, err := records.In(w.Store).Domain(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,8 +169,8 @@ func TestRunSyncsAndDispatches(t *testing.T) {
 		t.Errorf("asked %v, want the zones directly above", upstreams)
 	}
 	for host, why := range map[string]string{"[192.0.2.1]": "ip literal", "shop.uk.com": "not covered"} {
-		var h store.Host
-		if _, err := store.Load(t.Context(), w.Store, store.PKHosts, host, &h); err != nil || h.Why != why || h.Domain != "" {
+		h, err := w.book().Host(t.Context(), host)
+		if err != nil || h.V.Why != why || h.V.Domain != "" {
 			t.Errorf("%s: %+v %v, want the reason %q", host, h, err, why)
 		}
 	}
@@ -276,7 +276,7 @@ func TestUnverifiedDomainsDoNotCountAsShrink(t *testing.T) {
 	w.day(t)
 	for i := range 5 {
 		d := w.domain(t, fmt.Sprintf("example-%03d.com", i))
-		d.Done = d.Decision()
+		d.Acted = true
 		if err := w.Store.Write(t.Context(), d.Put()); err != nil {
 			t.Fatal(err)
 		}
@@ -361,11 +361,11 @@ func TestSyncFollowsTheList(t *testing.T) {
 			w.clock.advance(8 * 24 * time.Hour)
 			w.day(t)
 		}
-		var run store.Run
-		if _, err := store.Load(t.Context(), w.Store, store.PKGuard, "run", &run); err != nil {
+		run, err := w.book().Run(t.Context())
+		if err != nil {
 			rt.Fatal(err)
 		}
-		if !run.Sync.Believed {
+		if !run.V.Sync.Believed {
 			return // the list shrank: nothing is said about what left
 		}
 		want := map[string]int{}
@@ -380,7 +380,7 @@ func TestSyncFollowsTheList(t *testing.T) {
 		}
 		got := map[string]int{}
 		for _, it := range items {
-			d, err := store.ParseDomain(it)
+			d, err := records.ParseDomain(it)
 			if err != nil {
 				rt.Fatal(err)
 			}

@@ -2,14 +2,12 @@ package fanout
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
-	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -17,7 +15,7 @@ import (
 const unknownAfter = 7 * 24 * time.Hour
 
 // count counts a watched domain in its segment.
-func (h *Handler) count(d store.Domain, seg *store.Segment) {
+func (h *Handler) count(d records.Domain, seg *records.Segment) {
 	seg.Watched++
 	if d.Synthetic {
 		return
@@ -33,7 +31,7 @@ func (h *Handler) count(d store.Domain, seg *store.Segment) {
 
 // uncovered tells whether a host cannot be watched although somebody could come to own its domain. Addresses at
 // literals, reserved names and public suffixes are nobody's to lose.
-func uncovered(h store.Host) bool {
+func uncovered(h records.Host) bool {
 	switch domain.Reason(h.Why) {
 	case domain.ReasonNotCovered, domain.ReasonUnknownTLD, domain.ReasonMalformed:
 		return true
@@ -48,7 +46,7 @@ func moreUncovered(whole bool, c change, there bool) (n int) {
 	if there && uncovered(c.now) {
 		n++
 	}
-	if !whole && c.item.Version != 0 && uncovered(c.old) {
+	if !whole && c.old.Found() && uncovered(c.old.V) {
 		n--
 	}
 	return n
@@ -74,21 +72,21 @@ func (h *Handler) nameUncovered(ctx context.Context, changes []change) {
 }
 
 // measure writes what a dispatched run looks at, as it found it stored.
-func (h *Handler) measure(ctx context.Context, run *store.Run) error {
+func (h *Handler) measure(ctx context.Context, run *records.Run) error {
 	phases := map[lifecycle.Phase]int{}
 	unknown := 0
 	for n := range run.Segments {
-		var seg store.Segment
-		if _, err := store.Load(ctx, h.Store, store.RunPK(run.ID), "c/"+strconv.Itoa(n), &seg); err != nil {
+		seg, err := h.book().Segment(ctx, run.ID, n)
+		if err != nil {
 			return err
 		}
-		for phase, count := range seg.Phases {
+		for phase, count := range seg.V.Phases {
 			phases[phase] += count
 		}
-		unknown += seg.Unknown
+		unknown += seg.V.Unknown
 	}
-	var synced store.Synced
-	if _, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced); err != nil && !errors.Is(err, store.ErrNotFound) {
+	synced, err := h.book().Synced(ctx)
+	if err != nil {
 		return err
 	}
 	for _, phase := range lifecycle.Phases() {
@@ -103,7 +101,7 @@ func (h *Handler) measure(ctx context.Context, run *store.Run) error {
 	return h.Metrics.Emit(map[string]float64{
 		telemetry.DomainsDue:      float64(run.Watched),
 		telemetry.DomainsUnknown:  float64(unknown),
-		telemetry.HostsNotCovered: float64(synced.Uncovered),
+		telemetry.HostsNotCovered: float64(synced.V.Uncovered),
 		telemetry.ListAge:         float64(int(h.Now().Sub(listed) / (24 * time.Hour))),
 	})
 }

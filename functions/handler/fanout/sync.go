@@ -3,15 +3,16 @@ package fanout
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -27,18 +28,20 @@ const (
 	acceptedFor = 48 * time.Hour
 	// applyAtOnce bounds the domains in one round of writes: what a store holds for it must not follow the page.
 	applyAtOnce = 1000
+	// beside is the number of writes in a domain's transaction beside its hosts': the domain, and its sum.
+	beside = 2
 	// tries bounds the repetitions of a write that met another writer.
 	tries = 5
 )
 
 // newSync decides what kind of list the run starts from.
-func newSync(last store.Synced, now time.Time) store.Sync {
+func newSync(last records.Synced, now time.Time) records.Sync {
 	at := lifecycle.At(now)
 	accepted := last.Accepted != 0 && last.Accepted <= at && at.Since(last.Accepted) <= acceptedFor
 	// What is said to have happened later than now is not believed: it would put the next whole list off until then.
 	ahead := last.WholeAt > at || last.AsOf > at
-	whole := last.WholeAt == 0 || accepted || ahead || at.Since(last.WholeAt) >= wholeEvery
-	s := store.Sync{Whole: whole, Known: last.Hosts, Accepted: accepted}
+	whole := last.WholeAt == 0 || !last.Counted || accepted || ahead || at.Since(last.WholeAt) >= wholeEvery
+	s := records.Sync{Whole: whole, Known: last.Hosts, Accepted: accepted}
 	if !whole {
 		s.Since = last.AsOf
 	}
@@ -46,19 +49,18 @@ func newSync(last store.Synced, now time.Time) store.Sync {
 }
 
 // shrunk tells whether the list lacks more known hosts than a day explains, and no operator accepted that.
-func shrunk(s store.Sync) bool { return !s.Accepted && float64(s.Gone) > maxShrink*float64(s.Known) }
+func shrunk(s records.Sync) bool { return !s.Accepted && float64(s.Gone) > maxShrink*float64(s.Known) }
 
 // change is one host as it was and as the list has it now.
 type change struct {
 	host string
-	old  store.Host
-	item store.Item // of old; version 0 when new
-	now  store.Host
+	old  records.Of[records.Host] // as it is stored, if it is
+	now  records.Host
 	left bool
 }
 
 // syncPage works through one page of the registry's list and moves the run's cursor behind it.
-func (h *Handler) syncPage(ctx context.Context, run *store.Run) error {
+func (h *Handler) syncPage(ctx context.Context, run *records.Run) error {
 	s := &run.Sync
 	page, err := h.List.List(ctx, s.After, pageSize, s.Since.Time())
 	if err != nil {
@@ -100,55 +102,74 @@ func (h *Handler) syncPage(ctx context.Context, run *store.Run) error {
 
 // compare finds what differs between a page and the stored hosts of its range. A whole list is merged with the
 // stored hosts, both ascending, so that neither is held whole in memory.
-func (h *Handler) compare(ctx context.Context, s *store.Sync, page registry.Page) ([]change, error) {
-	stored := newHosts(h.Store, s.After, page.Next)
+func (h *Handler) compare(ctx context.Context, s *records.Sync, page registry.Page) ([]change, error) {
+	stored := h.book().Hosts(ctx, s.After, page.Next)
 	if !s.Whole {
 		var err error
-		if stored, err = newListedHosts(ctx, h.Store, page.Hosts); err != nil {
+		if stored, err = h.hostsOf(ctx, page.Hosts); err != nil {
 			return nil, err
 		}
 	}
+	next, stop := iter.Pull2(stored)
+	defer stop()
 	var changes []change
-	old, ok, err := stored.next(ctx)
+	old, err, ok := next()
 	for _, hc := range page.Hosts {
-		for ; ok && err == nil && old.host < hc.Host; old, ok, err = stored.next(ctx) {
+		for ; ok && err == nil && old.SK() < hc.Host; old, err, ok = next() {
 			changes = append(changes, gone(old))
 		}
 		if err != nil {
 			return nil, err
 		}
-		c := change{host: hc.Host, item: store.Item{Key: hostKey(hc.Host)}}
-		if ok && old.host == hc.Host {
-			c = old
-			old, ok, err = stored.next(ctx)
+		c := change{host: hc.Host, old: records.NewHost(hc.Host)}
+		if ok && old.SK() == hc.Host {
+			c.old = old
+			old, err, ok = next()
 		}
 		c.now = hostOf(hc)
-		c.left = hc.Addresses == 0 && c.item.Version != 0
+		c.left = hc.Addresses == 0 && c.old.Found()
 		s.Uncovered += moreUncovered(s.Whole, c, hc.Addresses > 0)
-		if c.now != c.old && (hc.Addresses > 0 || c.left) {
+		if c.now != c.old.V && (hc.Addresses > 0 || c.left) {
 			changes = append(changes, c)
 		}
 	}
-	for ; ok && err == nil; old, ok, err = stored.next(ctx) {
+	for ; ok && err == nil; old, err, ok = next() {
 		changes = append(changes, gone(old))
 	}
 	return changes, err
 }
 
-func gone(c change) change { c.left = true; return c }
-
-func hostKey(host string) store.Key {
-	return store.Key{Table: store.Records, PK: store.PKHosts, SK: host}
+// hostsOf are just the stored hosts of a page of changes.
+func (h *Handler) hostsOf(ctx context.Context, page []registry.HostCount) (iter.Seq2[records.Of[records.Host], error], error) {
+	names := make([]string, len(page))
+	for i, hc := range page {
+		names[i] = hc.Host
+	}
+	stored, err := h.book().HostsNamed(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(stored, func(a, b records.Of[records.Host]) int { return cmp.Compare(a.SK(), b.SK()) })
+	return func(yield func(records.Of[records.Host], error) bool) {
+		for _, r := range stored {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}, nil
 }
 
+func gone(old records.Of[records.Host]) change { return change{host: old.SK(), old: old, left: true} }
+
 // hostOf classifies a host of the list.
-func hostOf(hc registry.HostCount) store.Host {
-	h := store.Host{Addresses: hc.Addresses, Oldest: lifecycle.At(hc.Oldest), Newest: lifecycle.At(hc.Newest)}
+func hostOf(hc registry.HostCount) records.Host {
+	h := records.Host{Addresses: hc.Addresses, Oldest: lifecycle.At(hc.Oldest), Newest: lifecycle.At(hc.Newest)}
 	name, reason := domain.Parse(hc.Host)
 	h.Domain, h.Why = name.Registrable, string(reason)
 	if reason != "" {
 		h.Domain = ""
 	}
+	h.Counted = h.Domain != ""
 	return h
 }
 
@@ -159,7 +180,7 @@ func (h *Handler) apply(ctx context.Context, changes []change) error {
 	var order []string
 	var loose [][]store.Write // hosts that belong to no watchable domain
 	for _, c := range changes {
-		name := cmp.Or(c.now.Domain, c.old.Domain)
+		name := cmp.Or(c.now.Domain, c.old.V.Domain)
 		if name == "" {
 			loose = append(loose, []store.Write{c.write()})
 			continue
@@ -186,18 +207,23 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 		if err != nil {
 			return err
 		}
+		counts, err := h.book().Counts(ctx, names)
+		if err != nil {
+			return err
+		}
 		groups := make([][]store.Write, len(names))
 		for i, name := range names {
-			d := domains[name]
-			writes := make([]store.Write, 0, len(changes[name])+1)
+			d, sum := domains[name], counts[name]
+			writes := make([]store.Write, 0, len(changes[name])+beside)
 			for _, c := range changes[name] {
-				if len(writes) == store.MaxWrites-1 {
+				if len(writes) == store.MaxWrites-beside {
 					break // the rest of a domain with very many hosts goes with the next round
 				}
 				d = c.into(d)
+				sum.V.Addresses += c.more()
 				writes = append(writes, c.write())
 			}
-			groups[i] = append(writes, d.Put())
+			groups[i] = append(writes, d.Put(), sum.Put())
 		}
 		var again []string
 		for i, err := range h.Store.WriteEach(ctx, groups) {
@@ -210,8 +236,8 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 				again = append(again, name)
 			case err != nil:
 				return fmt.Errorf("store %s and its hosts: %w", name, err)
-			case len(changes[name]) > len(groups[i])-1:
-				changes[name] = changes[name][len(groups[i])-1:]
+			case len(changes[name]) > len(groups[i])-beside:
+				changes[name] = changes[name][len(groups[i])-beside:]
 				try = 0
 				again = append(again, name)
 			}
@@ -224,56 +250,60 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 // reread brings changes up to date after another writer was met: what is stored already is no change any more.
 func (h *Handler) reread(ctx context.Context, changes []change) error {
 	for i, c := range changes {
-		var old store.Host
-		it, err := store.Load(ctx, h.Store, store.PKHosts, c.host, &old)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		old, err := h.book().Host(ctx, c.host)
+		if err != nil {
 			return err
 		}
-		changes[i].old, changes[i].item = old, it
+		changes[i].old = old
 	}
 	return nil
 }
 
-func (h *Handler) domains(ctx context.Context, names []string) (map[string]store.Domain, error) {
-	keys := make([]store.Key, len(names))
-	domains := make(map[string]store.Domain, len(names))
-	now := lifecycle.At(h.Now())
-	for i, name := range names {
-		keys[i] = store.DomainKey(name)
-		domains[name] = store.NewDomain(name, lifecycle.BaselineAt(name, now, h.BaselineDays))
-	}
-	items, err := h.Store.GetMany(ctx, keys)
+func (h *Handler) domains(ctx context.Context, names []string) (map[string]records.Domain, error) {
+	domains, err := h.book().Domains(ctx, names)
 	if err != nil {
-		return nil, fmt.Errorf("read %d domains: %w", len(keys), err)
+		return nil, err
 	}
-	for _, it := range items {
-		d, err := store.ParseDomain(it)
-		if err != nil {
-			return nil, err
+	now := lifecycle.At(h.Now())
+	for _, name := range names {
+		if _, known := domains[name]; !known {
+			domains[name] = records.NewDomain(name, lifecycle.BaselineAt(name, now, h.BaselineDays))
 		}
-		domains[d.Name] = d
 	}
 	return domains, nil
 }
 
 func (c change) write() store.Write {
 	if c.left {
-		return store.Write{Item: c.item, Delete: true}
+		return c.old.Delete()
 	}
-	return store.Save(c.item, c.now)
+	c.old.V = c.now
+	return c.old.Put()
+}
+
+// more is by how much a host's change raises its domain's sum. A host that an earlier version stored is in no sum yet.
+func (c change) more() int {
+	n := 0
+	if !c.left {
+		n = c.now.Addresses
+	}
+	if c.old.V.Counted {
+		n -= c.old.V.Addresses
+	}
+	return n
 }
 
 // into carries a host's change into its domain's sums. Oldest and newest can only widen while other hosts
 // share the domain; the registry's own condition (verified_before) keeps that harmless.
-func (c change) into(d store.Domain) store.Domain {
-	known := c.item.Version != 0 && c.old.Domain != ""
+func (c change) into(d records.Domain) records.Domain {
+	known := c.old.Found() && c.old.V.Domain != ""
 	switch {
 	case c.left && known:
 		d.Hosts--
-		d.Addresses -= c.old.Addresses
+		d.Addresses -= c.old.V.Addresses
 	case c.left:
 	case known:
-		d.Addresses += c.now.Addresses - c.old.Addresses
+		d.Addresses += c.now.Addresses - c.old.V.Addresses
 	default:
 		d.Hosts++
 		d.Addresses += c.now.Addresses
@@ -296,7 +326,7 @@ func (c change) into(d store.Domain) store.Domain {
 
 // rememberGone notes known hosts that the list lacks. They are marked as left only when the whole list is there
 // and has not shrunk: until then a truncated list must cost nothing.
-func (h *Handler) rememberGone(ctx context.Context, run *store.Run, left []change) error {
+func (h *Handler) rememberGone(ctx context.Context, run *records.Run, left []change) error {
 	s := &run.Sync
 	unexplained, err := h.unexplained(ctx, left)
 	if err != nil {
@@ -308,7 +338,7 @@ func (h *Handler) rememberGone(ctx context.Context, run *store.Run, left []chang
 	}
 	groups := make([][]store.Write, 0, len(left))
 	for _, c := range left {
-		groups = append(groups, []store.Write{store.Record(leftPK(run.ID), c.host, struct{}{}, h.Now().Add(store.RunTTL))})
+		groups = append(groups, []store.Write{records.PutLeft(run.ID, c.host, h.Now())})
 	}
 	if err := errors.Join(h.Store.WriteEach(ctx, groups)...); err != nil {
 		return fmt.Errorf("note %d hosts that left: %w", len(left), err)
@@ -319,58 +349,48 @@ func (h *Handler) rememberGone(ctx context.Context, run *store.Run, left []chang
 // unexplained counts hosts that left although the guard did nothing to their addresses: a host whose addresses
 // were unverified leaves the list for that reason.
 func (h *Handler) unexplained(ctx context.Context, left []change) (int, error) {
-	keys := map[store.Key]bool{}
+	names := map[string]bool{}
 	n := 0
 	for _, c := range left {
-		if c.old.Domain == "" {
+		if c.old.V.Domain == "" {
 			n++
 			continue
 		}
-		keys[store.DomainKey(c.old.Domain)] = true
+		names[c.old.V.Domain] = true
 	}
-	items, err := h.Store.GetMany(ctx, slices.Collect(maps.Keys(keys)))
+	domains, err := h.book().Domains(ctx, slices.Collect(maps.Keys(names)))
 	if err != nil {
-		return 0, fmt.Errorf("domains of hosts that left: %w", err)
-	}
-	acted := map[string]bool{}
-	for _, it := range items {
-		d, err := store.ParseDomain(it)
-		if err != nil {
-			return 0, err
-		}
-		acted[d.Name] = d.Done != ""
+		return 0, err
 	}
 	for _, c := range left {
-		if c.old.Domain != "" && !acted[c.old.Domain] {
+		if c.old.V.Domain != "" && !domains[c.old.V.Domain].Acted {
 			n++
 		}
 	}
 	return n, nil
 }
 
-func leftPK(run string) string { return "left/" + run }
-
 // finishSync marks hosts as left, if the list may be believed, and notes where the next sync starts.
-func (h *Handler) finishSync(ctx context.Context, run *store.Run) error {
+func (h *Handler) finishSync(ctx context.Context, run *records.Run) error {
 	s := &run.Sync
 	if s.Believed = s.Believed && !shrunk(*s); s.Believed {
 		if err := h.markLeft(ctx, run.ID); err != nil {
 			return err
 		}
 	}
-	var synced store.Synced
-	it, err := store.Load(ctx, h.Store, store.PKGuard, "synced", &synced)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	stored, err := h.book().Synced(ctx)
+	if err != nil {
 		return err
 	}
+	synced := &stored.V
 	if s.Believed {
 		synced.AsOf, synced.Accepted = s.AsOf, 0
 		if s.Whole {
-			synced.WholeAt, synced.Hosts, synced.Uncovered = lifecycle.At(h.Now()), s.Listed, 0
+			synced.WholeAt, synced.Hosts, synced.Uncovered, synced.Counted = lifecycle.At(h.Now()), s.Listed, 0, true
 		}
 		synced.Uncovered += s.Uncovered
 	}
-	if err := h.Store.Write(ctx, store.Save(it, synced)); err != nil {
+	if err := h.Store.Write(ctx, stored.Put()); err != nil {
 		return fmt.Errorf("note the end of the sync: %w", err)
 	}
 	s.Done = true
@@ -378,84 +398,28 @@ func (h *Handler) finishSync(ctx context.Context, run *store.Run) error {
 }
 
 func (h *Handler) markLeft(ctx context.Context, run string) error {
-	for after, more := "", true; more; {
-		var items []store.Item
-		var err error
-		items, more, err = h.Store.Query(ctx, store.Query{PK: leftPK(run), After: after, Limit: 1000})
+	var names []string
+	flush := func() error {
+		stored, err := h.book().HostsNamed(ctx, names)
 		if err != nil {
-			return fmt.Errorf("hosts that left: %w", err)
-		}
-		keys := make([]store.Key, len(items))
-		for i, it := range items {
-			keys[i], after = hostKey(it.SK), it.SK
-		}
-		stored, err := h.Store.GetMany(ctx, keys)
-		if err != nil {
-			return fmt.Errorf("hosts that left: %w", err)
-		}
-		changes := make([]change, len(stored))
-		for i, it := range stored {
-			changes[i] = change{host: it.SK, item: it, left: true}
-			if err := json.Unmarshal(it.Data, &changes[i].old); err != nil {
-				return fmt.Errorf("stored host %q: %w", it.SK, err)
-			}
-		}
-		if err := h.apply(ctx, changes); err != nil {
 			return err
 		}
+		changes := make([]change, len(stored))
+		for i, old := range stored {
+			changes[i] = gone(old)
+		}
+		names = names[:0]
+		return h.apply(ctx, changes)
 	}
-	return nil
-}
-
-// hosts walks stored hosts in ascending order.
-type hosts struct {
-	s             store.Store
-	after, before string
-	buf           []store.Item
-	done          bool
-}
-
-// newHosts walks the hosts with after < host <= end (an empty end is open).
-func newHosts(s store.Store, after, end string) *hosts {
-	if end != "" {
-		end += "\x00" // the bound is exclusive; nothing sorts between a host and itself with a zero byte
-	}
-	return &hosts{s: s, after: after, before: end}
-}
-
-// newListedHosts holds just the stored hosts of a page of changes.
-func newListedHosts(ctx context.Context, s store.Store, page []registry.HostCount) (*hosts, error) {
-	keys := make([]store.Key, len(page))
-	for i, hc := range page {
-		keys[i] = hostKey(hc.Host)
-	}
-	items, err := s.GetMany(ctx, keys)
-	if err != nil {
-		return nil, fmt.Errorf("stored hosts of a page of changes: %w", err)
-	}
-	slices.SortFunc(items, func(a, b store.Item) int { return cmp.Compare(a.SK, b.SK) })
-	return &hosts{s: s, buf: items, done: true}, nil
-}
-
-func (w *hosts) next(ctx context.Context) (change, bool, error) {
-	if len(w.buf) == 0 && !w.done {
-		items, more, err := w.s.Query(ctx, store.Query{PK: store.PKHosts, After: w.after, Before: w.before, Limit: 1000})
+	for host, err := range h.book().Left(ctx, run) {
 		if err != nil {
-			return change{}, false, fmt.Errorf("stored hosts after %q: %w", w.after, err)
+			return err
 		}
-		w.buf, w.done = items, !more
-		if len(items) > 0 {
-			w.after = items[len(items)-1].SK
+		if names = append(names, host); len(names) == applyAtOnce {
+			if err := flush(); err != nil {
+				return err
+			}
 		}
 	}
-	if len(w.buf) == 0 {
-		return change{}, false, nil
-	}
-	it := w.buf[0]
-	w.buf = w.buf[1:]
-	c := change{host: it.SK, item: it}
-	if err := json.Unmarshal(it.Data, &c.old); err != nil {
-		return c, false, fmt.Errorf("stored host %q: %w", it.SK, err)
-	}
-	return c, true, nil
+	return flush()
 }

@@ -1,13 +1,14 @@
-package store
+package records
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // Run is the current daily run, resumable at each of its fields. It is one item: PKGuard, "run".
@@ -45,6 +46,7 @@ type Synced struct {
 	WholeAt lifecycle.Instant `json:"whole_at"`
 	AsOf    lifecycle.Instant `json:"as_of"`
 	Hosts   int               `json:"hosts"`
+	Counted bool              `json:"counted,omitempty"` // every host's addresses are in its domain's Count
 	// Uncovered counts hosts whose domain cannot be watched although somebody could come to own it.
 	Uncovered int `json:"uncovered,omitempty"`
 	// Accepted is when an operator accepted the next list however much it shrank; 0: nobody did.
@@ -92,32 +94,18 @@ type Tally struct {
 }
 
 // Balance compares what a run sent with what was answered.
-func Balance(ctx context.Context, s Store, run string) (Tally, error) {
+func (b Book) Balance(ctx context.Context, run string) (Tally, error) {
 	t := Tally{Missing: map[string]int{}, Good: map[string]int{}}
 	sent := map[string]string{}
 	markers := map[string]Marker{}
-	for after, more := "", true; more; {
-		var items []Item
-		var err error
-		items, more, err = s.Query(ctx, Query{PK: RunPK(run), After: after, Limit: 1000})
-		if err != nil {
-			return t, fmt.Errorf("balance of run %s: %w", run, err)
-		}
-		for _, it := range items {
-			after = it.SK
-			var ids []SentID
-			switch it.SK[0] {
-			case 's':
-				var v Sent
-				err = json.Unmarshal(it.Data, &v)
-				ids = v.IDs
-			case 'm':
-				var v Marker
-				err = json.Unmarshal(it.Data, &v)
-				markers[it.SK[2:]], ids = v, v.Raised
-			}
+	for _, pk := range []string{RunPK(run), answeredPK(run)} {
+		for it, err := range b.Items(ctx, store.Query{PK: pk}) {
 			if err != nil {
-				return t, fmt.Errorf("balance of run %s, %s: %w", run, it.SK, err)
+				return t, err
+			}
+			ids, err := sentBy(it, markers)
+			if err != nil {
+				return t, err
 			}
 			for _, id := range ids {
 				sent[id.ID] = id.Upstream
@@ -135,6 +123,38 @@ func Balance(ctx context.Context, s Store, run string) (Tally, error) {
 		t.Good[upstream] += m.Checked - m.Unknown
 	}
 	return t, nil
+}
+
+// sentBy are the messages that a part of a run says were sent; markers are noted.
+func sentBy(it store.Item, markers map[string]Marker) ([]SentID, error) {
+	switch it.SK[0] {
+	case 's':
+		r, err := decode[Sent](it)
+		return r.V.IDs, err
+	case 'm':
+		r, err := decode[Marker](it)
+		markers[it.SK[2:]] = r.V
+		return r.V.Raised, err
+	default:
+		return nil, nil
+	}
+}
+
+// Segment reads how far a segment was dispatched.
+func (b Book) Segment(ctx context.Context, run string, n int) (Of[Segment], error) {
+	return get[Segment](ctx, b, RunPK(run), "c/"+strconv.Itoa(n))
+}
+
+// PutSent is the write of what a segment sent in one part.
+func PutSent(run string, n, part int, ids Sent, now time.Time) store.Write {
+	return Record(RunPK(run), fmt.Sprintf("s/%d/%06d", n, part), ids, now.Add(RunTTL))
+}
+
+// Mark notes that a message was answered. It is written once: the first answer counts, another one is a conflict.
+func Mark(run, message string, m Marker, now time.Time) store.Write {
+	w := Record(answeredPK(run), "m/"+message, m, now.Add(RunTTL))
+	w.Any = false
+	return w
 }
 
 // PKUpstreams is the PK of what is known of upstreams; SK is kind/upstream.
@@ -161,28 +181,54 @@ const maxLease = time.Hour
 // ErrLeased: another invocation holds the lease.
 var ErrLeased = errors.New("another invocation is at work")
 
+// Lease reads a job's.
+func (b Book) Lease(ctx context.Context, job string) (Of[Lease], error) {
+	return get[Lease](ctx, b, PKGuard, LeaseSK(job))
+}
+
 // TakeLease takes the job's lease until now+d and returns its release. ErrLeased while somebody else has it.
-func TakeLease(ctx context.Context, s Store, job string, now time.Time, d time.Duration) (release func(context.Context) error, err error) {
-	var l Lease
-	it, err := Load(ctx, s, PKGuard, LeaseSK(job), &l)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+func (b Book) TakeLease(ctx context.Context, job string, now time.Time, d time.Duration) (release func(context.Context) error, err error) {
+	l, err := b.Lease(ctx, job)
+	if err != nil {
 		return nil, err
 	}
-	if at := lifecycle.At(now); l.Until > at && l.Until <= at.Add(maxLease) {
-		return nil, fmt.Errorf("%s: %w until %s", job, ErrLeased, l.Until)
+	if at := lifecycle.At(now); l.V.Until > at && l.V.Until <= at.Add(maxLease) {
+		return nil, fmt.Errorf("%s: %w until %s", job, ErrLeased, l.V.Until)
 	}
-	l.Until = lifecycle.At(now.Add(d))
-	if err := s.Write(ctx, Save(it, l)); err != nil {
-		if errors.Is(err, ErrConflict) {
+	l.V.Until = lifecycle.At(now.Add(d))
+	if err := b.Write(ctx, l.Put()); err != nil {
+		if errors.Is(err, store.ErrConflict) {
 			return nil, fmt.Errorf("%s: %w", job, ErrLeased)
 		}
 		return nil, fmt.Errorf("take lease %s: %w", job, err)
 	}
-	it.Version++
+	l = l.Stored()
 	return func(ctx context.Context) error {
-		if err := s.Write(ctx, Save(it, Lease{})); err != nil {
+		l.V = Lease{}
+		if err := b.Write(ctx, l.Put()); err != nil {
 			return fmt.Errorf("release lease %s: %w", job, err)
 		}
 		return nil
 	}, nil
+}
+
+// RunPK is the PK of what a run sent and where it stands; what was answered lies apart, for checker writes it.
+func RunPK(run string) string { return "run/" + run }
+
+func answeredPK(run string) string { return "answered/" + run }
+
+// Current is the id of the current run: all that checker may read of it.
+type Current struct {
+	ID string `json:"id"`
+}
+
+// PutCurrent is the write that names the current run.
+func PutCurrent(id string) store.Write { return Record(pkCurrent, SKRun, Current{id}, time.Time{}) }
+
+const pkCurrent = "current"
+
+// Current reads it.
+func (b Book) Current(ctx context.Context) (string, error) {
+	r, err := get[Current](ctx, b, pkCurrent, SKRun)
+	return r.V.ID, err
 }

@@ -1,4 +1,4 @@
-package store
+package records
 
 import (
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -32,5 +32,5 @@ func (d Domain) Lapsing(now, since lifecycle.Instant) Domain {
 
 // Arrived tells whether the synthetic domain came to the verdict that it was planted for, and nobody noted it yet.
 func (d Domain) Arrived() bool {
-	return d.Synthetic && d.Action == lifecycle.Unverify && d.Done != d.Decision()
+	return d.Synthetic && d.Action == lifecycle.Unverify && d.Settled != d.mark()
 }
