@@ -315,9 +315,9 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 func (g *guard) allowed(tpl *Template) {
 	g.t.Helper()
 	for _, u := range slices.Sorted(maps.Keys(g.used.by)) {
-		part := strings.Fields(u)
-		if !tpl.Allowed(part[0], part[1], part[2]) {
-			g.t.Errorf("%s calls %s on %s, and its role does not allow it", part[0], part[1], part[2])
+		part := append(strings.Fields(u), "")
+		if !tpl.Allowed(part[0], part[1], part[2], part[3]) {
+			g.t.Errorf("%s calls %s on %s %s, and its role does not allow it", part[0], part[1], part[2], part[3])
 		}
 	}
 }

@@ -124,6 +124,15 @@ func checkRoles(t *Template) []string {
 			for _, a := range append(s.Actions, s.Resources...) {
 				p.want(!strings.Contains(a, "*"), "%s/%s: wildcard in %q", role, s.Sid, a)
 			}
+			// Whoever reads policies here, and the emulated account's gate, know this condition alone.
+			for _, c := range s.Conditions {
+				token := s.Sid == "DecryptTokens" && c == "StringEquals kms:EncryptionContext:PARAMETER_ARN" // see checkSecrets
+				p.want(c == leading || token, "%s/%s: a condition on %s", role, s.Sid, c)
+			}
+			for _, k := range s.Keys {
+				kind, open := strings.CutSuffix(k, "*")
+				p.want(!strings.Contains(kind, "*") && (!open || strings.HasSuffix(kind, "/")), "%s/%s: the keys %q are more than one kind", role, s.Sid, k)
+			}
 		}
 	}
 	return p
@@ -184,6 +193,9 @@ func checkSecrets(t *Template) []string {
 	return p
 }
 
+// deciding are partition keys of what decides, one of each kind (shared/records).
+var deciding = []string{"guard", "decision/a.com", "holds", "requests", "run/20260302T030000Z", "hosts", "listed/a.com", "left/20260302T030000Z", "digest", "upstreams"}
+
 // checkPermissions holds each function's variables against its role: what a function is pointed at it may
 // use, and it may use nothing else.
 func checkPermissions(t *Template) []string {
@@ -199,6 +211,11 @@ func checkPermissions(t *Template) []string {
 		has := func(resource, action string) bool { return slices.Contains(may[resource], action) }
 		p.want(has("GetAtt DomainsTable.Arn", "dynamodb:PutItem"), "%s: may not write domains", f)
 		p.want(has("GetAtt RecordsTable.Arn", "dynamodb:Query"), "%s: may not query records", f)
+		for _, pk := range deciding {
+			for _, action := range []string{"PutItem", "DeleteItem", "GetItem", "BatchGetItem", "Query"} {
+				p.want(f != "checker" || !t.Allowed(f, "dynamodb:"+action, "RecordsTable", pk), "%s: may %s what decides (%s)", f, action, pk)
+			}
+		}
 		p.want(has("GetAtt ChecksQueue.Arn", "sqs:SendMessage"), "%s: may not send checks", f)
 		p.want(has("GetAtt DomainsTable.Arn", "dynamodb:Scan") == (f == "fanout"), "%s: Scan is fanout's alone", f)
 		p.want(has("GetAtt ChecksQueue.Arn", "sqs:ReceiveMessage") == (f == "checker"), "%s: receiving is checker's alone", f)

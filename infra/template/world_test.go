@@ -271,16 +271,19 @@ func (g *guard) points() []point {
 	return list
 }
 
-// used are the calls of AWS that the store's calls stand for, as "folder action resource".
+// used are the calls of AWS that the store's calls stand for, as "folder action resource key".
 type used struct {
 	mu sync.Mutex
 	by map[string]bool
 }
 
-func (u *used) note(folder, action, resource string) {
+func (u *used) note(folder, action, resource, pk string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.by[folder+" "+action+" "+resource] = true
+	if kind, _, below := strings.Cut(pk, "/"); below {
+		pk = kind + "/x" // one of a kind
+	}
+	u.by[folder+" "+action+" "+resource+" "+pk] = true
 }
 
 // recorder notes what a function asks of the store, and fails where the world says so.
@@ -299,21 +302,24 @@ func (r *recorder) err() error {
 	return nil
 }
 
-func (r *recorder) note(action string, t store.Table) {
-	r.g.used.note(r.folder, action, map[store.Table]string{store.Domains: "DomainsTable", store.Records: "RecordsTable"}[t])
+func (r *recorder) note(action string, t store.Table, pk string) {
+	if t == store.Domains {
+		pk = ""
+	}
+	r.g.used.note(r.folder, action, map[store.Table]string{store.Domains: "DomainsTable", store.Records: "RecordsTable"}[t], pk)
 }
 
 func (r *recorder) Get(ctx context.Context, k store.Key) (store.Item, error) {
 	if err := r.err(); err != nil {
 		return store.Item{}, err
 	}
-	r.note("dynamodb:GetItem", k.Table)
+	r.note("dynamodb:GetItem", k.Table, k.PK)
 	return r.Store.Get(ctx, k)
 }
 
 func (r *recorder) GetMany(ctx context.Context, keys []store.Key) ([]store.Item, error) {
 	for _, k := range keys {
-		r.note("dynamodb:BatchGetItem", k.Table)
+		r.note("dynamodb:BatchGetItem", k.Table, k.PK)
 	}
 	return r.Store.GetMany(ctx, keys)
 }
@@ -324,9 +330,9 @@ func (r *recorder) Write(ctx context.Context, writes ...store.Write) error {
 	}
 	for _, w := range writes {
 		if w.Delete {
-			r.note("dynamodb:DeleteItem", w.Table)
+			r.note("dynamodb:DeleteItem", w.Table, w.PK)
 		} else {
-			r.note("dynamodb:PutItem", w.Table)
+			r.note("dynamodb:PutItem", w.Table, w.PK)
 		}
 	}
 	return r.Store.Write(ctx, writes...)
@@ -341,16 +347,16 @@ func (r *recorder) WriteEach(ctx context.Context, groups [][]store.Write) []erro
 }
 
 func (r *recorder) Query(ctx context.Context, q store.Query) ([]store.Item, bool, error) {
-	r.note("dynamodb:Query", store.Records)
+	r.note("dynamodb:Query", store.Records, q.PK)
 	return r.Store.Query(ctx, q)
 }
 
 func (r *recorder) Scan(ctx context.Context, segment, segments int, cursor string, limit int) ([]store.Item, string, error) {
-	r.note("dynamodb:Scan", store.Domains)
+	r.note("dynamodb:Scan", store.Domains, "")
 	return r.Store.Scan(ctx, segment, segments, cursor, limit)
 }
 
 func (r *recorder) Due(ctx context.Context, shard int, until time.Time, cursor string, limit int) ([]string, string, error) {
-	r.g.used.note(r.folder, "dynamodb:Query", "DomainsTable/index/attention")
+	r.g.used.note(r.folder, "dynamodb:Query", "DomainsTable/index/attention", "")
 	return r.Store.Due(ctx, shard, until, cursor, limit)
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
-	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/records"
 )
 
 // Column is one policy in one world.
@@ -181,7 +181,7 @@ func state(v View) string {
 	return fmt.Sprintf(" (%s; NS %s; MX %s; registry %q)", v.Owner, strings.Join(v.NS, " "), strings.Join(v.MX, " "), v.Statuses)
 }
 
-func told(e store.Entry) string {
+func told(e records.Entry) string {
 	text := fmt.Sprintf("%s: %s -> %s, %s (%s)", e.What, e.Before, e.After, e.Action, e.Reason)
 	for _, w := range e.Evidence {
 		text += fmt.Sprintf("; %s said %s", w.Source, w.Said)

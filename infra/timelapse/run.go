@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"github.com/lapseguard/lapseguard/shared/source"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/source"
+
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/shared/queue"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // People is who sits at the keyboard.
@@ -42,7 +43,7 @@ type Options struct {
 type GuardRun struct {
 	Ledger    *Ledger
 	Decisions []Decision
-	Histories map[string][]store.Entry // of domains that were missed or wronged, oldest first
+	Histories map[string][]records.Entry // of domains that were missed or wronged, oldest first
 	Asked     map[queue.Kind]map[string]int
 	Events    map[string]int
 	Reads     int64
@@ -201,13 +202,13 @@ func (y *year) refresh(ctx context.Context, at time.Time) error {
 }
 
 func (y *year) result(ctx context.Context) (*GuardRun, error) {
-	r := &GuardRun{Ledger: y.ledger, Decisions: y.g.record.Decisions(), Asked: y.u.Asked, Events: y.g.record.Events, Histories: map[string][]store.Entry{},
+	r := &GuardRun{Ledger: y.ledger, Decisions: y.g.record.Decisions(), Asked: y.u.Asked, Events: y.g.record.Events, Histories: map[string][]records.Entry{},
 		Reads: y.g.store.reads.Load(), Writes: y.g.store.writes.Load(), Scanned: y.g.store.scanned.Load(), Attacks: y.thieves.got}
 	for _, f := range y.ledger.Fates() {
 		if !f.Missed && f.Wrong == 0 && f.Domain != y.o.Only {
 			continue
 		}
-		entries, err := store.History(ctx, y.g.store, f.Domain, 200)
+		entries, err := records.In(y.g.store).History(ctx, f.Domain, 200)
 		if err != nil {
 			return nil, err
 		}

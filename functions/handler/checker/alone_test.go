@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
-	"github.com/lapseguard/lapseguard/shared/records"
-	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // days passes days, and has each of the names looked at by the daily round.
@@ -55,9 +55,6 @@ func TestAHostIsForgottenWhenNobodyDependsOnIt(t *testing.T) {
 	if !w.watching("provider.net") {
 		t.Fatal("it was forgotten while somebody depends on it")
 	}
-	if err := w.Store.Write(t.Context(), records.PutHold(safety.Hold{Domain: "provider.net"})); err != nil {
-		t.Fatal(err)
-	}
 	resolver.by["customer.com"] = mx("mx.customer.com")
 	w.askMail("customer.com")
 	w.days(1, "provider.net")
@@ -68,12 +65,27 @@ func TestAHostIsForgottenWhenNobodyDependsOnIt(t *testing.T) {
 	if w.watching("provider.net") {
 		t.Error("nobody depends on it, and it is still watched")
 	}
-	if hold, err := w.book().Hold(t.Context(), "provider.net"); err != nil || hold.Found() {
-		t.Errorf("a hold stands about a host that endangers nobody: %v", err)
-	}
 	w.days(31)
 	if d, err := w.book().Domain(t.Context(), "provider.net"); err != nil || d.Known() {
 		t.Errorf("its item is kept for ever: %v", err)
+	}
+}
+
+// TestAHostThatAPersonIsAskedAboutStays until the verdict asks no more: its hold would else stand for ever.
+func TestAHostThatAPersonIsAskedAboutStays(t *testing.T) {
+	w, resolver := customer(t)
+	w.days(1, "provider.net")
+	resolver.by["customer.com"] = mx()
+	w.askMail("customer.com")
+	d := w.get("provider.net")
+	d.Alone, d.Action = lifecycle.At(w.at), lifecycle.Hold
+	v := visit{before: d, after: d, obs: source.Observation{Source: source.SourceDelegation}}
+	at := lifecycle.At(w.at.Add(48 * time.Hour))
+	if err := w.foldAlone(t.Context(), &v, at, at); err != nil || !v.after.MailHost {
+		t.Errorf("%v, %+v", err, v.after)
+	}
+	if v.after.Action = lifecycle.None; w.foldAlone(t.Context(), &v, at, at) != nil || v.after.MailHost {
+		t.Errorf("the verdict asks nothing: %+v", v.after)
 	}
 }
 

@@ -217,6 +217,8 @@ func (h *Handler) foldAlone(ctx context.Context, v *visit, now, began lifecycle.
 		d.Alone = 0
 	case d.Alone == 0:
 		d.Alone = now
+	case d.Action.Weight() >= lifecycle.Hold.Weight():
+		return nil // a person is asked about it: that ends with the verdict, and only applier ends it
 	default:
 		if d.MailHost, d.Told = false, 0; d.Watched() { // for addresses of its own
 			d.Alone = 0

@@ -215,9 +215,6 @@ func (h *Handler) writes(v visit) []store.Write {
 			Reason: a.Reason, Sentence: lifecycle.Sentence(a.State, v.verdict), Evidence: []records.Witness{witness(v.obs)},
 		}, entryOrder(v.obs.Source)))
 	}
-	if b.MailHost && !a.MailHost {
-		writes = append(writes, records.EndHold(a.Name)) // it endangers nobody
-	}
 	return append(writes, h.dependWrites(v)...)
 }
 
