@@ -50,6 +50,7 @@ func TestCloud(t *testing.T) {
 		{"the poison is in the dead letters", c.poisonDead},
 		{"the dead letters' alarm is heard", c.alarmOfDeadLetters},
 		{"every other alarm is heard", c.alarmOfEach},
+		{"the checker's role decides nothing", c.checkerDecidesNothing},
 		{"each function's role sufficed", c.rolesSuffice},
 		{"no address left the registry", c.noAddress},
 	} {

@@ -140,7 +140,8 @@ WHERE rev >= ?1 AND rev < ?2 AND verified AND `+older, append(w.args(), string(w
 func (w *work) tell(ctx context.Context) error {
 	from, to := span(w.in.Domain)
 	other := `(SELECT b.address FROM addresses b WHERE b.account = a.account AND b.verified
-	AND NOT (b.rev >= ?1 AND b.rev < ?2) ORDER BY b.id LIMIT 1)`
+	AND NOT (b.rev >= ?1 AND b.rev < ?2) AND NOT EXISTS (SELECT 1 FROM closings c WHERE c.address = b.id AND c.ended_at IS NULL)
+	ORDER BY b.id LIMIT 1)`
 	concerned := `(SELECT DISTINCT account FROM addresses WHERE key = ?3) a`
 	_, err := w.tx.ExecContext(ctx, `INSERT INTO mails (at, account, address, kind, text)
 SELECT ?4, a.account, `+other+` AS other, 'notice', ?5 FROM `+concerned+` WHERE other IS NOT NULL`,

@@ -27,17 +27,27 @@ const (
 )
 
 type wireHost struct {
-	Host      string     `json:"host"`
-	Addresses *int       `json:"addresses"`
-	Oldest    *time.Time `json:"oldest"`
-	Newest    *time.Time `json:"newest"`
+	Host      string      `json:"host"`
+	Addresses *int        `json:"addresses"`
+	Oldest    *time.Time  `json:"oldest"`
+	Newest    *time.Time  `json:"newest"`
+	Closed    *wireClosed `json:"closed"`
+}
+
+type wireClosed struct {
+	Addresses       *int       `json:"addresses"`
+	Since           *time.Time `json:"since"`
+	ContinuousUntil *time.Time `json:"continuous_until"`
+	Reported        int        `json:"reported"`
 }
 
 type wirePage struct {
-	Hosts    []wireHost `json:"hosts"`
-	Next     string     `json:"next"`
-	Complete bool       `json:"complete"`
-	AsOf     time.Time  `json:"as_of"`
+	Hosts        []wireHost `json:"hosts"`
+	Next         string     `json:"next"`
+	Complete     bool       `json:"complete"`
+	AsOf         time.Time  `json:"as_of"`
+	Recovery     bool       `json:"recovery"`
+	MailIsSignIn bool       `json:"mail_is_sign_in"`
 }
 
 // List reads the page of hosts after a host (empty: from the start), at most limit (1 to MaxPage). With a
@@ -88,7 +98,8 @@ func parsePage(data []byte, after string, limit int, changes bool) (page Page, d
 	if err != nil {
 		return Page{}, 0, err
 	}
-	page = Page{Hosts: make([]HostCount, len(wire.Hosts)), Next: wire.Next, Complete: wire.Complete, AsOf: wire.AsOf.UTC()}
+	page = Page{Hosts: make([]HostCount, len(wire.Hosts)), Next: wire.Next, Complete: wire.Complete, AsOf: wire.AsOf.UTC(),
+		Recovery: wire.Recovery, MailIsSignIn: wire.MailIsSignIn}
 	before := after
 	for i, h := range wire.Hosts {
 		if problem := h.check(before, changes); problem != "" {
@@ -101,7 +112,7 @@ func parsePage(data []byte, after string, limit int, changes bool) (page Page, d
 			oldest, newest = time.Time{}, time.Time{}
 			doubtful++
 		}
-		page.Hosts[i] = HostCount{Host: h.Host, Addresses: *h.Addresses, Oldest: oldest, Newest: newest}
+		page.Hosts[i] = HostCount{Host: h.Host, Addresses: *h.Addresses, Oldest: oldest, Newest: newest, Closed: h.Closed.count()}
 	}
 	return page, doubtful, nil
 }
@@ -139,12 +150,37 @@ func (h wireHost) check(before string, changes bool) string {
 		return "a negative number of addresses"
 	case *h.Addresses > MaxAddresses:
 		return fmt.Sprintf("more than %d addresses", MaxAddresses)
-	case *h.Addresses == 0 && !changes:
+	case *h.Addresses == 0 && !changes && h.Closed == nil:
 		return "no addresses, in a list of hosts in use"
 	case h.Oldest != nil && h.Newest != nil && h.Oldest.After(*h.Newest):
 		return "the oldest verification is newer than the newest"
 	}
+	return h.Closed.check()
+}
+
+func (c *wireClosed) check() string {
+	switch {
+	case c == nil:
+		return ""
+	case c.Addresses == nil || *c.Addresses < 1 || *c.Addresses > MaxAddresses:
+		return "closed, and yet no number of closed addresses that can be"
+	case c.Since == nil || c.Since.IsZero() || c.ContinuousUntil == nil || c.ContinuousUntil.IsZero():
+		return "closed without since or continuous_until"
+	case c.ContinuousUntil.After(*c.Since):
+		return "closed with a continuous_until after since"
+	case strange(*c.Since) || strange(*c.ContinuousUntil):
+		return "closed at a time before 1970 or after the year 9999"
+	case c.Reported < 0:
+		return "a negative number of reported accounts"
+	}
 	return ""
+}
+
+func (c *wireClosed) count() Closed {
+	if c == nil {
+		return Closed{}
+	}
+	return Closed{Addresses: *c.Addresses, Since: c.Since.UTC(), ContinuousUntil: c.ContinuousUntil.UTC(), Reported: c.Reported}
 }
 
 // validHost is the contract's pattern, no more: what a host is worth is decided by package domain.

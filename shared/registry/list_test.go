@@ -23,7 +23,7 @@ func TestPage(t *testing.T) {
 	if err != nil || len(p.Hosts) != 2 || p.Next != "b.example" || p.Complete || !p.AsOf.Equal(time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)) {
 		t.Fatalf("%+v %v", p, err)
 	}
-	want := HostCount{"b.example", 2, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 1, 23, 0, 0, 0, time.UTC)}
+	want := HostCount{Host: "b.example", Addresses: 2, Oldest: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Newest: time.Date(2026, 1, 1, 23, 0, 0, 0, time.UTC)}
 	if p.Hosts[1] != want || p.Hosts[0] != (HostCount{Host: "B.example", Addresses: 1}) {
 		t.Fatalf("%+v", p.Hosts)
 	}
@@ -39,37 +39,47 @@ func TestPage(t *testing.T) {
 
 func TestPageThatDoesNotFitIsRefusedWhole(t *testing.T) {
 	for name, body := range map[string]string{
-		"empty":               ``,
-		"no page":             `[]`,
-		"no hosts":            `{"as_of":"2026-02-01T00:00:00Z","complete":true}`,
-		"null hosts":          `{"as_of":"2026-02-01T00:00:00Z","complete":true,"hosts":null}`,
-		"no as_of":            `{"complete":true,"hosts":[]}`,
-		"as_of no time":       `{"as_of":"today","complete":true,"hosts":[]}`,
-		"too many":            page(``, host("b.example", 1), host("c.example", 1), host("d.example", 1)),
-		"descending":          page(``, host("c.example", 1), host("b.example", 1)),
-		"twice":               page(``, host("b.example", 1), host("b.example", 1)),
-		"the cursor":          page(``, host("a.example", 1)),
-		"before the cursor":   page(``, host("Z.example", 1)),
-		"negative":            page(``, host("b.example", -1)),
-		"none":                page(``, host("b.example", 0)),
-		"no count":            page(``, `{"host":"b.example","oldest":null,"newest":null}`),
-		"2^63-1":              page(``, host("b.example", math.MaxInt64)),
-		"2^63":                page(``, `{"host":"b.example","addresses":9223372036854775808,"oldest":null,"newest":null}`),
-		"an exponent":         page(``, `{"host":"b.example","addresses":1e300,"oldest":null,"newest":null}`),
-		"one too many":        page(``, host("b.example", MaxAddresses+1)),
-		"fraction":            page(``, `{"host":"b.example","addresses":1.5}`),
-		"an address":          page(``, host("alice@b.example", 1)),
-		"a space":             page(``, host("b example", 1)),
-		"control":             page(``, `{"host":"b\u0000.example","addresses":1}`),
-		"long":                page(``, host(strings.Repeat("b", 256), 1)),
-		"no host":             page(``, `{"addresses":1}`),
-		"oldest after newest": page(``, `{"host":"b.example","addresses":1,"oldest":"2026-01-02T00:00:00Z","newest":"2026-01-01T00:00:00Z"}`),
-		"next of nothing":     page(`,"next":"b.example"`),
-		"next else":           page(`,"next":"c.example"`, host("b.example", 1)),
-		"next and complete":   page(`,"next":"b.example","complete":true`, host("b.example", 1)),
-		"twice the member":    page(`,"complete":false,"complete":true`),
-		"trailing":            page(`,"complete":true`) + `{}`,
-		"cut":                 page(`,"complete":true`, host("b.example", 1))[:60],
+		"empty":                 ``,
+		"no page":               `[]`,
+		"no hosts":              `{"as_of":"2026-02-01T00:00:00Z","complete":true}`,
+		"null hosts":            `{"as_of":"2026-02-01T00:00:00Z","complete":true,"hosts":null}`,
+		"no as_of":              `{"complete":true,"hosts":[]}`,
+		"as_of no time":         `{"as_of":"today","complete":true,"hosts":[]}`,
+		"too many":              page(``, host("b.example", 1), host("c.example", 1), host("d.example", 1)),
+		"descending":            page(``, host("c.example", 1), host("b.example", 1)),
+		"twice":                 page(``, host("b.example", 1), host("b.example", 1)),
+		"the cursor":            page(``, host("a.example", 1)),
+		"before the cursor":     page(``, host("Z.example", 1)),
+		"negative":              page(``, host("b.example", -1)),
+		"none":                  page(``, host("b.example", 0)),
+		"no count":              page(``, `{"host":"b.example","oldest":null,"newest":null}`),
+		"fraction":              page(``, `{"host":"b.example","addresses":1.5}`),
+		"an address":            page(``, host("alice@b.example", 1)),
+		"a space":               page(``, host("b example", 1)),
+		"control":               page(``, `{"host":"b\u0000.example","addresses":1}`),
+		"long":                  page(``, host(strings.Repeat("b", 256), 1)),
+		"no host":               page(``, `{"addresses":1}`),
+		"oldest after newest":   page(``, `{"host":"b.example","addresses":1,"oldest":"2026-01-02T00:00:00Z","newest":"2026-01-01T00:00:00Z"}`),
+		"closed, not an object": page(``, closed(`3`)),
+		"closed, no count":      page(``, closed(`{"since":"2026-01-02T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z"}`)),
+		"closed, none":          page(``, closed(`{"addresses":0,"since":"2026-01-02T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z"}`)),
+		"closed, negative":      page(``, closed(`{"addresses":1,"since":"2026-01-02T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z","reported":-1}`)),
+		"closed, huge":          page(``, closed(`{"addresses":99999999999999999999,"since":"2026-01-02T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z"}`)),
+		"closed, no since":      page(``, closed(`{"addresses":1,"continuous_until":"2026-01-01T00:00:00Z"}`)),
+		"closed, no until":      page(``, closed(`{"addresses":1,"since":"2026-01-02T00:00:00Z","continuous_until":null}`)),
+		"closed, until later":   page(``, closed(`{"addresses":1,"since":"2026-01-02T00:00:00Z","continuous_until":"2026-01-03T00:00:00Z"}`)),
+		"closed, before 1970":   page(``, closed(`{"addresses":1,"since":"2026-01-02T00:00:00Z","continuous_until":"1969-01-01T00:00:00Z"}`)),
+		"recovery no truth":     page(`,"recovery":"closed"`),
+		"next of nothing":       page(`,"next":"b.example"`),
+		"next else":             page(`,"next":"c.example"`, host("b.example", 1)),
+		"next and complete":     page(`,"next":"b.example","complete":true`, host("b.example", 1)),
+		"twice the member":      page(`,"complete":false,"complete":true`),
+		"trailing":              page(`,"complete":true`) + `{}`,
+		"cut":                   page(`,"complete":true`, host("b.example", 1))[:60],
+		"2^63-1":                page(``, host("b.example", math.MaxInt64)),
+		"2^63":                  page(``, `{"host":"b.example","addresses":9223372036854775808,"oldest":null,"newest":null}`),
+		"an exponent":           page(``, `{"host":"b.example","addresses":1e300,"oldest":null,"newest":null}`),
+		"one too many":          page(``, host("b.example", MaxAddresses+1)),
 	} {
 		p, _, err := parsePage([]byte(body), "a.example", 2, false)
 		if err == nil || Kind(err) != KindRetryable || p.Hosts != nil || strings.Contains(err.Error(), "alice") {
@@ -122,6 +132,27 @@ func TestCountsInAnswersAreBounded(t *testing.T) {
 	}
 }
 
+// closed is a host all of whose addresses are unverified, with what is closed there.
+func closed(object string) string {
+	return `{"host":"b.example","addresses":0,"oldest":null,"newest":null,"closed":` + object + `}`
+}
+
+func TestPageOfARegistryThatClosesRecovery(t *testing.T) {
+	const full = `{"addresses":2,"since":"2026-01-02T01:00:00+01:00","continuous_until":"2026-01-01T00:00:00Z","reported":1,"later":[]}`
+	p, _, err := parsePage([]byte(page(`,"complete":true,"recovery":true,"mail_is_sign_in":true`, closed(full), host("c.example", 1))), "", 2, false)
+	if err != nil || !p.Recovery || !p.MailIsSignIn {
+		t.Fatalf("%+v %v", p, err)
+	}
+	want := Closed{Addresses: 2, Since: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), ContinuousUntil: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Reported: 1}
+	if p.Hosts[0] != (HostCount{Host: "b.example", Closed: want}) || p.Hosts[1].Closed != (Closed{}) {
+		t.Fatalf("%+v", p.Hosts)
+	}
+	p, _, err = parsePage([]byte(page(`,"complete":true`, `{"host":"b.example","addresses":1,"oldest":null,"newest":null,"closed":null}`)), "", 2, false)
+	if err != nil || p.Recovery || p.MailIsSignIn || p.Hosts[0].Closed != (Closed{}) {
+		t.Fatalf("%+v %v", p, err)
+	}
+}
+
 func TestListBoundsThePage(t *testing.T) {
 	c := serve(t, says(200, "application/json", page(`,"complete":true,"pad":"`+strings.Repeat("x", maxPageBody)+`"`)), nil)
 	if _, err := c.List(t.Context(), "", MaxPage, time.Time{}); Kind(err) != KindRetryable || err == nil || !strings.Contains(err.Error(), "longer") {
@@ -134,6 +165,7 @@ func FuzzParsePage(f *testing.F) {
 	f.Add([]byte(page(`,"complete":true`, host("b.example", 1), host("c.example", 2))), "a.example", 10, false)
 	f.Add([]byte(page(`,"next":"b.example"`, host("b.example", 0))), "", 1, true)
 	f.Add([]byte(page(``, host("alice@b.example", 1))), "", 1, true)
+	f.Add([]byte(page(`,"recovery":true`, closed(`{"addresses":2,"since":"2026-01-02T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z"}`))), "", 1, false)
 	f.Fuzz(func(t *testing.T, data []byte, after string, limit int, changes bool) {
 		p, _, err := parsePage(data, after, limit, changes)
 		if err != nil {
@@ -144,7 +176,8 @@ func FuzzParsePage(f *testing.F) {
 		}
 		before := after
 		for _, h := range p.Hosts {
-			if h.Host <= before || strings.Contains(h.Host, "@") || h.Addresses < 0 || h.Addresses > MaxAddresses || h.Addresses == 0 && !changes {
+			if h.Host <= before || strings.Contains(h.Host, "@") || h.Addresses < 0 || h.Addresses > MaxAddresses || h.Addresses == 0 && !changes && h.Closed.Addresses == 0 ||
+				h.Closed.Addresses < 0 || h.Closed.ContinuousUntil.After(h.Closed.Since) || (h.Closed.Addresses == 0) != h.Closed.Since.IsZero() {
 				t.Fatalf("%+v after %q", h, before)
 			}
 			before = h.Host

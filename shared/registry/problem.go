@@ -25,6 +25,7 @@ const (
 	TypeKeyReused     = "urn:lapseguard:problem:key-reused"
 	TypeRestored      = "urn:lapseguard:problem:restored"
 	TypeInProgress    = "urn:lapseguard:problem:in-progress"
+	TypeOutdated      = "urn:lapseguard:problem:outdated"
 	TypePublicSuffix  = "urn:lapseguard:problem:public-suffix"
 	TypeTooMany       = "urn:lapseguard:problem:too-many-addresses"
 	typeNothingToSay  = "about:blank"
@@ -70,6 +71,19 @@ func Kind(err error) ErrorKind {
 	}
 }
 
+// IsOutdated tells of an error of SetRecovery whether the registry had accepted a state with a newer as_of: nothing
+// was changed, and asking again is in vain; whoever is newer decides. Its Kind is KindConflict.
+func IsOutdated(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusConflict && p.Type == TypeOutdated
+}
+
+// IsTooMany tells of an error whether more addresses would have changed than max_addresses allowed.
+func IsTooMany(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusUnprocessableEntity && p.Type == TypeTooMany
+}
+
 // Problem is an answer other than success (RFC 9457). Its words are the registry's, cut and masked; where it
 // sent none, the status's own.
 type Problem struct {
@@ -112,7 +126,7 @@ func (p *Problem) documented() bool {
 		return p.Status == http.StatusBadRequest || p.Status == http.StatusRequestEntityTooLarge || p.Status == http.StatusUnsupportedMediaType
 	case TypeUnknownKey:
 		return p.Status == http.StatusNotFound
-	case TypeKeyReused, TypeRestored, TypeInProgress:
+	case TypeKeyReused, TypeRestored, TypeInProgress, TypeOutdated:
 		return p.Status == http.StatusConflict
 	case TypePublicSuffix, TypeTooMany:
 		return p.Status == http.StatusUnprocessableEntity
