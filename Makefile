@@ -215,9 +215,12 @@ sam-build: need-go need-python ## sam build, twice: static, and the same bytes b
 	@infra/template/check.sh $(TOOLS) install
 	@infra/template/build-twice.sh $(TOOLS)/sam/bin/sam
 
-.PHONY: cost
+.PHONY: cost sbom
 cost: need-go ## what the stack costs a month, with every assumption
 	@go run ./infra/cost
+
+sbom: need-go need-python $(BIN)/cyclonedx-gomod ## a bill of materials (CycloneDX) for each program, in bin/sbom
+	@infra/tools/sbom.sh $(BIN)/cyclonedx-gomod
 
 # -------------------------------------------------------------------- tools
 
@@ -242,6 +245,9 @@ $(BIN)/govulncheck: infra/tools/go.mod | need-go
 $(BIN)/benchstat: infra/tools/go.mod | need-go
 	@echo 'building benchstat (once) ...'
 	@$(call tool,golang.org/x/perf/cmd/benchstat)
+$(BIN)/cyclonedx-gomod: infra/tools/go.mod | need-go
+	@echo 'building cyclonedx-gomod (once) ...'
+	@$(call tool,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
 
 clean: ## remove what was built (not .tools)
 	@rm -rf bin .aws-sam packaged.yaml

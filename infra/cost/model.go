@@ -241,8 +241,8 @@ func (m model) table(v volumes) []line {
 	reads := v.scanBytes/(8<<10) + // eventually consistent: 8 KB a unit
 		changed + acted + 96*4 // the list's changes, and ticks: the index, up to four times
 	kept := v.domains*200/(4<<10)/7 + // the whole list, once a week, against the stored hosts
-		96*4 + m["balance"].value*markers*marker/(4<<10) + changed + acted // ticks: what waits and the run, balance
-	hosts := itemBytes(5, 20, 70) + perItem
+		96*5 + m["balance"].value*markers*marker/(4<<10) + 2*changed + acted // ticks: what waits and the run, balance
+	hosts := itemBytes(5, 20, 79) + perItem + itemBytes(25, 5, 8) + perItem // a host, and the sum of a domain's
 	deps := m["deps"].value * (2*perItem + itemBytes(25, 2, 30) + itemBytes(30, 20, 30))
 	history := m["kept"].value * (itemBytes(25, 26, 430) + perItem)
 	run := markers * float64(records.RunTTL/(24*time.Hour)) * (marker + perItem) / v.domains
@@ -252,7 +252,7 @@ func (m model) table(v volumes) []line {
 		{"domains in trouble, written at each look, and in the index", "dynamodb/write", v.domains * m["trouble"].value * 2 * units(v.item) * days},
 		{"domains changed by the list, decisions", "dynamodb/write", (changed + acted) * days},
 		{"markers: which message was answered", "dynamodb-ia/write", markers * days},
-		{"hosts changed by the list, holds, history", "dynamodb-ia/write", (changed + acted) * days},
+		{"hosts and sums changed by the list, holds, history", "dynamodb-ia/write", (2*changed + acted) * days},
 		{"the daily scan of domains, ticks", "dynamodb/read", reads * days},
 		{"the list against stored hosts, ticks", "dynamodb-ia/read", kept * days},
 		{"domains kept", "dynamodb/storage", items},
@@ -283,11 +283,11 @@ func (m model) watch(t *template.Template, v volumes) []line {
 func (m model) first(t *template.Template, v volumes) []line {
 	memory, _ := t.Property(template.FunctionID("checker"), "MemorySize").(int)
 	seconds := v.domains * (m["fast"].value*m["rate"].value + (1-m["fast"].value)*m["slow"].value) / m["overlap"].value
-	// Transactions cost twice: host and domain from the list; then domain, history and what it depends on.
+	// Transactions cost twice: host, domain and its sum from the list; then domain, history and what it depends on.
 	return []line{
 		{"first look by RDAP at every domain", "lambda/gbs", seconds * float64(memory) / 1024},
 		{"domains written: from the list, and after three first looks", "dynamodb/write", v.domains * 4 * 2},
-		{"hosts, history, dependencies written", "dynamodb-ia/write", v.domains * (1 + 2 + 2*m["deps"].value) * 2},
+		{"hosts, history, dependencies written", "dynamodb-ia/write", v.domains * (2 + 2 + 2*m["deps"].value) * 2},
 	}
 }
 

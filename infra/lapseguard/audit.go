@@ -31,7 +31,7 @@ import (
 
 type auditCommand struct {
 	Emails string        `required:"" type:"existingfile" help:"CSV with the header email,verified_at (verified_at optional)."`
-	Format string        `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv, or html (a page to open in a browser)."`
+	Format string        `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv (a cell that a spreadsheet would take for a formula gets an apostrophe), or html (a page to open in a browser)."`
 	Now    string        `help:"Judge as of this time (RFC 3339) instead of the present."`
 	Park   time.Duration `hidden:"" default:"5s" help:"How long after a failure its upstream is asked again."`
 	State  string        `help:"Folder for the state of an interrupted audit." default:".lapseguard/audit"`
@@ -101,6 +101,9 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	fmt.Fprintf(s.err, "auditing %d addresses at %d hosts; state in %s until it is done\n", list.addresses, len(list.hosts), path)
+	if n := list.doubt(now()); n > 0 {
+		fmt.Fprintf(s.err, "at %d hosts a verification lies before 1970 or in the future; it counts as unknown\n", n)
+	}
 	if list.unusable > 0 {
 		fmt.Fprintf(s.err, "%d lines hold no e-mail address and are left out\n", list.unusable)
 	}

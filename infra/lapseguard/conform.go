@@ -39,7 +39,7 @@ func printFindings(out io.Writer, r conform.Report) {
 	for _, level := range []conform.Level{conform.NotChecked, conform.Doubtful, conform.Wrong} {
 		for _, f := range r.Findings {
 			if f.Level == level {
-				fmt.Fprintf(out, "%-11s  %s: %s\n", f.Level, f.Check, f.Says)
+				fmt.Fprintf(out, "%-11s  %s: %s\n", f.Level, f.Check, harmless(f.Says))
 			}
 		}
 	}

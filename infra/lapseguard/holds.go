@@ -46,10 +46,10 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 44, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
 	byClass := map[string]int{}
 	for _, h := range holds {
-		if h.Action == string(lifecycle.Unverify) && h.Why != safety.WhyProtected { // the breaker's: other verdicts are decided one by one
+		if h.Action == string(lifecycle.Unverify) && h.Why != safety.WhyProtected && !h.Refused && !h.Pinned { // the breaker's: other verdicts are decided one by one
 			byClass[h.Class]++
 		}
-		t.AppendRow(table.Row{h.Domain, h.Since.UTC().Format("2006-01-02 15:04"), h.Phase, h.Addresses, masked(h.Class), masked(h.Why)})
+		t.AppendRow(table.Row{cell(h.Domain), h.Since.UTC().Format("2006-01-02 15:04"), cell(h.Phase), h.Addresses, cell(h.Class), cell(h.Why)})
 	}
 	fmt.Fprintln(s.out, t.Render())
 	fmt.Fprintln(s.out, "Read the evidence with `lapseguard explain DOMAIN`; decide with `approve DOMAIN` or `release DOMAIN`.")

@@ -138,14 +138,14 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	if d.Expect.Action == string(lifecycle.Hold) && held == "" {
 		wrong = append(wrong, d.Name+": no hold is recorded")
 	}
-	return table.Row{d.Name, r.Phase, brief(r), fmt.Sprintf("%d of %d", lost, len(d.Addresses)), action, held}, wrong, nil
+	return table.Row{d.Name, r.Phase, brief(r), fmt.Sprintf("%d of %d", lost, len(d.Addresses)), action, cell(held)}, wrong, nil
 }
 
 // brief is the evidence in a few words.
 func brief(r row) string {
 	lines := make([]string, len(r.Evidence))
 	for i, e := range r.Evidence {
-		lines[i] = e.Source + ": " + text.Trim(e.Said, 100)
+		lines[i] = e.Source + ": " + text.Trim(cell(e.Said), 100)
 	}
 	return wrapLines(lines, 56)
 }

@@ -108,13 +108,7 @@ type report struct {
 func writeRows(w io.Writer, r report) error {
 	switch r.format {
 	case "json":
-		enc := json.NewEncoder(w)
-		for _, r := range r.rows {
-			if err := enc.Encode(r); err != nil {
-				return fmt.Errorf("write the report: %w", err)
-			}
-		}
-		return nil
+		return writeJSON(w, r.rows)
 	case "csv":
 		return writeCSV(w, r.rows)
 	case "html":
@@ -126,6 +120,19 @@ func writeRows(w io.Writer, r report) error {
 	}
 }
 
+func writeJSON(w io.Writer, rows []row) error {
+	for _, r := range rows {
+		b, err := json.Marshal(r)
+		if err == nil {
+			_, err = w.Write(append(plainJSON(b), '\n'))
+		}
+		if err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+	}
+	return nil
+}
+
 func writeCSV(w io.Writer, rows []row) error {
 	out := csv.NewWriter(w)
 	lines := [][]string{{"domain", "hosts", "addresses", "phase", "confidence", "action", "reason", "evidence", "next_check"}}
@@ -134,8 +141,12 @@ func writeCSV(w io.Writer, rows []row) error {
 		if r.NextCheck != nil {
 			next = r.NextCheck.Format(time.RFC3339)
 		}
-		lines = append(lines, []string{r.Domain, strings.Join(r.Hosts, " "), strconv.Itoa(r.Addresses), string(r.Phase), string(r.Confidence),
-			string(r.Action), r.Reason, evidenceWords(r), next})
+		line := []string{r.Domain, strings.Join(r.Hosts, " "), strconv.Itoa(r.Addresses), string(r.Phase), string(r.Confidence),
+			string(r.Action), r.Reason, evidenceWords(r), next}
+		for i := range line {
+			line[i] = csvCell(line[i])
+		}
+		lines = append(lines, line)
 	}
 	if err := out.WriteAll(lines); err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -158,7 +169,8 @@ func writeTable(w io.Writer, rows []row) error {
 	t.AppendHeader(table.Row{"domain", "phase", "action", "why", "evidence", "addresses"})
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 34, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
 	for _, r := range rows {
-		t.AppendRow(table.Row{r.Domain, r.Phase, r.Action, r.Reason, wrapLines(strings.Split(evidenceWords(r), " | "), 60), r.Addresses})
+		evidence := wrapLines(strings.Split(cell(evidenceWords(r)), " | "), 60)
+		t.AppendRow(table.Row{cell(r.Domain), cell(string(r.Phase)), cell(string(r.Action)), cell(r.Reason), evidence, r.Addresses})
 	}
 	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
 		return fmt.Errorf("write the report: %w", err)

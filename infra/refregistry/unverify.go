@@ -36,9 +36,6 @@ type work struct {
 }
 
 func (w *work) run(ctx context.Context) (adminapi.Reply, error) {
-	if w.s.cfg.IsPublicSuffix(w.in.Domain) {
-		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
-	}
 	request, err := adminapi.Fingerprint(w.in)
 	if err != nil {
 		return adminapi.Reply{}, err
@@ -47,6 +44,9 @@ func (w *work) run(ctx context.Context) (adminapi.Reply, error) {
 		if out, done, err := w.before(ctx, request); done || err != nil {
 			return out, err
 		}
+	}
+	if w.s.cfg.IsPublicSuffix(w.in.Domain) { // after the key: the list may have changed since the work was done
+		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
 	}
 	answer, err := w.count(ctx)
 	if err != nil {

@@ -367,12 +367,15 @@ func (t *Template) allowed(folder, action, resource string, covers func(Statemen
 	return false
 }
 
-// texts flattens a string, a Call or a list of them.
+// texts flattens a string, a Call or a list of them; of an If both branches count.
 func texts(v any) []string {
 	switch v := v.(type) {
 	case string:
 		return []string{v}
 	case Call:
+		if branches, ok := v.Arg.([]any); ok && v.Fn == "If" && len(branches) == 3 {
+			return texts(branches[1:])
+		}
 		return []string{v.Fn + " " + fmt.Sprint(v.Arg)}
 	case []any:
 		var list []string

@@ -119,4 +119,7 @@ func Bad(o source.Observation) bool {
 }
 
 // Good tells whether an answer says that a name is registered and in use.
-func Good(o source.Observation) bool { return o.Outcome == source.Observed && !Bad(o) }
+func Good(o source.Observation) bool {
+	undecided := o.Registration != nil && o.Registration.Undecided()
+	return o.Outcome == source.Observed && !Bad(o) && !undecided
+}

@@ -4,9 +4,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lapseguard/lapseguard/shared/source"
 )
+
+func TestAnUndecidedAnswerIsNeitherGoodNorBad(t *testing.T) {
+	o := source.Observation{Outcome: source.Observed, Registration: &source.Registration{Deleted: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	if Good(o) || Bad(o) {
+		t.Errorf("good %t, bad %t", Good(o), Bad(o))
+	}
+}
 
 func TestBuiltin(t *testing.T) {
 	names := Builtin()

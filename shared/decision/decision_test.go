@@ -363,3 +363,26 @@ func check(t *rapid.T, what string, before, c Case, approved map[ID]bool, done m
 		seen[d.ID] = true
 	}
 }
+
+// What an earlier version kept is adopted as what keeps the guard from acting.
+func TestAdopt(t *testing.T) {
+	done := Adopt("example.org:lapse:1000:retry:2", "", "")
+	if c := done.Judge(deleted); c.Status != Done || c.Key() != "example.org:lapse:1000:retry:2" || len(c.Keys()) != 3 {
+		t.Errorf("%+v", c)
+	}
+	Adopt("", "example.org:lapse:1000/"+deleted.name(), "").Judge(alone).want(t, Declined, "")
+	Adopt("", "example.org:lapse:1000/"+deleted.name(), "").Judge(pendDel).want(t, Pending, "")
+	if c := Adopt("", "", "Ada").Judge(deleted); c.Status != Pinned || c.By != "Ada" {
+		t.Errorf("%+v", c)
+	}
+	Adopt("", "", "").Judge(deleted).want(t, Pending, "")
+}
+
+// A repetition that a person approved leaves what was done, when its risk is gone before it was sent.
+func TestARepetitionThatCameToNothing(t *testing.T) {
+	c := must(Case{}.Judge(deleted).Answer(0, 50).Retry(deleted))
+	c = c.Judge(again)
+	if c.want(t, Done, ""); c.Judge(deleted).Open() {
+		t.Error("it is sent by itself when the risk is back")
+	}
+}

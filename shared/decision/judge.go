@@ -188,3 +188,9 @@ func (c Case) Refuse(v Verdict) Case {
 	}
 	return c
 }
+
+// NextKey leaves the present key behind, under which something may have been done: the next request has its own.
+func (c Case) NextKey() Case {
+	c.Retries++
+	return c
+}

@@ -79,6 +79,9 @@ func seeRegistry(s State, o source.Observation, w Word, authoritative bool) Stat
 
 func seeRegistration(s State, o source.Observation, own Words) State {
 	r := o.Registration
+	if r.Undecided() {
+		return seeRegistry(s, o, WordUndecided, r.Authoritative) // its dates are as doubtful as itself
+	}
 	s = seeRegistry(s, o, registryWord(r.Statuses, own), r.Authoritative)
 	at, reg := At(o.At), At(r.Registered)
 	if s.Registered != 0 && reg.Since(s.Registered) > Margin {

@@ -359,7 +359,7 @@ func (j judge) keep() Verdict {
 	switch {
 	case j.s.MailLapsed == "" && j.newControl():
 		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
-	case j.s.Reg == WordNone || j.s.Deleg == DelegationMoved:
+	case j.s.Reg == WordNone || j.s.Reg == WordUndecided || j.s.Deleg == DelegationMoved:
 		return j.unlessMail(None, evidence{other: true}, ReasonDelegatedOnly)
 	default:
 		return j.unlessMail(None, evidence{registry: true, other: true}, ReasonDelegated)
@@ -411,7 +411,7 @@ func (j judge) lapseAt(p Phase) Instant {
 // settle writes the verdict's consequences into the state: phase, milestones, and what counts as home.
 func (j judge) settle(v Verdict) State {
 	s := j.s
-	if v.Phase == ReRegistered && s.Phase.lapsing() && j.registry() == WordNone {
+	if w := j.registry(); v.Phase == ReRegistered && s.Phase.lapsing() && (w == WordNone || w == WordUndecided) {
 		s.Registered = 0 // the date we had is the old registration's
 	}
 	if v.Phase != s.Phase {
@@ -448,7 +448,7 @@ func (j judge) renewed(s State) State {
 		s.Interim = 0
 	}
 	a := j.f.authority()
-	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince
+	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince && s.Reg != WordUndecided
 	paid := s.Home == "" && s.Interim == 0 && j.registry() == WordRegistered && !j.expired()
 	if s.Deleg == DelegationMoved && heard || s.Deleg == DelegationParked && paid {
 		s.Home, s.Deleg = s.NS, DelegationHome

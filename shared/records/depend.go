@@ -6,8 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
+
+// ForgetHost is how long the item of a mail host is kept that nobody depends on.
+const ForgetHost = 30 * 24 * time.Hour
 
 // DependentsPK is the PK of the list of domains whose mail depends on host; SK is the domain, a slash, and DependsOn.
 func DependentsPK(host string) string { return "dependents/" + host }
@@ -53,6 +57,25 @@ type Dependent struct {
 	Name string
 	On   DependsOn
 }
+
+// Arrivals counts the hosts that a domain newly came to depend on.
+type Arrivals struct {
+	N     int               `json:"n"`
+	Since lifecycle.Instant `json:"since"`
+}
+
+// Arrivals reads how many hosts a domain newly came to depend on.
+func (b Book) Arrivals(ctx context.Context, name string, on DependsOn) (Arrivals, error) {
+	r, err := get[Arrivals](ctx, b, DependenciesPK(name), arrivalsSK(on))
+	return r.V, err
+}
+
+// PutArrivals is the write that notes it, for as long as it counts.
+func PutArrivals(name string, on DependsOn, a Arrivals, expires time.Time) store.Write {
+	return Record(DependenciesPK(name), arrivalsSK(on), a, expires)
+}
+
+func arrivalsSK(on DependsOn) string { return "new/" + string(on) }
 
 type dependencies struct {
 	Hosts []string `json:"hosts"` // registrable domains

@@ -33,6 +33,7 @@ type Domain struct {
 
 	MailHost bool              `json:"mh,omitempty"` // other watched domains' mail depends on it: their MX or name servers lie in it
 	Told     lifecycle.Instant `json:"tl,omitempty"` // a mail host's lapse was last reported to those domains
+	Alone    lifecycle.Instant `json:"al,omitempty"` // first look that found nobody who depends on it any more
 
 	Synthetic bool `json:"sy,omitempty"` // nobody's: it goes through every hop once a day, see Canary
 
@@ -250,6 +251,9 @@ func (d Domain) Put() store.Write {
 	it := d.item
 	it.Data, it.Due = mustJSON(d), d.due()
 	it.Expires = time.Time{}
+	if d.Alone != 0 && !d.Watched() {
+		it.Expires = d.Alone.Time().Add(ForgetHost)
+	}
 	return store.Write{Item: it}
 }
 

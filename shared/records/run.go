@@ -180,6 +180,10 @@ type Lease struct {
 // LeaseSK is the SK of a job's lease.
 func LeaseSK(job string) string { return "lease/" + job }
 
+// maxLease is the longest that a lease is believed: no invocation lasts longer than 15 minutes. What says more was
+// written by a wrong clock, and would keep the job still until then.
+const maxLease = time.Hour
+
 // ErrLeased: another invocation holds the lease.
 var ErrLeased = errors.New("another invocation is at work")
 
@@ -194,7 +198,7 @@ func (b Book) TakeLease(ctx context.Context, job string, now time.Time, d time.D
 	if err != nil {
 		return nil, err
 	}
-	if l.V.Until > lifecycle.At(now) {
+	if at := lifecycle.At(now); l.V.Until > at && l.V.Until <= at.Add(maxLease) {
 		return nil, fmt.Errorf("%s: %w until %s", job, ErrLeased, l.V.Until)
 	}
 	l.V.Until = lifecycle.At(now.Add(d))

@@ -1,7 +1,10 @@
 package registry
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +19,7 @@ func page(rest string, hosts ...string) string {
 }
 
 func TestPage(t *testing.T) {
-	p, err := parsePage([]byte(page(`,"next":"b.example","more":true`, `{"host":"B.example","addresses":1,"oldest":null,"newest":null}`, host("b.example", 2))), "A.example", 2, false)
+	p, _, err := parsePage([]byte(page(`,"next":"b.example","more":true`, `{"host":"B.example","addresses":1,"oldest":null,"newest":null}`, host("b.example", 2))), "A.example", 2, false)
 	if err != nil || len(p.Hosts) != 2 || p.Next != "b.example" || p.Complete || !p.AsOf.Equal(time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)) {
 		t.Fatalf("%+v %v", p, err)
 	}
@@ -25,11 +28,11 @@ func TestPage(t *testing.T) {
 		t.Fatalf("%+v", p.Hosts)
 	}
 	for _, last := range []string{page(`,"complete":true`), page(`,"complete":true,"next":null`, host("b.example", 1)), page(`,"complete":false`)} {
-		if p, err := parsePage([]byte(last), "", 2, false); err != nil || p.Next != "" || p.Complete != strings.Contains(last, "true") {
+		if p, _, err := parsePage([]byte(last), "", 2, false); err != nil || p.Next != "" || p.Complete != strings.Contains(last, "true") {
 			t.Errorf("%s: %+v %v", last, p, err)
 		}
 	}
-	if p, err := parsePage([]byte(page(`,"complete":true`, host("b.example", 0))), "", 2, true); err != nil || p.Hosts[0].Addresses != 0 {
+	if p, _, err := parsePage([]byte(page(`,"complete":true`, host("b.example", 0))), "", 2, true); err != nil || p.Hosts[0].Addresses != 0 {
 		t.Errorf("%+v %v", p, err)
 	}
 }
@@ -73,11 +76,59 @@ func TestPageThatDoesNotFitIsRefusedWhole(t *testing.T) {
 		"twice the member":      page(`,"complete":false,"complete":true`),
 		"trailing":              page(`,"complete":true`) + `{}`,
 		"cut":                   page(`,"complete":true`, host("b.example", 1))[:60],
+		"2^63-1":                page(``, host("b.example", math.MaxInt64)),
+		"2^63":                  page(``, `{"host":"b.example","addresses":9223372036854775808,"oldest":null,"newest":null}`),
+		"an exponent":           page(``, `{"host":"b.example","addresses":1e300,"oldest":null,"newest":null}`),
+		"one too many":          page(``, host("b.example", MaxAddresses+1)),
 	} {
-		p, err := parsePage([]byte(body), "a.example", 2, false)
+		p, _, err := parsePage([]byte(body), "a.example", 2, false)
 		if err == nil || Kind(err) != KindRetryable || p.Hosts != nil || strings.Contains(err.Error(), "alice") {
 			t.Errorf("%s: %+v %v", name, p, err)
 		}
+	}
+}
+
+// TestTimesThatCannotBe count as unknown: an oldest verification that lies in the future would hide every lapse.
+func TestTimesThatCannotBe(t *testing.T) {
+	const asOf = "2026-02-01T00:00:00Z"
+	for _, c := range []struct {
+		oldest, newest string
+		believed       bool
+	}{
+		{`"2026-01-01T00:00:00Z"`, `"2026-02-01T23:59:59Z"`, true}, // the other clock may be ahead
+		{`"1970-01-01T00:00:01Z"`, `"1970-01-01T00:00:01Z"`, true},
+		{`null`, `"2026-01-01T00:00:00Z"`, true},
+		{`"2126-01-01T00:00:00Z"`, `"2126-01-01T00:00:00Z"`, false},
+		{`"9999-12-31T23:59:59Z"`, `"9999-12-31T23:59:59Z"`, false},
+		{`"2026-01-01T00:00:00Z"`, `"2026-02-02T00:00:01Z"`, false}, // whose time that is nobody knows: the oldest is unknown too
+		{`"1969-12-31T23:59:59Z"`, `"2026-01-01T00:00:00Z"`, false},
+		{`"0000-01-01T00:00:00Z"`, `"2026-01-01T00:00:00Z"`, false},
+	} {
+		var log bytes.Buffer
+		client := serve(t, says(200, "application/json", fmt.Sprintf(`{"as_of":%q,"complete":true,"hosts":[{"host":"b.example","addresses":1,"oldest":%s,"newest":%s}]}`, asOf, c.oldest, c.newest)),
+			func(cfg *Config) { cfg.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
+		p, err := client.List(t.Context(), "", 10, time.Time{})
+		if err != nil || len(p.Hosts) != 1 {
+			t.Errorf("%s to %s: %v", c.oldest, c.newest, err)
+			continue
+		}
+		if known := !p.Hosts[0].Newest.IsZero(); known != c.believed || !c.believed && !p.Hosts[0].Oldest.IsZero() {
+			t.Errorf("%s to %s: %+v", c.oldest, c.newest, p.Hosts[0])
+		}
+		if warned := strings.Contains(log.String(), "registry_times_not_believed"); warned == c.believed {
+			t.Errorf("%s to %s: log %s", c.oldest, c.newest, log.String())
+		}
+	}
+}
+
+func TestCountsInAnswersAreBounded(t *testing.T) {
+	a, err := parseAnswer([]byte(`{"changed":9223372036854775807,"already_unverified":9223372036854775807,"kept_verified_later":9223372036854775807,"recovery":"closed"}`))
+	if err != nil || a != (Answer{Changed: MaxAddresses, AlreadyUnset: MaxAddresses, KeptLater: MaxAddresses, Recovery: RecoveryClosed}) {
+		t.Errorf("%+v %v", a, err)
+	}
+	c := serve(t, says(200, "application/json", `{"restored":9223372036854775807,"kept":9223372036854775807}`), nil)
+	if r, err := c.Restore(t.Context(), "k"); err != nil || r != (Restored{MaxAddresses, MaxAddresses}) {
+		t.Errorf("%+v %v", r, err)
 	}
 }
 
@@ -88,7 +139,7 @@ func closed(object string) string {
 
 func TestPageOfARegistryThatClosesRecovery(t *testing.T) {
 	const full = `{"addresses":2,"since":"2026-01-02T01:00:00+01:00","continuous_until":"2026-01-01T00:00:00Z","reported":1,"later":[]}`
-	p, err := parsePage([]byte(page(`,"complete":true,"recovery":true,"mail_is_sign_in":true`, closed(full), host("c.example", 1))), "", 2, false)
+	p, _, err := parsePage([]byte(page(`,"complete":true,"recovery":true,"mail_is_sign_in":true`, closed(full), host("c.example", 1))), "", 2, false)
 	if err != nil || !p.Recovery || !p.MailIsSignIn {
 		t.Fatalf("%+v %v", p, err)
 	}
@@ -96,7 +147,7 @@ func TestPageOfARegistryThatClosesRecovery(t *testing.T) {
 	if p.Hosts[0] != (HostCount{Host: "b.example", Closed: want}) || p.Hosts[1].Closed != (Closed{}) {
 		t.Fatalf("%+v", p.Hosts)
 	}
-	p, err = parsePage([]byte(page(`,"complete":true`, `{"host":"b.example","addresses":1,"oldest":null,"newest":null,"closed":null}`)), "", 2, false)
+	p, _, err = parsePage([]byte(page(`,"complete":true`, `{"host":"b.example","addresses":1,"oldest":null,"newest":null,"closed":null}`)), "", 2, false)
 	if err != nil || p.Recovery || p.MailIsSignIn || p.Hosts[0].Closed != (Closed{}) {
 		t.Fatalf("%+v %v", p, err)
 	}
@@ -116,7 +167,7 @@ func FuzzParsePage(f *testing.F) {
 	f.Add([]byte(page(``, host("alice@b.example", 1))), "", 1, true)
 	f.Add([]byte(page(`,"recovery":true`, closed(`{"addresses":2,"since":"2026-01-02T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z"}`))), "", 1, false)
 	f.Fuzz(func(t *testing.T, data []byte, after string, limit int, changes bool) {
-		p, err := parsePage(data, after, limit, changes)
+		p, _, err := parsePage(data, after, limit, changes)
 		if err != nil {
 			if strings.Contains(err.Error(), "@") {
 				t.Fatal("an @ got out")
@@ -125,7 +176,7 @@ func FuzzParsePage(f *testing.F) {
 		}
 		before := after
 		for _, h := range p.Hosts {
-			if h.Host <= before || strings.Contains(h.Host, "@") || h.Addresses < 0 || h.Addresses == 0 && !changes && h.Closed.Addresses == 0 ||
+			if h.Host <= before || strings.Contains(h.Host, "@") || h.Addresses < 0 || h.Addresses > MaxAddresses || h.Addresses == 0 && !changes && h.Closed.Addresses == 0 ||
 				h.Closed.Addresses < 0 || h.Closed.ContinuousUntil.After(h.Closed.Since) || (h.Closed.Addresses == 0) != h.Closed.Since.IsZero() {
 				t.Fatalf("%+v after %q", h, before)
 			}
@@ -163,7 +214,7 @@ func BenchmarkParsePage(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := parsePage(data, "", MaxPage, false); err != nil {
+		if _, _, err := parsePage(data, "", MaxPage, false); err != nil {
 			b.Fatal(err)
 		}
 	}

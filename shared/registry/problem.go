@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -42,7 +43,9 @@ const (
 	KindRetryable ErrorKind = "retryable"
 	// KindConflict: the key belongs to another request, or was taken back. A person decides.
 	KindConflict ErrorKind = "conflict"
-	// KindRefused: the registry will not do this, or the request is not sound. A person decides.
+	// KindRefused: the registry will not do this, or the request is not sound. A person decides. Only a type that
+	// the contract names, at the status that it names, is the registry's word: whatever stands before a registry
+	// has the same statuses, and a plain 404, 409 or 422 of a gateway is retryable.
 	KindRefused ErrorKind = "refused"
 	// KindUnauthorized: the token, read afresh, does not open the API. Nothing was done; asking again helps
 	// once the token is right.
@@ -105,16 +108,46 @@ func (p *Problem) kind() ErrorKind {
 	switch s := p.Status; {
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		return KindUnauthorized
-	case s == http.StatusConflict && p.Type == TypeInProgress:
+	case !p.documented():
+		return KindRetryable
+	case p.Type == TypeInProgress:
 		return KindRetryable
 	case s == http.StatusConflict:
 		return KindConflict
-	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests:
-		return KindRetryable
-	case s >= 400 && s < 500:
+	default:
 		return KindRefused
-	default: // 5xx, and statuses that have no place here, such as a gateway's redirect
-		return KindRetryable
+	}
+}
+
+// documented tells whether the contract names this type at this status.
+func (p *Problem) documented() bool {
+	switch p.Type {
+	case TypeMalformed:
+		return p.Status == http.StatusBadRequest || p.Status == http.StatusRequestEntityTooLarge || p.Status == http.StatusUnsupportedMediaType
+	case TypeUnknownKey:
+		return p.Status == http.StatusNotFound
+	case TypeKeyReused, TypeRestored, TypeInProgress, TypeOutdated:
+		return p.Status == http.StatusConflict
+	case TypePublicSuffix, TypeTooMany:
+		return p.Status == http.StatusUnprocessableEntity
+	default:
+		return false
+	}
+}
+
+// NothingDone tells whether an error of Unverify proves that the registry changed nothing with this call. What an
+// earlier call with the same key may have done it does not tell: whoever sent the request before, and got no
+// answer, does not have the key back. A 409 proves the contrary: something was done under the key.
+func NothingDone(err error) bool {
+	var p *Problem
+	var invalid invalidRequest
+	switch {
+	case errors.As(err, &invalid):
+		return true
+	case errors.As(err, &p):
+		return p.documented() && slices.Contains([]string{TypeMalformed, TypePublicSuffix, TypeTooMany}, p.Type)
+	default:
+		return false
 	}
 }
 

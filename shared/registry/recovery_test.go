@@ -101,7 +101,7 @@ func TestSetRecoveryErrorsAreToldApart(t *testing.T) {
 		outdated, tooMany bool
 	}{
 		{409, TypeOutdated, KindConflict, true, false}, {409, TypeKeyReused, KindConflict, false, false}, {422, TypeTooMany, KindRefused, false, true},
-		{422, TypePublicSuffix, KindRefused, false, false}, {404, "about:blank", KindRefused, false, false}, {503, "about:blank", KindRetryable, false, false},
+		{422, TypePublicSuffix, KindRefused, false, false}, {404, "about:blank", KindRetryable, false, false}, {503, "about:blank", KindRetryable, false, false},
 	} {
 		_, err := serve(t, says(c.status, "application/problem+json", `{"type":"`+c.kind+`","title":"t","status":1}`), nil).SetRecovery(t.Context(), closing())
 		if Kind(err) != c.want || IsOutdated(err) != c.outdated || IsTooMany(err) != c.tooMany {

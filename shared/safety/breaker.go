@@ -54,7 +54,7 @@ func Judge(l Ledger, limits Limits, watched int, pending map[string]int, now tim
 	return rulings
 }
 
-const decide = "Decide: look at the pending domains; if they lapsed, approve the class with a daily rate; if the upstream or this guard is at fault, leave the class held, it is judged again with every run."
+const decide = "Decide: look at the pending domains; if they lapsed, approve the class, as one list, with a daily rate; if the upstream or this guard is at fault, leave the class held, it is judged again with every run."
 
 func held(format string, args ...any) Ruling {
 	return Ruling{Held: true, Why: fmt.Sprintf(format, args...)}

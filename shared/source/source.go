@@ -121,6 +121,7 @@ type Registration struct {
 	Expires          time.Time // event "expiration" (the registry's)
 	RegistrarExpires time.Time // event "registrar expiration"
 	Transferred      time.Time // event "transfer"
+	Deleted          time.Time // event "deletion" (RFC 9083 section 10.2.3) that lies in the past, the latest
 
 	Registrar   string   // the sponsoring registrar's IANA id, or its name where there is no id
 	NameServers []string // canonical as in Delegation.NS
@@ -128,6 +129,12 @@ type Registration struct {
 	// DS are the DS records in the parent, "keyTag algorithm digestType digest" (RFC 4034 section 5.3), the
 	// digest in lower case: sorted, unique.
 	DS []string
+}
+
+// Undecided tells of an object that says that it was deleted and has no status at all: some registries go on
+// publishing what is no registration any more. It is none again once it was registered later than deleted.
+func (r Registration) Undecided() bool {
+	return len(r.Statuses) == 0 && !r.Deleted.IsZero() && !r.Registered.After(r.Deleted)
 }
 
 // Market is an answer of the status API.

@@ -41,13 +41,13 @@ type enforcer struct {
 func (enforcer) Wants(c decision.Case) bool { return c.Open() }
 
 func (e enforcer) Put(ctx context.Context, m records.Matter, v decision.Verdict, run records.Run) (became, error) {
-	req, ok, err := e.freeze(ctx, m, run)
+	req, first, ok, err := e.freeze(ctx, m, run)
 	if err != nil || !ok {
 		return waits, err
 	}
 	a, err := e.registry.Unverify(ctx, req.V.Request)
 	if err != nil {
-		return e.failed(ctx, m, v, req, err)
+		return e.failed(ctx, m, v, req, first, err)
 	}
 	if a.Pending { // accepted, not finished: asked again with the same key
 		e.Log.InfoContext(ctx, "registry_working", "domain", m.Domain.Name, "retry_after", a.RetryAfter)
@@ -57,20 +57,20 @@ func (e enforcer) Put(ctx context.Context, m records.Matter, v decision.Verdict,
 }
 
 // freeze gives the decision's request, written down, together with one unit of the breaker's budget, before it is
-// sent: a retry is the same request and costs nothing more.
-func (e enforcer) freeze(ctx context.Context, m records.Matter, run records.Run) (req records.Of[records.Request], ok bool, err error) {
+// sent: a retry is the same request and costs nothing more. first: nothing was sent under its key before.
+func (e enforcer) freeze(ctx context.Context, m records.Matter, run records.Run) (req records.Of[records.Request], first, ok bool, err error) {
 	c, now := m.Case.V, e.Now()
 	req, err = e.book().Request(ctx, c.Key())
 	if err != nil || req.Found() {
-		return req, err == nil, err
+		return req, false, err == nil, err
 	}
 	r, err := e.draft(ctx, m, run)
 	if err != nil {
-		return req, false, err
+		return req, false, false, err
 	}
 	ledger, err := e.book().Ledger(ctx)
 	if err != nil {
-		return req, false, err
+		return req, false, false, err
 	}
 	budget := safety.Unit{Class: m.Domain.Class(), Approved: c.Status == decision.Approved, Listed: c.ClassApproved != 0, At: now.UTC()}
 	if budget.Listed {
@@ -82,18 +82,22 @@ func (e enforcer) freeze(ctx context.Context, m records.Matter, run records.Run)
 		ledger.V, ok = safety.Reserve(ledger.V, e.Limits, run.Watched, budget.Class, now)
 	}
 	if !ok {
-		return req, false, nil
+		return req, false, false, nil
 	}
 	req.V = records.Request{Domain: m.Domain.Name, At: now.UTC(), Request: r, Budget: budget}
 	req = req.Until(now.Add(records.HistoryTTL))
 	if err := e.Store.Write(ctx, req.Put(), ledger.Put()); err != nil {
-		return req, false, fmt.Errorf("freeze the request about %s: %w", m.Domain.Name, err)
+		return req, false, false, fmt.Errorf("freeze the request about %s: %w", m.Domain.Name, err)
 	}
-	return req.Stored(), true, nil
+	return req.Stored(), true, true, nil
 }
 
-// failed leaves the decision open, or holds it where the registry refused for good.
-func (e enforcer) failed(ctx context.Context, m records.Matter, v decision.Verdict, req records.Of[records.Request], err error) (became, error) {
+// mayBeDone is what a person must know of a refusal that does not prove that nothing was done.
+const mayBeDone = "; under this key something may have been done all the same: restore takes it back, approve sends the request anew under the next key"
+
+// failed leaves the decision open, or holds it where the registry refused for good. Budget, key and frozen request are
+// given back only where nothing can have been done: else restore could not take it back.
+func (e enforcer) failed(ctx context.Context, m records.Matter, v decision.Verdict, req records.Of[records.Request], first bool, err error) (became, error) {
 	e.Log.ErrorContext(ctx, "registry_failed", "domain", m.Domain.Name, "decision", req.SK(), "error", err)
 	switch registry.Kind(err) {
 	case registry.KindConflict, registry.KindRefused:
@@ -101,10 +105,15 @@ func (e enforcer) failed(ctx context.Context, m records.Matter, v decision.Verdi
 		e.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
 		return waits, nil
 	}
-	if err := e.giveBack(ctx, req); err != nil {
-		return waits, err
+	c, why := m.Case.V.Refuse(v), "the registry refused: "+err.Error()
+	if first && registry.NothingDone(err) {
+		if err := e.giveBack(ctx, req); err != nil {
+			return waits, err
+		}
+	} else {
+		c, why = c.NextKey(), why+mayBeDone
 	}
-	_, ok, err := e.hold(ctx, m, change{Case: m.Case.V.Refuse(v)}, "the registry refused: "+err.Error(), false)
+	_, ok, err := e.hold(ctx, m, change{Case: c}, why, false)
 	if !ok {
 		return waits, err
 	}

@@ -29,6 +29,7 @@ type fakeRegistry struct {
 	restored []string
 	answer   registry.Answer
 	err      error
+	unknown  map[string]bool // keys that it never heard of
 }
 
 func (f *fakeRegistry) Unverify(_ context.Context, r registry.Request) (registry.Answer, error) {
@@ -37,6 +38,9 @@ func (f *fakeRegistry) Unverify(_ context.Context, r registry.Request) (registry
 }
 
 func (f *fakeRegistry) Restore(_ context.Context, key string) (registry.Restored, error) {
+	if f.unknown[key] {
+		return registry.Restored{}, &registry.Problem{Status: 404, Type: registry.TypeUnknownKey, Title: "unknown key"}
+	}
 	f.restored = append(f.restored, key)
 	return registry.Restored{Restored: 2, Kept: 1}, nil
 }
@@ -382,7 +386,7 @@ func TestUnfinishedWorkIsAskedForAgain(t *testing.T) {
 func TestARefusalIsHeld(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", nil)
-	w.reg.err = &registry.Problem{Status: 422, Title: "too many addresses"}
+	w.reg.err = &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}
 	w.tick()
 	if h, ok := w.held("example-one.com"); !ok || !strings.Contains(h.Why, "refused") {
 		t.Errorf("hold %+v", h)

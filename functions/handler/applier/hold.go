@@ -24,7 +24,10 @@ func (p *Parts) hold(ctx context.Context, m records.Matter, c change, why string
 		return m, false, err
 	}
 	same := old.V.DecisionID == string(d.Decision()) && old.V.Reason == string(d.Reason)
-	if same && again {
+	if same && again { // its class, and who approved it, may be others by now
+		old.V.Class, old.V.Phase, old.V.Why = d.Class(), string(d.State.Phase), why
+		old.V.ApprovedBy, old.V.ApprovedAt = "", time.Time{}
+		c.With = append(c.With, old.Put())
 		m, _, err = p.carry(ctx, m, c)
 		return m, false, err
 	}

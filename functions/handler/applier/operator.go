@@ -246,7 +246,7 @@ func (p *Parts) heldOf(ctx context.Context, class string) (held []string, err er
 		if err != nil {
 			return nil, err
 		}
-		if h.V.Class == class && h.V.ApprovedAt.IsZero() && !h.V.Pinned {
+		if h.V.Class == class && h.V.ApprovedAt.IsZero() { // the case says who holds it
 			names = append(names, h.V.Domain)
 		}
 	}
@@ -313,6 +313,9 @@ func (p *Parts) class(ctx context.Context, w word, text string, change func(safe
 	return nil
 }
 
+// errNotCarriedOut: the request was sent and never answered, and the registry knows nothing of its key.
+var errNotCarriedOut = errors.New("it was not carried out")
+
 // restore takes a decision back: the registry verifies again those addresses that this decision changed and that
 // are still unverified for that reason. A decision that was retried is taken back whole, request by request.
 func (p *Parts) restore(ctx context.Context, w word, m records.Matter) (string, error) {
@@ -321,15 +324,24 @@ func (p *Parts) restore(ctx context.Context, w word, m records.Matter) (string, 
 		return "", err
 	}
 	var sum registry.Restored
-	anew := false
+	var missing error
+	anew, found := false, 0
 	for i, key := range keys {
 		restored, first, err := p.restoreKey(ctx, w, m.Domain, key, i)
+		if errors.Is(err, errNotCarriedOut) {
+			missing = fmt.Errorf("restore %s (%s): %w", m.Domain.Name, key, err)
+			continue
+		}
 		if err != nil {
 			return "", fmt.Errorf("restore %s (%s): %w", m.Domain.Name, key, err)
 		}
+		found++
 		anew = anew || first
 		sum.Restored += restored.Restored
 		sum.Kept += restored.Kept
+	}
+	if found == 0 {
+		return "", missing
 	}
 	text := restoredText(m.Domain.Name, sum)
 	if !anew {
@@ -370,7 +382,12 @@ func (p *Parts) restoreKey(ctx context.Context, w word, d records.Domain, key st
 	if p.Restorer == nil {
 		return r, false, errors.New("nothing can be taken back: no registry is configured")
 	}
-	if r, err = p.Restorer.Restore(ctx, key); err != nil {
+	r, err = p.Restorer.Restore(ctx, key)
+	var refusal *registry.Problem
+	if req.V.Answer == nil && errors.As(err, &refusal) && refusal.Type == registry.TypeUnknownKey {
+		return r, true, errors.Join(errNotCarriedOut, err)
+	}
+	if err != nil {
 		return r, true, err //nolint:wrapcheck // says what of which domain
 	}
 	req.V.Restored, req.V.Domain = &r, d.Name

@@ -2,6 +2,7 @@ package applier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -255,7 +256,7 @@ func TestNobodysWordIsNotTaken(t *testing.T) {
 func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", nil)
-	w.reg.err = &registry.Problem{Status: 422, Title: "too many addresses"}
+	w.reg.err = &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}
 	w.tick()
 	if acted, _ := w.ledgerCounts(); acted != 0 {
 		t.Errorf("a call that did nothing cost %d of the budget", acted)
@@ -281,6 +282,84 @@ func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
 	w.later(time.Minute, "example-one.com")
 	if res := w.tick(); res.Acted != 1 || w.reg.requests[2].MaxAddresses < 50 {
 		t.Errorf("%+v, requests %+v", res, w.reg.requests)
+	}
+}
+
+// TestARefusalAfterTheWorkFreesNothing: where the work may have been done, key, budget and request stay, restore
+// reaches what was done, and an approved repetition goes out under the next key.
+func TestARefusalAfterTheWorkFreesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		lost    error // the first answer, before the refusal; nil: none
+		refusal *registry.Problem
+	}{
+		"422 after a lost answer": {errors.New("connection reset"), &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}},
+		"409 after a lost answer": {errors.New("connection reset"), &registry.Problem{Status: 409, Type: registry.TypeKeyReused, Title: "reused"}},
+		"422 after a 500":         {&registry.Problem{Status: 500, Title: "oops"}, &registry.Problem{Status: 422, Type: registry.TypePublicSuffix, Title: "suffix"}},
+		"409 at once: reused":     {nil, &registry.Problem{Status: 409, Type: registry.TypeKeyReused, Title: "reused"}},
+		"409 at once: restored":   {nil, &registry.Problem{Status: 409, Type: registry.TypeRestored, Title: "taken back"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.lapsed("example-one.com", nil)
+			if c.lost != nil {
+				w.reg.err = c.lost
+				w.tick()
+				w.at = w.at.Add(15 * time.Minute)
+			}
+			w.reg.err = c.refusal
+			w.tick()
+			if acted, _ := w.ledgerCounts(); acted != 1 {
+				t.Errorf("%d of the budget: what may have been done counts", acted)
+			}
+			if h, _ := w.held("example-one.com"); !strings.Contains(h.Why, "may have been done") {
+				t.Errorf("the hold does not say what may be: %q", h.Why)
+			}
+			sent := len(w.reg.requests)
+			w.at = w.at.Add(15 * time.Minute)
+			w.tick()
+			if len(w.reg.requests) != sent {
+				t.Fatal("a refusal was asked again by itself")
+			}
+			w.must(Event{Action: "restore", Domain: "example-one.com"})
+			if got := strings.Join(w.reg.restored, " "); got != w.reg.requests[0].Key {
+				t.Fatalf("restored %q, want the first request's key", got)
+			}
+			w.reg.err = nil
+			w.must(Event{Action: "approve", Domain: "example-one.com"})
+			w.tick()
+			if len(w.reg.requests) != sent {
+				t.Fatal("approved, and sent before it was looked at afresh")
+			}
+			w.later(time.Minute, "example-one.com")
+			if res := w.tick(); res.Acted != 1 || w.reg.requests[sent].Key != w.reg.requests[0].Key+":retry:1" {
+				t.Fatalf("%+v, %+v", res, w.reg.requests)
+			}
+		})
+	}
+}
+
+// TestRestoreAfterARequestThatCameToNothing takes back what was done, though the registry knows one key only.
+func TestRestoreAfterARequestThatCameToNothing(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	w.reg.err = errors.New("connection reset")
+	w.tick()
+	w.reg.err = &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}
+	w.at = w.at.Add(15 * time.Minute)
+	w.tick()
+	key := w.reg.requests[0].Key
+	w.reg.unknown = map[string]bool{key: true}
+	if _, err := w.say(Event{Action: "restore", Domain: "example-one.com"}); err == nil || !strings.Contains(err.Error(), "not carried out") {
+		t.Fatalf("nothing was done at all: %v", err)
+	}
+	w.reg.err = nil
+	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	w.tick()
+	w.later(time.Minute, "example-one.com")
+	w.tick()
+	w.must(Event{Action: "restore", Domain: "example-one.com"})
+	if got := strings.Join(w.reg.restored, " "); got != key+":retry:1" {
+		t.Errorf("restored %q", got)
 	}
 }
 

@@ -49,7 +49,7 @@ func (w view) judged(c decision.Case, v decision.Verdict) decision.Case {
 // waits tells whether a decision that is open is not to be put to the registry yet: its evidence is old, the look that
 // its approval asked for is not answered, or the run that found it is not whole.
 func (w view) waits(d records.Domain, c decision.Case) bool {
-	byItself := c.Status == decision.Approved && c.ClassApproved == 0 && c.Retries == 0
+	byItself := c.Status == decision.Approved && c.ClassApproved == 0 && c.DoneAt == 0 // else a repetition of what was done
 	switch {
 	case w.stale(d), byItself && unanswered(d):
 		return true

@@ -11,24 +11,28 @@ import (
 )
 
 // tellDependents notes the lapse (or, with an empty lapsed, the recovery) of a mail host at every domain whose mail
-// depends on it. They are held by their next judgement; nothing is ever done to them without a person.
-func (p *Parts) tellDependents(ctx context.Context, mailHost, lapsed string) error {
+// depends on it, and names those that did not know. They are held by their next judgement; nothing is ever done to them
+// without a person.
+func (p *Parts) tellDependents(ctx context.Context, mailHost, lapsed string) (names []string, err error) {
 	for dep, err := range p.book().Dependents(ctx, mailHost) {
 		if err != nil {
-			return err
+			return names, err
 		}
-		err := p.tellDependent(ctx, dep.Name, mailHost, lapsed)
+		anew, err := p.tellDependent(ctx, dep.Name, mailHost, lapsed)
 		if newer := (*records.Newer)(nil); errors.As(err, &newer) {
 			p.skip(ctx, newer)
 		} else if err != nil {
-			return err
+			return names, err
+		}
+		if anew {
+			names = append(names, dep.Name)
 		}
 	}
-	return nil
+	return names, nil
 }
 
-func (p *Parts) tellDependent(ctx context.Context, name, mailHost, lapsed string) error {
-	_, err := p.book().Update(ctx, name, func(d *records.Domain) ([]store.Write, bool, error) {
+func (p *Parts) tellDependent(ctx context.Context, name, mailHost, lapsed string) (anew bool, err error) {
+	_, err = p.book().Update(ctx, name, func(d *records.Domain) ([]store.Write, bool, error) {
 		if !d.Known() {
 			return nil, false, nil
 		}
@@ -42,6 +46,7 @@ func (p *Parts) tellDependent(ctx context.Context, name, mailHost, lapsed string
 		if known := d.State.MailLapsed; known == host || host == "" && known != mailHost || host == mailHost && known != "" {
 			return nil, false, nil // it knows, or what it knows is the lapse of another host
 		}
+		anew = true
 		d.MailHostBack()
 		d.State.MailLapsed = host
 		if host != "" && d.Action.Weight() < lifecycle.Hold.Weight() {
@@ -54,7 +59,7 @@ func (p *Parts) tellDependent(ctx context.Context, name, mailHost, lapsed string
 			At: p.Now().UTC(), What: "mail host " + mailHost, After: d.State.Phase, Action: d.Action, Reason: d.Reason,
 		}, 30)}, true, nil
 	})
-	return err
+	return anew, err
 }
 
 // otherLapsed finds another host that name's mail depends on and whose lapse was reported, now that one is back.

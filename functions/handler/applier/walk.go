@@ -30,6 +30,9 @@ type walk struct {
 	at       records.Of[records.Walk]
 	kept     bool // the record says where an earlier invocation ended
 
+	told                        map[string]bool // domains whose mail host's lapse, or recovery, it noted
+	relieved                    []string        // those of them whose mail host is back, and whose hold is to end
+	relieving                   bool
 	names                       int // that it found
 	looks, held, acted, waiting int
 	arrived                     *records.Domain
@@ -39,7 +42,7 @@ type walk struct {
 var errLate = errors.New("too many due items for one invocation; the next one goes on")
 
 func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, error) {
-	w := &walk{Parts: p, act: act, view: view{now: p.Now(), run: run}}
+	w := &walk{Parts: p, act: act, view: view{now: p.Now(), run: run}, told: map[string]bool{}}
 	var err error
 	if w.listRead, err = p.listRead(ctx); err != nil {
 		return w, err
@@ -114,6 +117,25 @@ func (w *walk) survey(ctx context.Context) error {
 			w.at.V.Whole = w.at.V.Shard >= store.Shards
 		}
 	}
+	return w.relieve(ctx)
+}
+
+// relieve ends the holds about which nothing is left to decide, after the whole was walked: what it told others may
+// have given a domain a reason to be held, or have taken it away where the walk was past it.
+func (w *walk) relieve(ctx context.Context) error {
+	names := w.relieved
+	w.relieved, w.relieving = nil, true
+	for some := range slices.Chunk(names, page) {
+		err := w.each(ctx, some, func(ctx context.Context, m records.Matter) error {
+			if s := w.plan(m, w.verdict(m.Domain, w.listRead)); s.Case.At() != decision.Idle {
+				return nil
+			}
+			return w.visit(ctx, m)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -130,6 +152,11 @@ func (w *walk) each(ctx context.Context, names []string, do func(context.Context
 		if !ok {
 			continue
 		}
+		if w.told[name] { // since the page was read
+			if m, err = w.book().Matter(ctx, name); err != nil {
+				return err
+			}
+		}
 		if err := do(ctx, m); err != nil {
 			return err
 		}
@@ -143,6 +170,10 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	if s.Arrived {
 		d := m.Domain
 		w.arrived = &d
+	}
+	if s.ends(m) && !w.relieving {
+		w.relieved = append(w.relieved, m.Domain.Name)
+		return nil
 	}
 	m, ok, err := w.settle(ctx, m, s)
 	if err != nil || !ok {
@@ -167,6 +198,11 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	return nil
 }
 
+// ends tells whether a plan says that a hold ends, and nothing else.
+func (s step) ends(m records.Matter) bool {
+	return m.Case.V.Status == decision.Held && s.Case.At() == decision.Idle && !s.Tell && !s.Back
+}
+
 // settle writes what a plan changes.
 func (w *walk) settle(ctx context.Context, m records.Matter, s step) (records.Matter, bool, error) {
 	if s.Tell || s.Back {
@@ -174,8 +210,15 @@ func (w *walk) settle(ctx context.Context, m records.Matter, s step) (records.Ma
 		if s.Back {
 			host = ""
 		}
-		if err := w.tellDependents(ctx, m.Domain.Name, host); err != nil {
+		names, err := w.tellDependents(ctx, m.Domain.Name, host)
+		if err != nil {
 			return m, false, err
+		}
+		for _, name := range names {
+			w.told[name] = true
+		}
+		if s.Back {
+			w.relieved = append(w.relieved, names...)
 		}
 	}
 	told := func(d *records.Domain) {

@@ -110,6 +110,9 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d records.Domain, 
 	}
 	h.carryVerdict(&v, now)
 	v.changed = lifecycle.Changed(d.State, v.after.State) || !sameVerdict(d, v.after)
+	if err := h.foldAlone(ctx, &v, now, lifecycle.At(m.Sent)); err != nil {
+		return v, err
+	}
 	return v, h.foldServers(ctx, &v)
 }
 

@@ -205,13 +205,13 @@ func TestDangerEndsWithTheDependency(t *testing.T) {
 func TestWatchedHostsAreRememberedUpToABound(t *testing.T) {
 	var hosts watched
 	for i := range 20_000 {
-		hosts.add(fmt.Sprint(i))
+		hosts.add(fmt.Sprint(i), time.Time{})
 	}
-	if !hosts.has("0") || !hosts.has("19999") || hosts.has("20000") {
+	if !hosts.has("0", time.Time{}) || !hosts.has("19999", time.Time{}) || hosts.has("20000", time.Time{}) {
 		t.Error("forgotten before the bound")
 	}
-	hosts.add("20000")
-	if hosts.has("0") || !hosts.has("20000") || len(hosts.names) != 1 {
+	hosts.add("20000", time.Time{})
+	if hosts.has("0", time.Time{}) || !hosts.has("20000", time.Time{}) || len(hosts.names) != 1 {
 		t.Errorf("%d names behind the bound", len(hosts.names))
 	}
 }

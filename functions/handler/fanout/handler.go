@@ -86,7 +86,12 @@ func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
 		return Result{}, err
 	}
 	run := &stored.V
-	fresh := run.ID == "" || run.Sent && lifecycle.At(h.Now()).Since(run.Started) >= minRun
+	age := lifecycle.At(h.Now()).Since(run.Started)
+	fresh := run.ID == "" || run.Sent && age >= minRun
+	if age < -minRun { // no clock errs so far: to wait for it would stop the watch until then
+		h.Log.ErrorContext(ctx, "run_ahead_of_the_clock", "run", run.ID, "started", run.Started.String(), "next", "a new run takes its place")
+		fresh = true
+	}
 	switch {
 	case e.Action == "run" && fresh:
 		if *run, err = h.begin(ctx); err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// counted gives the world a store that counts calls, metrics and a log to look at.
-func (w *world) counted() (calls *faulty, stats, log *bytes.Buffer) {
+// observed gives the world a store that counts calls, metrics and a log to look at.
+func (w *world) observed() (calls *faulty, stats, log *bytes.Buffer) {
 	calls, stats, log = &faulty{Store: w.Store}, &bytes.Buffer{}, &bytes.Buffer{}
 	w.Store = calls
 	w.Metrics = telemetry.NewMetrics(stats, w.Now, slog.New(slog.DiscardHandler))
@@ -51,7 +51,7 @@ func TestAnotherRunBeginsAfterAnHour(t *testing.T) {
 	w := newWorld(t)
 	w.Segments = 0 // one at least
 	w.list.set("example-one.com", 1, long)
-	_, stats, _ := w.counted()
+	_, stats, _ := w.observed()
 	first := w.day(t)
 	if r := w.run(t); r.ID != "20260303T030000Z" || r.Segments != 1 || !r.Sync.Done || !r.Sync.Believed || !r.Sent || first.Run != r.ID || first.Changed != 1 {
 		t.Errorf("%+v %+v", r, first)
@@ -76,7 +76,7 @@ func TestAnotherRunBeginsAfterAnHour(t *testing.T) {
 // TestAResumeWithNothingToDoCostsOneRead.
 func TestAResumeWithNothingToDoCostsOneRead(t *testing.T) {
 	w := newWorld(t)
-	calls, _, _ := w.counted()
+	calls, _, _ := w.observed()
 	if res := w.invoke(t, "resume"); !res.Finished || res.Run != "" || calls.n != 1 {
 		t.Errorf("before the first run: %+v, %d calls", res, calls.n)
 	}
@@ -95,7 +95,7 @@ func TestAResumeWithNothingToDoCostsOneRead(t *testing.T) {
 func TestOneInvocationAtATime(t *testing.T) {
 	w := newWorld(t)
 	w.list.set("example-one.com", 1, long)
-	_, _, log := w.counted()
+	_, _, log := w.observed()
 	if _, err := w.book().TakeLease(t.Context(), "fanout", w.Now(), leaseTime(t.Context())); err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func TestAHostsChangeInItsDomainsSums(t *testing.T) {
 // TestHostsThatCannotBeWatchedAreCounted, of a whole list and of changes, and named up to fifty a page.
 func TestHostsThatCannotBeWatchedAreCounted(t *testing.T) {
 	w := newWorld(t)
-	_, stats, log := w.counted()
+	_, stats, log := w.observed()
 	for i := range 100 {
 		w.list.set(fmt.Sprintf("example-%03d.com", i), 1, long)
 	}

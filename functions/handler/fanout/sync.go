@@ -36,8 +36,11 @@ const (
 
 // newSync decides what kind of list the run starts from.
 func newSync(last records.Synced, now time.Time) records.Sync {
-	accepted := last.Accepted != 0 && lifecycle.At(now).Since(last.Accepted) <= acceptedFor
-	whole := last.WholeAt == 0 || !last.Counted || accepted || lifecycle.At(now).Since(last.WholeAt) >= wholeEvery
+	at := lifecycle.At(now)
+	accepted := last.Accepted != 0 && last.Accepted <= at && at.Since(last.Accepted) <= acceptedFor
+	// What is said to have happened later than now is not believed: it would put the next whole list off until then.
+	ahead := last.WholeAt > at || last.AsOf > at
+	whole := last.WholeAt == 0 || !last.Counted || accepted || ahead || at.Since(last.WholeAt) >= wholeEvery
 	s := records.Sync{Whole: whole, Known: last.Hosts, Accepted: accepted}
 	if !whole {
 		s.Since = last.AsOf
@@ -63,8 +66,12 @@ func (h *Handler) syncPage(ctx context.Context, run *records.Run) error {
 	if err != nil {
 		return fmt.Errorf("list after %q: %w", s.After, err)
 	}
+	now := h.Now()
+	if page.AsOf.After(now.Add(registry.ClockSkew)) {
+		return fmt.Errorf("list after %q: its as_of is %s, and it is %s: changes until then would never be asked for", s.After, page.AsOf.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
 	if s.After == "" {
-		s.AsOf = lifecycle.At(page.AsOf)
+		s.AsOf = min(lifecycle.At(page.AsOf), lifecycle.At(now)) // else a clock that is fast loses what changes meanwhile
 	}
 	changes, err := h.compare(ctx, s, page)
 	if err != nil {

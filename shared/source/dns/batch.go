@@ -109,13 +109,14 @@ func (c *call) ask(ctx context.Context, p part, window int, sent func()) {
 		return
 	}
 	dialer := net.Dialer{Timeout: c.client.timeout}
-	conn, err := dialer.DialContext(ctx, "udp", zone.servers[offset%len(zone.servers)])
+	server := zone.servers[offset%len(zone.servers)]
+	conn, err := dialer.DialContext(ctx, "udp", server)
 	if err != nil {
 		return
 	}
 	defer conn.Close()
 	defer endWith(ctx, conn)()
-	b := batch{call: c, part: p, zone: zone, offset: offset, window: window, conn: conn.(*net.UDPConn)}
+	b := batch{call: c, part: p, zone: zone, server: server, offset: offset, window: window, conn: conn.(*net.UDPConn)}
 	b.packets = ipv4.NewPacketConn(b.conn)
 	b.flights = make(map[uint16]*flight, window)
 	buffers := c.client.buffers.Get().(*buffers)
@@ -126,7 +127,7 @@ func (c *call) ask(ctx context.Context, p part, window int, sent func()) {
 // buffers are the packets of one system call, kept for reuse.
 type buffers struct {
 	in, out []ipv4.Message
-	ids     []byte
+	random  []byte
 }
 
 func newBuffers() *buffers {
@@ -138,7 +139,7 @@ func newBuffers() *buffers {
 		return all
 	}
 	return &buffers{
-		in: messages(maxRead, readSize), out: messages(maxInFlight, maxQuery), ids: make([]byte, 2*maxInFlight),
+		in: messages(maxRead, readSize), out: messages(maxInFlight, maxQuery), random: make([]byte, randomSize*maxInFlight),
 	}
 }
 
@@ -156,6 +157,7 @@ type batch struct {
 	call    *call
 	part    part
 	zone    zone
+	server  string
 	offset  int // of the server
 	window  int
 	conn    *net.UDPConn
@@ -165,7 +167,7 @@ type batch struct {
 	flights map[uint16]*flight
 	waiting []*flight // in the order in which they were sent, settled ones among them
 	silent  int       // how many in a row nobody answered
-	strays  int       // packets with an ID that was not sent, or is answered
+	strays  int       // packets with an ID that was not sent, or is answered, or in another case than asked
 }
 
 // run sends and receives until every question is answered or given up. sent is called when there is none left
@@ -218,17 +220,18 @@ func causeWithin(ctx context.Context, err error) source.Cause {
 func (b *batch) send(buffers *buffers) error {
 	free := min(b.window-len(b.flights), len(b.part.indices)-b.next)
 	due := time.Now().Add(b.call.client.timeout) // of the socket, not of any observation
-	ids := buffers.ids[:2*free]
-	_, _ = rand.Read(ids) // never fails (crypto/rand)
+	random := buffers.random[:randomSize*free]
+	_, _ = rand.Read(random) // never fails (crypto/rand)
 	n := 0
 	for k := range free {
 		index := b.part.indices[b.next]
 		b.next++
-		id := binary.BigEndian.Uint16(ids[2*k:])
+		id := binary.BigEndian.Uint16(random[randomSize*k:])
 		for b.flights[id] != nil {
 			id++
 		}
 		q, ok := delegationQuery(b.call.questions[index])
+		q.random = binary.BigEndian.Uint64(random[randomSize*k+2:])
 		packet, err := appendQuery(buffers.out[n].Buffers[0][:0], id, q)
 		if !ok || err != nil {
 			b.observe(index, unknown(source.CauseInternal, ""))
@@ -284,7 +287,11 @@ func (b *batch) take(packet []byte) {
 	}
 	delete(b.flights, id)
 	b.silent = 0
+	guess := forgeable(answer, packet, f.query) && !b.call.client.folds.known(b.server)
 	switch {
+	case guess: // the second pass asks over TCP
+		b.strays++
+		b.settle(f, unknown(source.CauseTruncated, ""))
 	case err != nil:
 		b.settle(f, unknown(source.CauseMalformed, ""))
 	case answer.Truncated:

@@ -69,6 +69,7 @@ type Client struct {
 	zonePort string // the port of the zones' own servers
 
 	zones zoneCache
+	folds folding
 	idle  chan *worker
 
 	buffers sync.Pool // of *buffers
@@ -309,7 +310,7 @@ func (c *Client) take() *worker {
 		return w
 	default:
 		// Workers start at different servers, so that the load spreads over all of them.
-		return newWorker(int(c.zones.started.Add(1) - 1))
+		return newWorker(int(c.zones.started.Add(1)-1), &c.folds)
 	}
 }
 

@@ -135,7 +135,7 @@ func TestZoneTTLBounds(t *testing.T) {
 	} {
 		resolver := serve(t, records(line, "ns.example. 1 IN A 127.0.0.1"))
 		c := client(t, Config{Resolver: resolver.address})
-		if found := c.findZone(deadline(t), newWorker(0), "com"); found.ttl != want || found.cause != "" {
+		if found := c.findZone(deadline(t), newWorker(0, new(folding)), "com"); found.ttl != want || found.cause != "" {
 			t.Errorf("%s: %+v", line, found)
 		}
 	}
@@ -160,7 +160,7 @@ func TestManyServersOfAZone(t *testing.T) {
 	resolver := serve(t, records(append(many(13, "com. 7200 IN NS ns%d.example."),
 		many(13, "ns%[1]d.example. 1 IN A 127.0.0.%[1]d")...)...))
 	c := client(t, Config{Resolver: resolver.address})
-	found := c.findZone(deadline(t), newWorker(0), "com")
+	found := c.findZone(deadline(t), newWorker(0, new(folding)), "com")
 	if len(found.servers) != maxServers || len(resolver.history()) != 1+maxServers {
 		t.Errorf("%v, asked %v", found.servers, resolver.history())
 	}

@@ -271,8 +271,8 @@ func insert(list []string, s string) ([]string, error) {
 }
 
 // event takes a date. Of several of one kind the latest counts: an earlier registration is the one of a former
-// owner, and taking it would hide that the name changed hands; an earlier expiration was renewed. A registration
-// or transfer that lies in the future is not one.
+// owner, and taking it would hide that the name changed hands; an earlier expiration was renewed. A registration,
+// transfer or deletion that lies in the future is not one.
 func (r *reader) event(a *answer) error {
 	var action, date []byte
 	err := r.object(func(name []byte) (err error) {
@@ -297,6 +297,8 @@ func (r *reader) event(a *answer) error {
 		to, past = &a.reg.Registered, true
 	case "transfer":
 		to, past = &a.reg.Transferred, true
+	case "deletion":
+		to, past = &a.reg.Deleted, true
 	case "expiration":
 		to = &a.reg.Expires
 	case "registrarexpiration":

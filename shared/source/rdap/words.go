@@ -100,7 +100,7 @@ func compact(dst, b []byte) []byte {
 	return dst
 }
 
-// maxSaidStatus leaves room for three dates within source.MaxSaid.
+// maxSaidStatus leaves room for four dates within source.MaxSaid.
 const maxSaidStatus = 140
 
 // saidRegistration puts a registration into one line. The prohibitions come last: they are many and say least.
@@ -129,6 +129,7 @@ func saidRegistration(r *source.Registration) string {
 	line = appendDate(line, "; registration ", r.Registered)
 	line = appendDate(line, "; expiration ", r.Expires)
 	line = appendDate(line, "; registrar expiration ", r.RegistrarExpires)
+	line = appendDate(line, "; deletion ", r.Deleted)
 	return string(line)
 }
 
