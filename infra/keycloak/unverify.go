@@ -280,7 +280,14 @@ func (s *Server) recovery(ctx context.Context, name string) (registry.Recovery, 
 		return "", err
 	}
 	if open == "" {
-		return registry.RecoveryClosed, nil
+		n, err := s.notInForce(ctx)
+		if err != nil {
+			return "", err
+		}
+		if n == 0 {
+			return registry.RecoveryClosed, nil
+		}
+		open = fmt.Sprintf("%d accounts that were quarantined are not in the group %s", n, Group)
 	}
 	s.cfg.Log.ErrorContext(ctx, "recovery_open", "domain", name, "why", open, "next", "run the adapter's guard install")
 	return registry.RecoveryOpen, nil
