@@ -99,7 +99,7 @@ audit-page: build ## an audit as a page for a browser: make audit-page EMAILS=FI
 
 # ----------------------------------------------------------------- check it
 
-STEPS := tools vet lint template-check test-race fuzz bench-check coverage vulncheck
+STEPS := tools vet lint template-check test-race simulate-check fuzz bench-check coverage vulncheck
 .PHONY: test test-go test-race vet lint template-check coverage vulncheck bench bench-diff fmt
 test: ## everything: tools, vet, lint, template, tests with the race detector, coverage, vulnerabilities
 	@all=$$SECONDS; steps='$(STEPS)'; \
@@ -162,6 +162,24 @@ bench-dns: need-go ## the tripwire beside a naive client and dnsperf, on a loopb
 bench-check: need-go ## go vet for the two comparisons
 	@for m in rdap dns; do (cd "infra/bench/$$m" && go vet ./...); done
 
+# ---------------------------------------------------------- measure the policy
+SEED ?= 1
+SEEDS ?= 1
+DOMAINS ?= 2000
+DAYS ?= 365
+PEOPLE ?= nobody
+STATUS ?= off
+TIMES ?= known
+ONLY ?=
+
+.PHONY: simulate simulate-check
+simulate: need-go ## a year of domains in minutes: make simulate SEED=1 STATUS=on PEOPLE=right TIMES=unknown ONLY=example.com SEEDS=20
+	@go run ./infra/timelapse --seed="$(SEED)" --seeds="$(SEEDS)" --domains="$(DOMAINS)" --days="$(DAYS)" --people="$(PEOPLE)" --only="$(ONLY)" \
+	  $(if $(filter on,$(STATUS)),--status) $(if $(filter unknown,$(TIMES)),--unknown)
+
+simulate-check: need-go ## a quarter of a small world against what is expected, also with rules broken on purpose (two minutes)
+	@go test -count=1 -timeout=20m ./infra/timelapse
+
 # ------------------------------------------------------- in real containers
 ROUNDS ?= 20
 
@@ -197,9 +215,12 @@ sam-build: need-go need-python ## sam build, twice: static, and the same bytes b
 	@infra/template/check.sh $(TOOLS) install
 	@infra/template/build-twice.sh $(TOOLS)/sam/bin/sam
 
-.PHONY: cost
+.PHONY: cost sbom
 cost: need-go ## what the stack costs a month, with every assumption
 	@go run ./infra/cost
+
+sbom: need-go need-python $(BIN)/cyclonedx-gomod ## a bill of materials (CycloneDX) for each program, in bin/sbom
+	@infra/tools/sbom.sh $(BIN)/cyclonedx-gomod
 
 # -------------------------------------------------------------------- tools
 
@@ -224,6 +245,9 @@ $(BIN)/govulncheck: infra/tools/go.mod | need-go
 $(BIN)/benchstat: infra/tools/go.mod | need-go
 	@echo 'building benchstat (once) ...'
 	@$(call tool,golang.org/x/perf/cmd/benchstat)
+$(BIN)/cyclonedx-gomod: infra/tools/go.mod | need-go
+	@echo 'building cyclonedx-gomod (once) ...'
+	@$(call tool,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
 
 clean: ## remove what was built (not .tools)
 	@rm -rf bin .aws-sam packaged.yaml

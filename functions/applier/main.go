@@ -8,11 +8,11 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/cloud"
-	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/sqs"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -47,7 +47,7 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 	h.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{
 		DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, IndexName: c.Index, Now: time.Now,
 	})
-	h.Queue = queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL)
+	h.Queue = sqs.New(awssqs.NewFromConfig(aws), c.QueueURL)
 	h.Mode = applier.Switch(c.Mode, cloud.NewParameter(params, c.ModeName).Value)
 	h.Limits, h.Protected = c.Limits(), c.Protected
 	h.Log, h.Metrics, h.Now, h.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now), time.Now, 20*time.Second

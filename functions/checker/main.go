@@ -8,11 +8,11 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/shared/cloud"
-	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/sqs"
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -46,7 +46,7 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 	}
 	h.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now})
 	h.Metrics = telemetry.NewMetrics(os.Stdout, time.Now)
-	h.Queue = queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL)
+	h.Queue = sqs.New(awssqs.NewFromConfig(aws), c.QueueURL)
 	h.GraceUnverify, h.BaselineDays, h.Margin = c.GraceAction == "unverify", c.BaselineDays, 30*time.Second
 	return h, nil
 }

@@ -10,11 +10,11 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
+	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/shared/cloud"
-	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/sqs"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -46,7 +46,7 @@ func wire(log *slog.Logger) (*fanout.Handler, error) {
 	}
 	return &fanout.Handler{
 		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: c.DomainsTable, RecordsTable: c.RecordsTable, Now: time.Now}),
-		Queue: queue.NewSQS(sqs.NewFromConfig(aws), c.QueueURL),
+		Queue: sqs.New(awssqs.NewFromConfig(aws), c.QueueURL),
 		List:  reg, Metrics: telemetry.NewMetrics(os.Stdout, time.Now), Log: log, Now: time.Now, Segments: c.Segments, BaselineDays: c.BaselineDays, Margin: 30 * time.Second,
 		CanaryLabel: "lapseguard-" + strings.ToLower(rand.Text()),
 	}, nil

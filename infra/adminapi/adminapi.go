@@ -24,6 +24,13 @@ type Backend interface {
 	Restore(ctx context.Context, key string) (Reply, error)
 }
 
+// RecoveryBackend is a Backend that closes and opens recovery too. A handler over one offers that call; its List
+// says so on the first page.
+type RecoveryBackend interface {
+	Backend
+	SetRecovery(ctx context.Context, r registry.RecoveryRequest) (Reply, error)
+}
+
 // Config of a handler.
 type Config struct {
 	Token string // bearer token that may do everything
@@ -58,6 +65,15 @@ func Handler(cfg Config, b Backend) http.Handler {
 		}
 		return b.Unverify(ctx, in)
 	}))
+	if rb, ok := b.(RecoveryBackend); ok {
+		mux.Handle("/v1/email-domains/{domain}/recovery", cfg.call(http.MethodPut, func(ctx context.Context, r *http.Request) (Reply, error) {
+			in, out, ok := parseRecovery(r)
+			if !ok {
+				return out, nil
+			}
+			return rb.SetRecovery(ctx, in)
+		}))
+	}
 	mux.Handle("/v1/unverifications/{key}/restore", cfg.call(http.MethodPost, func(ctx context.Context, r *http.Request) (Reply, error) {
 		key := r.PathValue("key")
 		if !registry.ValidKey(key) {

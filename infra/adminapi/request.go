@@ -31,6 +31,15 @@ type HostCount struct {
 	Addresses int        `json:"addresses"`
 	Oldest    *time.Time `json:"oldest"`
 	Newest    *time.Time `json:"newest"`
+	Closed    *Closed    `json:"closed,omitempty"`
+}
+
+// Closed is the contract's count of a host's closed addresses, in its entry of the list.
+type Closed struct {
+	Addresses       int       `json:"addresses"`
+	Since           time.Time `json:"since"`            // the newest of theirs
+	ContinuousUntil time.Time `json:"continuous_until"` // the oldest of theirs
+	Reported        int       `json:"reported,omitempty"`
 }
 
 // Page is the contract's page of a list.
@@ -39,6 +48,9 @@ type Page struct {
 	Next     *string     `json:"next"`
 	Complete bool        `json:"complete"`
 	AsOf     time.Time   `json:"as_of"`
+	// Recovery and MailIsSignIn belong on the first page.
+	Recovery     bool `json:"recovery,omitempty"`
+	MailIsSignIn bool `json:"mail_is_sign_in,omitempty"`
 }
 
 // Answer is the contract's answer to an unverify.
@@ -47,6 +59,12 @@ type Answer struct {
 	Already  int               `json:"already_unverified"`
 	Kept     int               `json:"kept_verified_later"`
 	Recovery registry.Recovery `json:"recovery"`
+}
+
+// RecoveryAnswer is the contract's answer to a recovery call.
+type RecoveryAnswer struct {
+	Answer
+	Closed int `json:"closed"`
 }
 
 // Restored is the contract's answer to a restore.
@@ -92,14 +110,46 @@ func parseUnverify(r *http.Request) (registry.Request, Reply, bool) {
 		return in, out, false
 	}
 	in.Domain = r.PathValue("domain")
-	if in.Evidence == nil || len(in.Evidence) > 32 || slices.ContainsFunc(in.Evidence, func(s string) bool { return len([]rune(s)) > 2000 }) {
-		return in, Malformed("evidence must be at most 32 texts of at most 2000 characters"), false
+	if in.Evidence == nil || !fits(in.Evidence) {
+		return in, Malformed(evidenceFits), false
 	}
 	if err := in.Check(); err != nil {
 		return in, Malformed(err.Error()), false
 	}
 	in.VerifiedBefore, in.ExposedSince = in.VerifiedBefore.UTC(), in.ExposedSince.UTC()
 	return in, Reply{}, true
+}
+
+const evidenceFits = "evidence must be at most 32 texts of at most 2000 characters"
+
+func fits(evidence []string) bool {
+	return len(evidence) <= 32 && !slices.ContainsFunc(evidence, func(s string) bool { return len([]rune(s)) > 2000 })
+}
+
+// parseRecovery reads a recovery request; what belongs to a closing alone is left out of an open one.
+func parseRecovery(r *http.Request) (registry.RecoveryRequest, Reply, bool) {
+	var in registry.RecoveryRequest
+	if out, ok := ReadJSON(r, &in); !ok {
+		return in, out, false
+	}
+	in.Domain = r.PathValue("domain")
+	if in.Desired == registry.RecoveryClosed && in.Evidence == nil || !fits(in.Evidence) {
+		return in, Malformed(evidenceFits), false
+	}
+	if err := in.Check(); err != nil {
+		return in, Malformed(err.Error()), false
+	}
+	if in.Desired == registry.RecoveryOpen {
+		in = registry.RecoveryRequest{Domain: in.Domain, Desired: in.Desired, AsOf: in.AsOf, Run: in.Run, DryRun: in.DryRun}
+	}
+	in.AsOf, in.Since, in.ContinuousUntil = in.AsOf.UTC(), in.Since.UTC(), in.ContinuousUntil.UTC()
+	in.RenewableUntil = in.RenewableUntil.UTC()
+	return in, Reply{}, true
+}
+
+// Outdated is the refusal of a recovery request that is older than the last one accepted.
+func Outdated(last time.Time) Reply {
+	return Problem(http.StatusConflict, registry.TypeOutdated, "a newer state was accepted", "the last one is as of "+last.UTC().Format(time.RFC3339Nano))
 }
 
 // ReadJSON decodes a request's body into v; the reply says why that cannot be. Duplicate names and invalid UTF-8

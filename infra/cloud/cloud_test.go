@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,9 +14,10 @@ import (
 
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/template"
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // TestCloud is two days of the deployed product. The steps build upon each other: the first that fails is the last.
@@ -50,6 +50,7 @@ func TestCloud(t *testing.T) {
 		{"the poison is in the dead letters", c.poisonDead},
 		{"the dead letters' alarm is heard", c.alarmOfDeadLetters},
 		{"every other alarm is heard", c.alarmOfEach},
+		{"the checker's role decides nothing", c.checkerDecidesNothing},
 		{"each function's role sufficed", c.rolesSuffice},
 		{"no address left the registry", c.noAddress},
 	} {
@@ -99,21 +100,21 @@ func (c *cloud) invoke(t *testing.T, folder, event string) string {
 }
 
 // run is the current run as stored.
-func (c *cloud) run(t *testing.T) (run store.Run, it store.Item) {
+func (c *cloud) run(t *testing.T) records.Of[records.Run] {
 	t.Helper()
-	it, err := store.Load(t.Context(), c.store, store.PKGuard, "run", &run)
-	if err != nil {
-		t.Fatal(err)
+	run, err := records.In(c.store).Run(t.Context())
+	if err != nil || !run.Found() {
+		t.Fatal(run, err)
 	}
-	return run, it
+	return run
 }
 
 // answered waits until every message of the current run has its answer.
 func (c *cloud) answered(t *testing.T) {
 	t.Helper()
 	eventually(t, "every message of the run answered", 2*time.Minute, func() (bool, string) {
-		run, _ := c.run(t)
-		tally, err := store.Balance(t.Context(), c.store, run.ID)
+		run := c.run(t).V
+		tally, err := records.In(c.store).Balance(t.Context(), run.ID)
 		return err == nil && run.Sent && tally.Answered > 0 && len(tally.Missing) == 0, word(tally, err)
 	})
 }
@@ -128,12 +129,12 @@ func (c *cloud) firstRun(t *testing.T) {
 	c.answered(t)
 	c.partial(t)
 	t.Log(c.invoke(t, "applier", `{"action":"tick"}`))
-	run, _ := c.run(t)
+	run := c.run(t).V
 	if want := len(quiet) + len(crowd) + 2; !run.Complete || run.Watched < want { // and the day's canary
 		t.Errorf("run %+v; want it complete, %d domains at least", run, want)
 	}
 	for _, name := range slices.Concat(quiet, crowd, []string{lapsed, onHold}) {
-		if d, err := store.GetDomain(t.Context(), c.store, name); err != nil || d.State.Deleg == lifecycle.DelegationUnknown {
+		if d, err := records.In(c.store).Domain(t.Context(), name); err != nil || d.State.Deleg == lifecycle.DelegationUnknown {
 			t.Errorf("%s was not looked at: %+v, %v", name, d, err)
 		}
 	}
@@ -179,9 +180,9 @@ func (c *cloud) moveOn(t *testing.T) {
 	if err := c.registry.AddAddress(t.Context(), "fay@"+newcomer, aws.Time(time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	run, it := c.run(t)
-	run.Started = run.Started.Add(-2 * time.Hour)
-	if err := c.store.Write(t.Context(), store.Save(it, run)); err != nil {
+	run := c.run(t)
+	run.V.Started = run.V.Started.Add(-2 * time.Hour)
+	if err := c.store.Write(t.Context(), run.Put()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -210,13 +211,13 @@ func (c *cloud) reschedule(t *testing.T) {
 
 // dailyRun waits for the schedule that the parameter DailySchedule set.
 func (c *cloud) dailyRun(t *testing.T) {
-	before, _ := c.run(t)
+	before := c.run(t).V
 	eventually(t, c.given["DailySchedule"]+" started a run", time.Until(c.daily)+time.Minute, func() (bool, string) {
-		run, _ := c.run(t)
+		run := c.run(t).V
 		return run.ID > before.ID, run.ID
 	})
 	c.answered(t)
-	if run, _ := c.run(t); run.Watched <= before.Watched || run.Sync.Whole {
+	if run := c.run(t).V; run.Watched <= before.Watched || run.Sync.Whole {
 		t.Errorf("run %+v; want the newcomer in it, by a list of changes", run)
 	}
 }
@@ -239,7 +240,7 @@ func (c *cloud) tick(t *testing.T) {
 	c.every(t, "ApplierFunctionTick")
 	c.every(t, "FanoutFunctionResume")
 	eventually(t, "the applier's schedule completed the run", 90*time.Second, func() (bool, string) {
-		run, _ := c.run(t)
+		run := c.run(t).V
 		return run.Complete, fmt.Sprintf("%+v", run)
 	})
 	eventually(t, "the applier acted on one domain", 90*time.Second, func() (bool, string) {
@@ -272,25 +273,20 @@ func (c *cloud) told(t *testing.T) {
 			t.Errorf("address %d of %s recovers its account: %t, want %t", i, lapsed, got, want)
 		}
 	}
-	d, err := store.GetDomain(t.Context(), c.store, lapsed)
-	if err != nil || d.State.Phase != lifecycle.Redemption || d.Done == "" || d.Pending() {
-		t.Errorf("%s: %+v, %v; want it in redemption and done with", lapsed, d, err)
+	m, err := records.In(c.store).Matter(t.Context(), lapsed)
+	if err != nil || m.Domain.State.Phase != lifecycle.Redemption || !m.Domain.Acted || m.Case.V.Status != decision.Done {
+		t.Errorf("%s: %+v, %v; want it in redemption and done with", lapsed, m, err)
 	}
 }
 
 // crowdHeld: the breaker holds the class whole, and the domain that is only on hold is watched.
 func (c *cloud) crowdHeld(t *testing.T) {
-	items, _, err := c.store.Query(t.Context(), store.Holds("", 100))
-	if err != nil {
-		t.Fatal(err)
-	}
 	held := map[string]safety.Hold{}
-	for _, it := range items {
-		var h safety.Hold
-		if err := json.Unmarshal(it.Data, &h); err != nil {
+	for h, err := range records.In(c.store).Holds(t.Context()) {
+		if err != nil {
 			t.Fatal(err)
 		}
-		held[h.Domain] = h
+		held[h.V.Domain] = h.V
 	}
 	if got := slices.Sorted(maps.Keys(held)); !slices.Equal(got, slices.Sorted(slices.Values(crowd))) {
 		t.Errorf("held: %v, want %v", got, crowd)
@@ -300,8 +296,8 @@ func (c *cloud) crowdHeld(t *testing.T) {
 			t.Errorf("%s is held for: %s", name, h.Why)
 		}
 	}
-	d, err := store.GetDomain(t.Context(), c.store, onHold)
-	if err != nil || d.State.Phase != lifecycle.Active || d.Pending() {
+	d, err := records.In(c.store).Domain(t.Context(), onHold)
+	if err != nil || d.State.Phase != lifecycle.Active || d.Unsettled() {
 		t.Errorf("%s: %+v, %v; want it active, under watch", onHold, d, err)
 	}
 }

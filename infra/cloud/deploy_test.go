@@ -187,8 +187,14 @@ func (c *cloud) apply(t *testing.T, kind, done string) (changed []string) {
 		list = append(list, in{"ParameterKey": k, "ParameterValue": v})
 	}
 	name := strings.ToLower(kind)
+	file := filepath.Join(t.TempDir(), "template.yaml")
+	if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A template of more than 51,200 bytes comes from S3, as sam deploy has it with resolve_s3.
+	c.call(t, "s3", "upload_file", in{"Filename": file, "Bucket": bucket, "Key": "template.yaml"}, nil)
 	c.call(t, "cloudformation", "create_change_set", in{
-		"StackName": stackName, "ChangeSetName": name, "ChangeSetType": kind, "TemplateBody": c.text, "Parameters": list,
+		"StackName": stackName, "ChangeSetName": name, "ChangeSetType": kind, "TemplateURL": "https://s3.amazonaws.com/" + bucket + "/template.yaml", "Parameters": list,
 		"Capabilities": []string{"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"},
 	}, nil)
 	var set struct {

@@ -52,7 +52,7 @@ func (c *cloud) policies(t *testing.T, e *expected, logical string, p map[string
 	}
 	trust := scalar(p["AssumeRolePolicyDocument"])
 	service := "lambda.amazonaws.com"
-	if !strings.HasSuffix(logical, "Role") || strings.Contains(logical, "Function") { // SAM's, one for each schedule
+	if strings.HasSuffix(logical, "ScheduleRole") {
 		service = "scheduler.amazonaws.com"
 	}
 	if strings.Count(trust, "amazonaws.com") != 1 || !strings.Contains(trust, `"`+service+`"`) {

@@ -37,8 +37,8 @@ type gate struct {
 	who     aws.Credentials   // of the account, which calls are passed on with
 
 	mu      sync.Mutex
-	callers map[string]string          // function's folder by access key
-	grants  map[string]map[string]bool // by folder: action and resource
+	callers map[string]string           // function's folder by access key
+	grants  map[string]map[string]grant // by folder: action and resource
 	seen    map[string]map[string]int
 	refused []string
 }
@@ -63,7 +63,7 @@ func openGate(t *testing.T, who aws.Credentials) (g *gate, url string) {
 // learn reads the functions' roles from the account.
 func (c *cloud) learn(t *testing.T) {
 	t.Helper()
-	callers, grants, seen := map[string]string{}, map[string]map[string]bool{}, map[string]map[string]int{}
+	callers, grants, seen := map[string]string{}, map[string]map[string]grant{}, map[string]map[string]int{}
 	for _, folder := range folders {
 		f := c.deployed(t, "AWS::Lambda::Function", c.physical[template.FunctionID(folder)])
 		arn, role := f["FunctionArn"].(string), f["Role"].(string)
@@ -78,9 +78,33 @@ func (c *cloud) learn(t *testing.T) {
 	c.gate.callers, c.gate.grants, c.gate.seen = callers, grants, seen
 }
 
-// grantsOf lists what policies allow. There are no wildcards in them: the template's checks see to that.
-func grantsOf(policies any) map[string]bool {
-	grants := map[string]bool{}
+// grant is what policies say of one action on one resource.
+type grant struct {
+	denied   bool
+	any      bool     // whatever the key
+	patterns []string // of the partition keys (dynamodb:LeadingKeys), where it is not any
+}
+
+// covers tells whether every key is one that the grant is about. An asterisk stands at a pattern's end alone: the
+// template's checks see to that.
+func (g grant) covers(keys []string) bool {
+	if g.denied || g.any {
+		return !g.denied
+	}
+	like := func(key string) bool {
+		return slices.ContainsFunc(g.patterns, func(p string) bool {
+			prefix, open := strings.CutSuffix(p, "*")
+			return p == key || open && strings.HasPrefix(key, prefix)
+		})
+	}
+	// AWS lets ForAllValues pass where there is no key at all; no call that needs one is without.
+	return len(keys) > 0 && !slices.ContainsFunc(keys, func(k string) bool { return !like(k) })
+}
+
+// grantsOf lists what policies say. There are no wildcards in actions and resources, and one kind of condition: the
+// template's checks see to that.
+func grantsOf(policies any) map[string]grant {
+	grants := map[string]grant{}
 	list, _ := policies.([]any)
 	for _, p := range list {
 		document, _ := p.(in)["PolicyDocument"].(in)
@@ -89,7 +113,18 @@ func grantsOf(policies any) map[string]bool {
 			s, _ := s.(in)
 			for _, action := range flat(s["Action"]) {
 				for _, resource := range flat(s["Resource"]) {
-					grants[action+" "+resource] = s["Effect"] == "Allow"
+					g := grants[action+" "+resource]
+					condition, conditional := s["Condition"].(in)
+					like, _ := condition["ForAllValues:StringLike"].(in)
+					switch {
+					case s["Effect"] != "Allow":
+						g.denied = true
+					case conditional:
+						g.patterns = append(g.patterns, flat(like["dynamodb:LeadingKeys"])...)
+					default:
+						g.any = true
+					}
+					grants[action+" "+resource] = g
 				}
 			}
 		}
@@ -117,7 +152,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, call := range calls {
 		if who, ok := g.allowed(m[1], call); !ok {
-			g.refuse(w, fmt.Sprintf("%s may not %s", who, call))
+			g.refuse(w, fmt.Sprintf("%s may not %s, keys %q", who, call.what, call.keys))
 			return
 		}
 	}
@@ -126,15 +161,15 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *gate) allowed(key, call string) (who string, ok bool) {
+func (g *gate) allowed(key string, c call) (who string, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	folder, known := g.callers[key]
 	if !known {
 		return "somebody unknown", false
 	}
-	g.seen[folder][call]++
-	return folder, g.grants[folder][call]
+	g.seen[folder][c.what]++
+	return folder, g.grants[folder][c.what].covers(c.keys)
 }
 
 func (g *gate) refuse(w http.ResponseWriter, why string) {
@@ -172,43 +207,81 @@ func (g *gate) pass(ctx context.Context, w http.ResponseWriter, header http.Head
 	return err
 }
 
-// calls are the actions of one call, as IAM names them, each with its resource.
-// https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
-func (g *gate) calls(target string, body []byte) (calls []string, err error) {
-	service, operation, _ := strings.Cut(target, ".")
-	var call struct {
-		TableName, IndexName, QueueURL, Name string
-		RequestItems                         map[string]json.RawMessage
-		TransactItems                        []map[string]struct{ TableName string }
+// call is an action with its resource, as IAM names them, and the partition keys that it is about.
+type call struct {
+	what string
+	keys []string
+}
+
+// keyed are the attributes of a key, or of an item with its key.
+type keyed struct {
+	PK struct{ S string } `json:"pk"`
+}
+
+// asked is what a call says of where it reads and writes.
+type asked struct {
+	TableName, IndexName, QueueURL, Name string
+	Key, Item                            *keyed
+	KeyConditionExpression               string
+	ExpressionAttributeNames             map[string]string
+	ExpressionAttributeValues            map[string]struct{ S string }
+	RequestItems                         map[string]struct{ Keys []keyed }
+	TransactItems                        []map[string]asked
+}
+
+// keys are the partition keys of one item, or of one query.
+func (a asked) keys() (keys []string) {
+	for _, k := range []*keyed{a.Key, a.Item} {
+		if k != nil {
+			keys = append(keys, k.PK.S)
+		}
 	}
-	if err := json.Unmarshal(body, &call); err != nil {
+	if strings.HasPrefix(a.KeyConditionExpression, "#pk = :pk") && a.ExpressionAttributeNames["#pk"] == "pk" {
+		keys = append(keys, a.ExpressionAttributeValues[":pk"].S)
+	}
+	return keys
+}
+
+// transacted is how IAM names what a transaction does to an item.
+var transacted = map[string]string{"Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem", "ConditionCheck": "ConditionCheckItem", "Get": "GetItem"}
+
+// calls are the actions of one call, each with its resource.
+// https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+func (g *gate) calls(target string, body []byte) (calls []call, err error) {
+	service, operation, _ := strings.Cut(target, ".")
+	var a asked
+	if err := json.Unmarshal(body, &a); err != nil {
 		return nil, fmt.Errorf("a call of %s that is no JSON: %w", target, err)
 	}
 	where := emulator.Region + ":" + g.account
-	table := func(action, name string) {
-		calls = append(calls, "dynamodb:"+action+" arn:aws:dynamodb:"+where+":table/"+name)
+	table := func(action, name string, keys []string) {
+		calls = append(calls, call{"dynamodb:" + action + " arn:aws:dynamodb:" + where + ":table/" + name, keys})
 	}
 	switch service {
 	case "DynamoDB_20120810":
-		for _, item := range call.TransactItems {
+		for _, item := range a.TransactItems {
 			for kind, what := range item {
-				table(map[string]string{"Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem", "ConditionCheck": "ConditionCheckItem", "Get": "GetItem"}[kind], what.TableName)
+				table(transacted[kind], what.TableName, what.keys())
 			}
 		}
-		for name := range call.RequestItems {
-			table(operation, name)
+		for name, what := range a.RequestItems {
+			var keys []string
+			for _, k := range what.Keys {
+				keys = append(keys, k.PK.S)
+			}
+			table(operation, name, keys)
 		}
-		if call.IndexName != "" {
-			call.TableName += "/index/" + call.IndexName
+		if a.IndexName != "" {
+			a.TableName += "/index/" + a.IndexName
 		}
-		if call.TableName != "" {
-			table(operation, call.TableName)
+		if a.TableName != "" {
+			table(operation, a.TableName, a.keys())
 		}
 	case "AmazonSQS":
-		name := call.QueueURL[strings.LastIndexByte(call.QueueURL, '/')+1:]
-		calls = []string{"sqs:" + strings.TrimSuffix(operation, "Batch") + " arn:aws:sqs:" + where + ":" + name}
+		name := a.QueueURL[strings.LastIndexByte(a.QueueURL, '/')+1:]
+		calls = []call{{"sqs:" + strings.TrimSuffix(operation, "Batch") + " arn:aws:sqs:" + where + ":" + name, nil}}
 	case "AmazonSSM":
-		calls = []string{"ssm:" + operation + " arn:aws:ssm:" + where + ":parameter" + call.Name}
+		calls = []call{{"ssm:" + operation + " arn:aws:ssm:" + where + ":parameter" + a.Name, nil}}
 	}
 	if len(calls) == 0 {
 		return nil, fmt.Errorf("a call of %q, which this test does not know", target)
@@ -246,9 +319,13 @@ func (c *cloud) rolesSuffice(t *testing.T) {
 
 // TestGateRefuses: what no policy allows, and whom it does not know.
 func TestGateRefuses(t *testing.T) {
-	g := &gate{account: "1", callers: map[string]string{"ASIAX": "fanout"}, seen: map[string]map[string]int{"fanout": {}}, grants: map[string]map[string]bool{
+	g := &gate{account: "1", callers: map[string]string{"ASIAX": "fanout"}, seen: map[string]map[string]int{"fanout": {}}, grants: map[string]map[string]grant{
 		"fanout": grantsOf([]any{in{"PolicyDocument": in{"Statement": []any{
 			in{"Effect": "Allow", "Action": []any{"dynamodb:PutItem", "sqs:SendMessage"}, "Resource": []any{"arn:aws:dynamodb:us-east-1:1:table/t", "arn:aws:sqs:us-east-1:1:q.fifo"}},
+			in{
+				"Effect": "Allow", "Action": []any{"dynamodb:PutItem", "dynamodb:Query"}, "Resource": "arn:aws:dynamodb:us-east-1:1:table/keys",
+				"Condition": in{"ForAllValues:StringLike": in{"dynamodb:LeadingKeys": []any{"seen/*", "parked"}}},
+			},
 			in{"Effect": "Deny", "Action": "ssm:GetParameter", "Resource": "arn:aws:ssm:us-east-1:1:parameter/a/b"},
 		}}}}),
 	}}
@@ -261,6 +338,14 @@ func TestGateRefuses(t *testing.T) {
 		"other table":    {"ASIAX", "DynamoDB_20120810.PutItem", `{"TableName":"u"}`, false},
 		"index":          {"ASIAX", "DynamoDB_20120810.Query", `{"TableName":"t","IndexName":"i"}`, false},
 		"half of a pair": {"ASIAX", "DynamoDB_20120810.TransactWriteItems", `{"TransactItems":[{"Put":{"TableName":"t"}},{"Delete":{"TableName":"t"}}]}`, false},
+		"a key":          {"ASIAX", "DynamoDB_20120810.PutItem", `{"TableName":"keys","Item":{"pk":{"S":"seen/a"}}}`, true},
+		"a whole key":    {"ASIAX", "DynamoDB_20120810.PutItem", `{"TableName":"keys","Item":{"pk":{"S":"parked"}}}`, true},
+		"a longer key":   {"ASIAX", "DynamoDB_20120810.PutItem", `{"TableName":"keys","Item":{"pk":{"S":"parked2"}}}`, false},
+		"another key":    {"ASIAX", "DynamoDB_20120810.PutItem", `{"TableName":"keys","Item":{"pk":{"S":"guard"}}}`, false},
+		"no key":         {"ASIAX", "DynamoDB_20120810.PutItem", `{"TableName":"keys"}`, false},
+		"a query":        {"ASIAX", "DynamoDB_20120810.Query", `{"TableName":"keys","KeyConditionExpression":"#pk = :pk","ExpressionAttributeNames":{"#pk":"pk"},"ExpressionAttributeValues":{":pk":{"S":"seen/b"}}}`, true},
+		"another query":  {"ASIAX", "DynamoDB_20120810.Query", `{"TableName":"keys","KeyConditionExpression":"#pk = :pk","ExpressionAttributeNames":{"#pk":"pk"},"ExpressionAttributeValues":{":pk":{"S":"guard"}}}`, false},
+		"one of a pair":  {"ASIAX", "DynamoDB_20120810.TransactWriteItems", `{"TransactItems":[{"Put":{"TableName":"keys","Item":{"pk":{"S":"parked"}}}},{"Put":{"TableName":"keys","Item":{"pk":{"S":"guard"}}}}]}`, false},
 		"denied":         {"ASIAX", "AmazonSSM.GetParameter", `{"Name":"/a/b"}`, false},
 		"other service":  {"ASIAX", "AmazonSNS.Publish", `{}`, false},
 		"stranger":       {"ASIAY", "DynamoDB_20120810.PutItem", `{"TableName":"t"}`, false},

@@ -78,6 +78,10 @@ func (c *cloud) deployed(t *testing.T, kind, physical string) in {
 		a := c.one(t, "sqs", "get_queue_attributes", in{"QueueUrl": physical, "AttributeNames": []string{"All"}}, "Attributes")
 		a["QueueName"] = physical[strings.LastIndexByte(physical, '/')+1:]
 		return a
+	case "AWS::SQS::QueuePolicy": // named after its queue in the template
+		logical := strings.Split(physical, "-")
+		url := c.physical[strings.TrimSuffix(logical[len(logical)-2], "Policy")]
+		return in{"Queues": []any{url}, "PolicyDocument": c.one(t, "sqs", "get_queue_attributes", in{"QueueUrl": url, "AttributeNames": []string{"All"}}, "Attributes")["Policy"]}
 	case "AWS::Lambda::Function":
 		return c.one(t, "lambda", "get_function", in{"FunctionName": physical}, "Configuration")
 	case "AWS::Lambda::EventSourceMapping":

@@ -81,10 +81,19 @@ func (w *walk) expect(x exchange, status int, kind, why string) bool {
 }
 
 type hostLine struct {
-	Host      *string    `json:"host"`
+	Host      *string     `json:"host"`
+	Addresses *int        `json:"addresses"`
+	Oldest    *time.Time  `json:"oldest"`
+	Newest    *time.Time  `json:"newest"`
+	Closed    *closedLine `json:"closed"`
+}
+
+// closedLine is what is closed at a host.
+type closedLine struct {
 	Addresses *int       `json:"addresses"`
-	Oldest    *time.Time `json:"oldest"`
-	Newest    *time.Time `json:"newest"`
+	Since     *time.Time `json:"since"`
+	Until     *time.Time `json:"continuous_until"`
+	Reported  *int       `json:"reported"`
 }
 
 type page struct {
@@ -92,6 +101,7 @@ type page struct {
 	Next     *string    `json:"next"`
 	Complete *bool      `json:"complete"`
 	AsOf     *time.Time `json:"as_of"`
+	Recovery *bool      `json:"recovery"`
 }
 
 // pageOf reads and judges a page; after and limit are what was asked for.
@@ -138,8 +148,13 @@ func (w *walk) linesOf(p page, after string, changes bool) bool {
 		case *h.Host <= after:
 			w.wrong("host %d of a page is not after the one before it, or not after the cursor: hosts ascend by the bytes of their UTF-8 form, without duplicates", i+1)
 			return false
-		case *h.Addresses < 0 || *h.Addresses == 0 && !changes:
+		case *h.Addresses < 0 || *h.Addresses == 0 && !changes && h.Closed == nil:
 			w.wrong("host %d of a page has %d addresses: a host in use has one or more; 0 belongs into a list of changes", i+1, *h.Addresses)
+		case h.Closed != nil && (h.Closed.Addresses == nil || *h.Closed.Addresses < 1 || h.Closed.Since == nil || h.Closed.Until == nil):
+			w.wrong("host %d of a page has closed without one address or more, since and continuous_until", i+1)
+			return false
+		case h.Closed != nil && (h.Closed.Until.After(*h.Closed.Since) || h.Closed.Reported != nil && *h.Closed.Reported < 0):
+			w.wrong("host %d of a page has closed with a continuous_until after since, or a negative count", i+1)
 		case h.Oldest != nil && h.Newest != nil && h.Oldest.After(*h.Newest):
 			w.wrong("host %d of a page has an oldest verification that is newer than the newest", i+1)
 		}
@@ -153,6 +168,7 @@ type answer struct {
 	Already  *int    `json:"already_unverified"`
 	Kept     *int    `json:"kept_verified_later"`
 	Recovery *string `json:"recovery"`
+	Closed   *int    `json:"closed"` // of the recovery call, and optional
 }
 
 func (a answer) String() string {

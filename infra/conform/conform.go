@@ -34,7 +34,10 @@ type Config struct {
 	Token string
 	// Domain is one of the registry's own, with verified test addresses at it, below it and at a host whose name
 	// only ends alike. They are unverified and restored. Empty: only what changes nothing is walked.
-	Domain    string
+	Domain string
+	// Site is the base of the three test hooks that show what mail opens while recovery is closed; see site. Empty: that
+	// is not tried. Used with Domain, and with a registry that closes recovery.
+	Site      string
 	Transport http.RoundTripper // nil: the standard library's
 	Timeout   time.Duration     // of one exchange
 	Patience  time.Duration
@@ -88,6 +91,10 @@ type walk struct {
 	before time.Time // verified_before of all requests
 	dry    string    // a domain that nobody has an address at
 	hosts  map[string]int
+	// unknown tells of a host that the verification time of an address there is not known.
+	unknown map[string]bool
+	lever   bool // the registry says that it closes recovery
+	asOf    time.Time
 }
 
 // Walk walks. Its error is a failure to reach the registry, or of the configuration; what is found stands all the same.
@@ -109,12 +116,21 @@ func Walk(ctx context.Context, cfg Config) (Report, error) {
 			return w.report, fmt.Errorf("%s: %w", s.check, err)
 		}
 	}
+	if w.lever {
+		w.begin("recovery-form")
+		if err := w.recoveryForm(ctx); err != nil {
+			return w.report, fmt.Errorf("%s: %w", w.check, err)
+		}
+	}
 	if cfg.Domain == "" {
 		w.begin("unverify")
 		w.say(NotChecked, "nothing was unverified: name a domain of your own with test addresses")
 		return w.report, nil
 	}
-	return w.report, w.change(ctx)
+	if err := w.change(ctx); err != nil || !w.lever {
+		return w.report, err
+	}
+	return w.report, w.recovery(ctx)
 }
 
 func begin(cfg Config) (*walk, error) {
@@ -135,7 +151,7 @@ func begin(cfg Config) (*walk, error) {
 		cfg.Wait = wait
 	}
 	return &walk{cfg: cfg, base: strings.TrimRight(u.String(), "/"), said: map[Finding]bool{}, before: cfg.Now().UTC().Truncate(time.Millisecond),
-		dry: "lapseguard-conform.example", hosts: map[string]int{},
+		dry: "lapseguard-conform.example", hosts: map[string]int{}, unknown: map[string]bool{},
 		http: &http.Client{Transport: cfg.Transport, Timeout: cfg.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 

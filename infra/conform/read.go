@@ -62,6 +62,7 @@ func (w *walk) all(ctx context.Context, limit int, since time.Time) (hosts []hos
 		}
 		if asOf.IsZero() {
 			asOf = *p.AsOf
+			w.lever = p.Recovery != nil && *p.Recovery
 		}
 		hosts = append(hosts, p.Hosts...)
 		if p.Next == nil || *p.Next == "" {
@@ -85,6 +86,7 @@ func (w *walk) list(ctx context.Context) error {
 	}
 	for _, h := range hosts {
 		w.hosts[*h.Host] = *h.Addresses
+		w.unknown[*h.Host] = h.Oldest == nil
 	}
 	if now := w.cfg.Now(); asOf.After(now.Add(5 * time.Minute)) {
 		w.say(Doubtful, "as_of is %s ahead of this machine's clock", asOf.Sub(now).Round(time.Second))

@@ -78,7 +78,7 @@ func TestTheModelIsTheCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile(filepath.Join(dir, "functions", "fanout", "fanout", "dispatch.go"))
+	source, err := os.ReadFile(filepath.Join(dir, "functions", "handler", "fanout", "dispatch.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,12 +9,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/infra/template"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -85,12 +86,12 @@ type volumes struct {
 }
 
 // sample is a domain as it is stored after its first looks.
-func sample(n int) store.Domain {
+func sample(n int) records.Domain {
 	now := lifecycle.Instant(1_790_000_000)
-	d := store.NewDomain(fmt.Sprintf("example-%07d.com", n), now)
+	d := records.NewDomain(fmt.Sprintf("example-%07d.com", n), now)
 	d.Listed, d.Hosts, d.Addresses, d.Oldest, d.Newest = true, 1, 2, now-90_000_000, now-10_000_000
 	d.Action, d.Confidence, d.Reason = lifecycle.None, lifecycle.High, lifecycle.ReasonDelegated
-	ns := lifecycle.Fingerprint([]string{"ns1.example.net", "ns2.example.net"})
+	ns := source.Fingerprint([]string{"ns1.example.net", "ns2.example.net"})
 	d.State = lifecycle.State{
 		Schema: lifecycle.StateSchema, Phase: lifecycle.Active, Since: now, First: now,
 		Deleg: lifecycle.DelegationHome, DelegAt: now, DelegSince: now, NS: ns, Home: ns,
@@ -141,7 +142,7 @@ func dispatch(domains, perMessage int) (messages int) {
 	return messages + len(held)
 }
 
-// maxBuffered is fanout's (functions/fanout/fanout/dispatch.go): how many domains a segment holds back.
+// maxBuffered is fanout's (functions/handler/fanout/dispatch.go): how many domains a segment holds back.
 const maxBuffered = 30_000
 
 func (m model) volumes(domains int) (volumes, error) {
@@ -239,21 +240,21 @@ func (m model) table(v volumes) []line {
 	acted := v.domains * m["acted"].value * 10
 	reads := v.scanBytes/(8<<10) + // eventually consistent: 8 KB a unit
 		changed + acted + 96*4 // the list's changes, and ticks: the index, up to four times
-	records := v.domains*200/(4<<10)/7 + // the whole list, once a week, against the stored hosts
-		96*4 + m["balance"].value*markers*marker/(4<<10) + changed + acted // ticks: what waits and the run, balance
-	hosts := itemBytes(5, 20, 70) + perItem
+	kept := v.domains*200/(4<<10)/7 + // the whole list, once a week, against the stored hosts
+		96*5 + m["balance"].value*markers*marker/(4<<10) + 2*changed + acted // ticks: what waits and the run, balance
+	hosts := itemBytes(5, 20, 79) + perItem + itemBytes(25, 5, 8) + perItem // a host, and the sum of a domain's
 	deps := m["deps"].value * (2*perItem + itemBytes(25, 2, 30) + itemBytes(30, 20, 30))
 	history := m["kept"].value * (itemBytes(25, 26, 430) + perItem)
-	run := markers * float64(store.RunTTL/(24*time.Hour)) * (marker + perItem) / v.domains
+	run := markers * float64(records.RunTTL/(24*time.Hour)) * (marker + perItem) / v.domains
 	items, stored := v.domains*(v.item+perItem)/gb, v.domains*(hosts+deps+history+run)/gb
 	return []line{
 		{"domains written after a quiet look by RDAP", "dynamodb/write", v.rdap * units(v.item) * days},
 		{"domains in trouble, written at each look, and in the index", "dynamodb/write", v.domains * m["trouble"].value * 2 * units(v.item) * days},
 		{"domains changed by the list, decisions", "dynamodb/write", (changed + acted) * days},
 		{"markers: which message was answered", "dynamodb-ia/write", markers * days},
-		{"hosts changed by the list, holds, history", "dynamodb-ia/write", (changed + acted) * days},
+		{"hosts and sums changed by the list, holds, history", "dynamodb-ia/write", (2*changed + acted) * days},
 		{"the daily scan of domains, ticks", "dynamodb/read", reads * days},
-		{"the list against stored hosts, ticks", "dynamodb-ia/read", records * days},
+		{"the list against stored hosts, ticks", "dynamodb-ia/read", kept * days},
 		{"domains kept", "dynamodb/storage", items},
 		{"hosts, dependencies, history, runs kept", "dynamodb-ia/storage", stored},
 		{"recovery of both to any second of 35 days", "dynamodb/pitr", items + stored},
@@ -282,11 +283,11 @@ func (m model) watch(t *template.Template, v volumes) []line {
 func (m model) first(t *template.Template, v volumes) []line {
 	memory, _ := t.Property(template.FunctionID("checker"), "MemorySize").(int)
 	seconds := v.domains * (m["fast"].value*m["rate"].value + (1-m["fast"].value)*m["slow"].value) / m["overlap"].value
-	// Transactions cost twice: host and domain from the list; then domain, history and what it depends on.
+	// Transactions cost twice: host, domain and its sum from the list; then domain, history and what it depends on.
 	return []line{
 		{"first look by RDAP at every domain", "lambda/gbs", seconds * float64(memory) / 1024},
 		{"domains written: from the list, and after three first looks", "dynamodb/write", v.domains * 4 * 2},
-		{"hosts, history, dependencies written", "dynamodb-ia/write", v.domains * (1 + 2 + 2*m["deps"].value) * 2},
+		{"hosts, history, dependencies written", "dynamodb-ia/write", v.domains * (2 + 2 + 2*m["deps"].value) * 2},
 	}
 }
 

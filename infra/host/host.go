@@ -10,13 +10,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
-	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/local"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
@@ -53,7 +55,7 @@ type Config struct {
 // Host is the three functions with what they share.
 type Host struct {
 	Store   *bolt.Store
-	Queue   *queue.Local
+	Queue   *local.Queue
 	Fanout  *fanout.Handler
 	Checker *checker.Handler
 	Applier *applier.Handler
@@ -77,12 +79,12 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 }
 
 func build(c Config, db *bolt.Store) (*Host, error) {
-	local, err := queue.NewLocal(db.DB(), queue.LocalConfig{Visibility: Visibility, MaxReceive: MaxReceive, Workers: max(c.Workers, 1), Now: c.Now})
+	q, err := local.New(db.DB(), local.Config{Visibility: Visibility, MaxReceive: MaxReceive, Workers: max(c.Workers, 1), Now: c.Now})
 	if err != nil {
 		return nil, err
 	}
 	counts := newCounts()
-	sender := countingSender{local, counts}
+	sender := countingSender{q, counts}
 	check, err := checker.New(c.Sources)
 	if err != nil {
 		return nil, err
@@ -98,12 +100,12 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 	apply.Store, apply.Queue, apply.Limits, apply.Protected, apply.Log, apply.Now = db, sender, c.Limits, c.Protected, c.Log, c.Now
 	apply.Mode = func(context.Context) (applier.Mode, error) { return c.Mode, nil }
 	fan := &fanout.Handler{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays, CanaryLabel: c.CanaryLabel}
-	return &Host{Store: db, Queue: local, Fanout: fan, Checker: check, Applier: apply, Counts: counts}, nil
+	return &Host{Store: db, Queue: q, Fanout: fan, Checker: check, Applier: apply, Counts: counts}, nil
 }
 
 func clearLeases(ctx context.Context, s store.Store) error {
-	for _, job := range []string{"fanout", "applier"} {
-		w := store.Record(store.PKGuard, store.LeaseSK(job), store.Lease{}, time.Time{})
+	for _, job := range []string{fanout.Job, applier.Job} {
+		w := records.Record(records.PKGuard, records.LeaseSK(job), records.Lease{}, time.Time{})
 		if err := s.Write(ctx, w); err != nil {
 			return fmt.Errorf("clear the lease of %s: %w", job, err)
 		}
@@ -192,7 +194,7 @@ func (s countingSender) Send(ctx context.Context, messages []queue.Message) ([]q
 }
 
 type asker interface {
-	Ask(ctx context.Context, m queue.Message) []lifecycle.Observation
+	Ask(ctx context.Context, m queue.Message) []source.Observation
 }
 
 type countingAsker struct {
@@ -200,13 +202,13 @@ type countingAsker struct {
 	c *Counts
 }
 
-func (a countingAsker) Ask(ctx context.Context, m queue.Message) []lifecycle.Observation {
+func (a countingAsker) Ask(ctx context.Context, m queue.Message) []source.Observation {
 	obs := a.asker.Ask(ctx, m)
 	a.c.mu.Lock()
 	defer a.c.mu.Unlock()
 	a.c.asked[m.Kind] += len(obs)
 	for _, o := range obs {
-		if o.Cause != lifecycle.CauseNotAsked {
+		if o.Cause != source.CauseNotAsked {
 			a.c.by[string(m.Kind)+"/"+m.Upstream]++
 		}
 	}

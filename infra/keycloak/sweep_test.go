@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // What lifts a quarantine, and what does not.
@@ -128,39 +128,39 @@ func TestMembersOfOthersAreLeftAlone(t *testing.T) {
 
 func TestStanding(t *testing.T) {
 	before := day(15)
-	served := lifecycle.Observation{Outcome: lifecycle.Observed, Delegation: &lifecycle.Delegation{Form: lifecycle.FormReferral, NS: []string{"ns1.hoster.example"}}}
-	reg := func(change func(*lifecycle.Registration)) lifecycle.Observation {
-		r := lifecycle.Registration{Authoritative: true, Registered: day(1), Statuses: []string{"active"}}
+	served := source.Observation{Outcome: source.Observed, Delegation: &source.Delegation{Form: source.FormReferral, NS: []string{"ns1.hoster.example"}}}
+	reg := func(change func(*source.Registration)) source.Observation {
+		r := source.Registration{Authoritative: true, Registered: day(1), Statuses: []string{"active"}}
 		change(&r)
-		return lifecycle.Observation{Outcome: lifecycle.Observed, Registration: &r}
+		return source.Observation{Outcome: source.Observed, Registration: &r}
 	}
-	plainly := reg(func(*lifecycle.Registration) {})
+	plainly := reg(func(*source.Registration) {})
 	for name, c := range map[string]struct {
-		rdap, dns lifecycle.Observation
+		rdap, dns source.Observation
 		back, ok  bool
 	}{
 		"as before":             {plainly, served, true, true},
-		"registered anew":       {reg(func(r *lifecycle.Registration) { r.Registered = day(16) }), served, false, true},
-		"registered that day":   {reg(func(r *lifecycle.Registration) { r.Registered = before }), served, false, true},
-		"transferred since":     {reg(func(r *lifecycle.Registration) { r.Transferred = day(16) }), served, false, true},
-		"in redemption":         {reg(func(r *lifecycle.Registration) { r.Statuses = []string{"redemption period"} }), served, false, true},
-		"not delegated":         {plainly, lifecycle.Observation{Outcome: lifecycle.Absent}, false, true},
-		"parked":                {plainly, lifecycle.Observation{Outcome: lifecycle.Observed, Delegation: &lifecycle.Delegation{Form: lifecycle.FormReferral, NS: []string{"ns1.sedoparking.com"}}}, false, true},
-		"no date":               {reg(func(r *lifecycle.Registration) { r.Registered = time.Time{} }), served, false, false},
-		"RDAP does not answer":  {lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseTimeout}, served, false, false},
-		"RDAP knows no such":    {lifecycle.Observation{Outcome: lifecycle.Absent}, served, false, false},
-		"zone does not answer":  {plainly, lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseServfail}, false, false},
-		"named, not delegated":  {plainly, lifecycle.Observation{Outcome: lifecycle.Observed, Delegation: &lifecycle.Delegation{Form: lifecycle.FormNoData}}, false, true},
-		"on hold, so not there": {reg(func(r *lifecycle.Registration) { r.Statuses = []string{"client hold"} }), served, false, true},
+		"registered anew":       {reg(func(r *source.Registration) { r.Registered = day(16) }), served, false, true},
+		"registered that day":   {reg(func(r *source.Registration) { r.Registered = before }), served, false, true},
+		"transferred since":     {reg(func(r *source.Registration) { r.Transferred = day(16) }), served, false, true},
+		"in redemption":         {reg(func(r *source.Registration) { r.Statuses = []string{"redemption period"} }), served, false, true},
+		"not delegated":         {plainly, source.Observation{Outcome: source.Absent}, false, true},
+		"parked":                {plainly, source.Observation{Outcome: source.Observed, Delegation: &source.Delegation{Form: source.FormReferral, NS: []string{"ns1.sedoparking.com"}}}, false, true},
+		"no date":               {reg(func(r *source.Registration) { r.Registered = time.Time{} }), served, false, false},
+		"RDAP does not answer":  {source.Observation{Outcome: source.Unknown, Cause: source.CauseTimeout}, served, false, false},
+		"RDAP knows no such":    {source.Observation{Outcome: source.Absent}, served, false, false},
+		"zone does not answer":  {plainly, source.Observation{Outcome: source.Unknown, Cause: source.CauseServfail}, false, false},
+		"named, not delegated":  {plainly, source.Observation{Outcome: source.Observed, Delegation: &source.Delegation{Form: source.FormNoData}}, false, true},
+		"on hold, so not there": {reg(func(r *source.Registration) { r.Statuses = []string{"client hold"} }), served, false, true},
 	} {
 		w := Witnesses{
-			Registration: func(_ context.Context, name, tld string) lifecycle.Observation {
+			Registration: func(_ context.Context, name, tld string) source.Observation {
 				if name != "lapsed.co.uk" || tld != "uk" {
 					t.Error(name, tld)
 				}
 				return c.rdap
 			},
-			Delegation: func(_ context.Context, name, suffix string) lifecycle.Observation {
+			Delegation: func(_ context.Context, name, suffix string) source.Observation {
 				if name != "lapsed.co.uk" || suffix != "co.uk" {
 					t.Error(name, suffix)
 				}

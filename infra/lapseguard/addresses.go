@@ -111,6 +111,18 @@ func (c *counted) add(byHost map[string]*registry.HostCount, row []string, email
 	return nil
 }
 
+// doubt makes verification times unknown that cannot be: before 1970, or later than now. It counts the hosts.
+func (c *counted) doubt(now time.Time) (n int) {
+	for i, h := range c.hosts {
+		past := !h.Oldest.IsZero() && h.Oldest.Unix() <= 0
+		if past || h.Newest.After(now.Add(registry.ClockSkew)) {
+			c.hosts[i].Oldest, c.hosts[i].Newest = time.Time{}, time.Time{}
+			n++
+		}
+	}
+	return n
+}
+
 // parseTime reads the usual forms of a time; empty is unknown.
 func parseTime(s string) (time.Time, error) {
 	if s == "" || strings.EqualFold(s, "null") {

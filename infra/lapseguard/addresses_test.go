@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestAListIsReadWholeOrRefused: an audit that drops lines in silence is worse than none, and no part of a line that
@@ -20,6 +21,22 @@ func TestAListIsReadWholeOrRefused(t *testing.T) {
 	c, err := readAddresses(strings.NewReader("email\na@one.example/bob.secret\nb@two.example?subject=hi\nc@three.example;d@four.example\ne@five.example\n"))
 	if err != nil || c.addresses != 1 || c.unusable != 3 {
 		t.Errorf("%d addresses, %d unusable (%v), want 1 and 3", c.addresses, c.unusable, err)
+	}
+}
+
+// TestTimesThatCannotBeAreUnknown: an oldest verification that lies in the future would hide every lapse.
+func TestTimesThatCannotBeAreUnknown(t *testing.T) {
+	c, err := readAddresses(strings.NewReader("email,verified_at\na@future.example,2126-01-01\nb@past.example,1969-12-31\nc@mixed.example,2020-01-01\nd@mixed.example,9999-12-31\ne@sound.example,2020-01-01\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.doubt(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)); n != 3 {
+		t.Errorf("%d hosts with times that cannot be, want 3", n)
+	}
+	for _, h := range c.hosts {
+		if known := !h.Oldest.IsZero(); known != (h.Host == "sound.example") {
+			t.Errorf("%+v", h)
+		}
 	}
 }
 

@@ -18,11 +18,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/infra/host"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -30,7 +31,7 @@ import (
 
 type auditCommand struct {
 	Emails string        `required:"" type:"existingfile" help:"CSV with the header email,verified_at (verified_at optional)."`
-	Format string        `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv, or html (a page to open in a browser)."`
+	Format string        `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv (a cell that a spreadsheet would take for a formula gets an apostrophe), or html (a page to open in a browser)."`
 	Now    string        `help:"Judge as of this time (RFC 3339) instead of the present."`
 	Park   time.Duration `hidden:"" default:"5s" help:"How long after a failure its upstream is asked again."`
 	State  string        `help:"Folder for the state of an interrupted audit." default:".lapseguard/audit"`
@@ -100,6 +101,9 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	fmt.Fprintf(s.err, "auditing %d addresses at %d hosts; state in %s until it is done\n", list.addresses, len(list.hosts), path)
+	if n := list.doubt(now()); n > 0 {
+		fmt.Fprintf(s.err, "at %d hosts a verification lies before 1970 or in the future; it counts as unknown\n", n)
+	}
 	if list.unusable > 0 {
 		fmt.Fprintf(s.err, "%d lines hold no e-mail address and are left out\n", list.unusable)
 	}
@@ -177,7 +181,7 @@ func (c *auditCommand) look(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	for range auditRounds {
-		items, _, err := h.Store.Query(ctx, store.Parked("", 1))
+		items, _, err := h.Store.Query(ctx, records.Parked("", 1))
 		if err != nil || len(items) == 0 {
 			return err
 		}
@@ -233,21 +237,16 @@ func auditRows(ctx context.Context, s store.Store, hosts []registry.HostCount, a
 // unanswered tells which questions about a domain its upstreams did not answer to the end.
 func unanswered(ctx context.Context, s store.Store) (map[string][]queue.Kind, error) {
 	silent := map[string][]queue.Kind{}
-	for after, more := "", true; more; {
-		var items []store.Item
-		var err error
-		if items, more, err = s.Query(ctx, store.Parked(after, 200)); err != nil {
+	for it, err := range records.In(s).Items(ctx, records.Parked("", 200)) {
+		var m queue.Message
+		if err == nil {
+			err = json.Unmarshal(it.Data, &m)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read what was not answered: %w", err)
 		}
-		for _, it := range items {
-			after = it.SK
-			var m queue.Message
-			if err := json.Unmarshal(it.Data, &m); err != nil {
-				return nil, fmt.Errorf("read what was not answered: %w", err)
-			}
-			for _, e := range m.Domains {
-				silent[e.Name] = append(silent[e.Name], m.Kind)
-			}
+		for _, e := range m.Domains {
+			silent[e.Name] = append(silent[e.Name], m.Kind)
 		}
 	}
 	return silent, nil

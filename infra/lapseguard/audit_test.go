@@ -55,7 +55,7 @@ func (s *small) serveDNS(w dns.ResponseWriter, q *dns.Msg) {
 	}
 	m := new(dns.Msg)
 	m.SetReply(q)
-	name := q.Question[0].Name
+	name := strings.ToLower(q.Question[0].Name)
 	soa, _ := dns.NewRR("com. 60 IN SOA a.example. b.example. 1 1 1 1 1")
 	switch {
 	case q.Question[0].Qtype == dns.TypeMX:

@@ -38,7 +38,8 @@ func TestConformCommand(t *testing.T) {
 		code   int
 		says   string
 	}{
-		{false, []string{web.URL, "--token=" + token, "--domain=rehearsal.org"}, 0, "21 checks, nothing wrong"},
+		{false, []string{web.URL, "--token=" + token, "--domain=rehearsal.org"}, 0, "33 checks, nothing wrong"},
+		{false, []string{web.URL, "--token=" + token, "--domain=rehearsal.org", "--site=http://127.0.0.1:1"}, 1, "the site's /ask"},
 		{false, []string{web.URL, "--token=" + token}, 0, "NOT CHECKED  unverify: nothing was unverified"},
 		{true, []string{web.URL, "--token=" + token}, 1, "WRONG        token: GET /v1/email-domains is answered 200, not 401: it came with"},
 		{false, []string{"http://127.0.0.1:1", "--token=" + token}, 1, "the walk broke off"},

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/lapseguard/lapseguard/infra/emulator"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
@@ -30,13 +31,13 @@ func TestMain(m *testing.M) {
 // TestDeployedTablesTellTheSame: explain and holds read a deployed guard's tables as they read a local store.
 func TestDeployedTablesTellTheSame(t *testing.T) {
 	cfg := emulator.Config(t)
-	domains, records, index := emulator.Tables(t, cfg)
-	deployed := dynamo.New(dynamodb.NewFromConfig(cfg), dynamo.Config{DomainsTable: domains, RecordsTable: records, IndexName: index})
+	domains, table, index := emulator.Tables(t, cfg)
+	deployed := dynamo.New(dynamodb.NewFromConfig(cfg), dynamo.Config{DomainsTable: domains, RecordsTable: table, IndexName: index})
 	d := lapsed("gone.com")
 	now := time.Now().UTC()
 	writes := []store.Write{
-		d.Put(), store.Record(store.PKGuard, store.HoldSK(d.Name), safety.Hold{Domain: d.Name, Why: "a crowd", Since: present, DecisionID: d.Decision(), Class: "a/redemption"}, time.Time{}),
-		store.PutEntry(d.Name, store.Entry{At: now, What: "recheck", By: "Jo", Sentence: "recheck: soon"}, 0),
+		d.Put(), records.PutHold(safety.Hold{Domain: d.Name, Why: "a crowd", Since: present, DecisionID: string(d.Decision()), Class: "a/redemption"}),
+		records.PutEntry(d.Name, records.Entry{At: now, What: "recheck", By: "Jo", Sentence: "recheck: soon"}, 0),
 	}
 	for _, w := range writes {
 		if err := deployed.Write(t.Context(), w); err != nil {
@@ -57,7 +58,7 @@ func TestDeployedTablesTellTheSame(t *testing.T) {
 		if code != 0 {
 			t.Fatal(stderr)
 		}
-		got, stderr, code := demonstrate(t, append(args, "--domains-table", domains, "--records-table", records)...)
+		got, stderr, code := demonstrate(t, append(args, "--domains-table", domains, "--records-table", table)...)
 		if code != 0 || got != want {
 			t.Errorf("%v: exit %d %s\n%s\nwant, as from the local store,\n%s", args, code, stderr, got, want)
 		}

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -84,24 +86,16 @@ func stranger(n domain.Name) string {
 // account is what the store holds about one domain, read to tell it.
 type account struct {
 	name       domain.Name
-	d          store.Domain
+	d          records.Domain
+	c          decision.Case
 	hold       *safety.Hold
-	class      *safety.Approval // of the hold's whole class
-	sent       []sent           // newest first: an operator can have a decision sent again
-	history    []store.Entry    // newest first
+	class      *safety.Approval  // of the hold's whole class
+	sent       []records.Request // newest first: an operator can have a decision sent again
+	history    []records.Entry   // newest first
 	more       bool
 	dependents []string // domains that it is watched for, with what ties them to it
 	moreDeps   bool
 	now        time.Time
-}
-
-// sent is a request as the applier froze it, and the registry's answer (store.PKRequest).
-type sent struct {
-	Request registry.Request `json:"request"`
-	At      time.Time        `json:"at"`
-	Answer  *registry.Answer `json:"answer"`
-	// Restored: taken back since.
-	Restored *registry.Restored `json:"restored"`
 }
 
 // dependentsShown bounds the domains that a mail host's account names.
@@ -110,29 +104,39 @@ const dependentsShown = 20
 func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (account, error) {
 	a := account{name: name}
 	var err error
-	if a.d, err = store.GetDomain(ctx, s, name.Registrable); err != nil {
+	m, err := records.In(s).Matter(ctx, name.Registrable)
+	if err != nil {
 		return a, err
 	}
-	var hold safety.Hold
-	switch _, err = store.Load(ctx, s, store.PKGuard, store.HoldSK(a.d.Name), &hold); {
-	case err == nil:
-		a.hold = &hold
-		if a.class, err = approval(ctx, s, hold.Class); err != nil {
-			return a, err
-		}
-	case !errors.Is(err, store.ErrNotFound):
+	a.d, a.c = m.Domain, m.Case.V.Judge(m.Domain.Verdict())
+	if !a.d.Known() {
+		return a, store.ErrNotFound
+	}
+	book := records.In(s)
+	hold, err := book.Hold(ctx, a.d.Name)
+	if err != nil {
 		return a, err
 	}
-	for _, key := range slices.Backward(store.Keys(cmp.Or(a.d.Done, a.d.Key()))) {
-		var r sent
-		switch _, err = store.Load(ctx, s, store.PKRequest, key, &r); {
-		case err == nil:
-			a.sent = append(a.sent, r)
-		case !errors.Is(err, store.ErrNotFound):
+	if hold.Found() {
+		a.hold = &hold.V
+		ledger, err := book.Ledger(ctx)
+		if err != nil {
 			return a, err
 		}
+		if ap, ok := ledger.V.Approvals[hold.V.Class]; ok {
+			a.class = &ap
+		}
 	}
-	if a.history, err = store.History(ctx, s, a.d.Name, limit+1); err != nil {
+	for _, key := range slices.Backward(a.keys()) {
+		r, err := book.Request(ctx, key)
+		if err != nil {
+			return a, err
+		}
+		if r.Found() {
+			a.sent = append(a.sent, r.V)
+		}
+	}
+	if a.history, err = records.In(s).History(ctx, a.d.Name, limit+1); err != nil {
 		return a, err
 	}
 	if a.more = len(a.history) > limit; a.more {
@@ -141,7 +145,7 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	if !a.d.MailHost {
 		return a, nil
 	}
-	items, more, err := s.Query(ctx, store.Query{PK: store.DependentsPK(a.d.Name), Limit: dependentsShown})
+	items, more, err := s.Query(ctx, store.Query{PK: records.DependentsPK(a.d.Name), Limit: dependentsShown})
 	if err != nil {
 		return a, fmt.Errorf("who depends on %s: %w", a.d.Name, err)
 	}
@@ -152,17 +156,12 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	return a, nil
 }
 
-// approval is a person's word for a whole class; nil where there is none.
-func approval(ctx context.Context, s store.Store, class string) (*safety.Approval, error) {
-	var l safety.Ledger
-	_, err := store.Load(ctx, s, store.PKGuard, "breaker", &l)
-	if ap, ok := l.Approvals[class]; ok && err == nil {
-		return &ap, nil
+// keys are those of every request about the domain's last decisions, oldest first.
+func (a account) keys() (keys []string) {
+	for _, d := range slices.Backward(append([]decision.Decision{a.c.Decision}, a.c.Past...)) {
+		keys = append(keys, d.Keys()...)
 	}
-	if errors.Is(err, store.ErrNotFound) {
-		err = nil
-	}
-	return nil, err
+	return keys
 }
 
 // tie reads a dependent's name, and by which kind of record it depends ("example.org/mx").
@@ -333,38 +332,38 @@ func count(n int, one, many string) string {
 // decision says whether it is pending, held or approved.
 func (a account) decision() string {
 	var parts []string
-	d := a.d
-	open := d.Done != d.Key()
+	d, c := a.d, a.c
+	open := c.Status != decision.Done && c.Status != decision.Restored
 	switch {
 	case !open:
 		parts = append(parts, "The decision was put to the registry; nothing is pending.")
-	case d.Pending():
+	case c.Open() || c.Counts():
 		parts = append(parts, "A decision is pending: the registry has not been told to mark the addresses.")
 	}
-	if open && d.Would != "" && d.Would == d.Decision() {
+	if open && c.Told != "" && c.Told == c.Key() {
 		parts = append(parts, "Observe mode has reported what it would do.")
 	}
-	if open && d.Approved != "" && d.Approved == d.Decision() {
+	switch c.Status {
+	case decision.Approved:
 		parts = append(parts, "A person approved it; it is judged again on fresh evidence first.")
-	}
-	if d.HeldBy != "" {
-		parts = append(parts, fmt.Sprintf("%s holds it: nothing is done about it until a person decides.", d.HeldBy))
-	}
-	if d.Released != "" && d.Action.Weight() >= lifecycle.Hold.Weight() {
+	case decision.Pinned:
+		parts = append(parts, fmt.Sprintf("%s holds it: nothing is done about it until a person decides.", c.By))
+	case decision.Declined:
 		parts = append(parts, "A person looked at an earlier or the present verdict and declined to act on it.")
+	default:
 	}
-	if a.hold != nil && open && d.HeldBy == "" {
+	if a.hold != nil && open && c.Status != decision.Pinned {
 		parts = append(parts, holdWords(*a.hold, d, a.now))
 	}
-	if a.class != nil && d.Pending() {
+	if a.class != nil && c.ClassApproved != 0 {
 		parts = append(parts, fmt.Sprintf("Its class (%s) was approved by %s as one reviewed list, %d a day; %d are left.", a.hold.Class, a.class.By, a.class.PerDay, a.class.Left))
 	}
 	return strings.Join(parts, " ")
 }
 
-func holdWords(h safety.Hold, d store.Domain, now time.Time) string {
+func holdWords(h safety.Hold, d records.Domain, now time.Time) string {
 	p := fmt.Sprintf("It has been held for a person since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
-	if h.DecisionID != d.Decision() {
+	if h.DecisionID != string(d.Decision()) {
 		p = fmt.Sprintf("A hold of an earlier lapse is on record, since %s: %s.", lifecycle.At(h.Since), strings.TrimSuffix(h.Why, "."))
 	}
 	if h.Stale(now) {
@@ -375,20 +374,20 @@ func holdWords(h safety.Hold, d store.Domain, now time.Time) string {
 
 // requests says what was sent to the registry, what it answered, and whether it was taken back.
 func (a account) requests() string {
-	if len(a.sent) == 0 && a.d.Done == "" {
+	if len(a.sent) == 0 && len(a.c.Done()) == 0 {
 		return "Nothing about it was sent to the registry."
 	}
 	if len(a.sent) == 0 {
-		return fmt.Sprintf("The registry was told to mark its addresses (decision %s).", a.d.Done)
+		return fmt.Sprintf("The registry was told to mark its addresses (decision %s).", a.c.Done()[0].Key())
 	}
 	var parts []string
 	for _, r := range a.sent {
-		parts = append(parts, r.words(a.d.Name))
+		parts = append(parts, requestWords(r, a.d.Name))
 	}
 	return strings.Join(parts, " ")
 }
 
-func (r sent) words(name string) string {
+func requestWords(r records.Request, name string) string {
 	text := fmt.Sprintf("On %s the registry was asked to mark addresses at %s and below that were verified before %s (%s, at most %d of them; decision %s)",
 		lifecycle.At(r.At), name, lifecycle.At(r.Request.VerifiedBefore), r.Request.Reason, r.Request.MaxAddresses, r.Request.Key)
 	if r.Answer == nil {
@@ -460,7 +459,7 @@ func (a account) facts() lifecycle.Facts {
 }
 
 // tellEntry is one entry of the history in words.
-func tellEntry(e store.Entry) string {
+func tellEntry(e records.Entry) string {
 	s := lifecycle.At(e.At).String() + ": "
 	switch e.What {
 	case "look":
@@ -494,7 +493,7 @@ func tellEntry(e store.Entry) string {
 	return s
 }
 
-func lookWords(e store.Entry) string {
+func lookWords(e records.Entry) string {
 	s := "still " + string(e.After)
 	if e.Before != e.After {
 		s = fmt.Sprintf("from %s to %s", cmp.Or(e.Before, lifecycle.PhaseUnknown), e.After)
@@ -502,7 +501,7 @@ func lookWords(e store.Entry) string {
 	return fmt.Sprintf("%s; %s: %s (confidence %s). %s", s, e.Reason, actionWords(e.Action), e.Confidence, e.Sentence)
 }
 
-func mailWords(host string, e store.Entry) string {
+func mailWords(host string, e records.Entry) string {
 	if e.Reason == lifecycle.ReasonMailHost {
 		return fmt.Sprintf("its mail or its name servers depend on %s, which lapsed; a person decides.", host)
 	}

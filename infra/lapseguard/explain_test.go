@@ -7,9 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
@@ -22,8 +25,8 @@ func ago(d time.Duration) lifecycle.Instant { return lifecycle.At(present.Add(-d
 const oneDay = 24 * time.Hour
 
 // lapsed is a domain in redemption for nine days, with two addresses, unverified or not.
-func lapsed(name string) store.Domain {
-	d := store.NewDomain(name, ago(12*oneDay))
+func lapsed(name string) records.Domain {
+	d := records.NewDomain(name, ago(12*oneDay))
 	d.Listed, d.Hosts, d.Addresses, d.Oldest = true, 1, 2, ago(900*oneDay)
 	d.State.Phase, d.State.Since, d.State.LapseAt, d.State.Worst = lifecycle.Redemption, ago(9*oneDay), ago(9*oneDay), lifecycle.Redemption
 	d.State.Deleg, d.State.DelegAt, d.State.DelegSince = lifecycle.DelegationGone, ago(6*time.Hour), ago(9*oneDay)
@@ -53,9 +56,9 @@ func storeOf(t *testing.T, writes ...store.Write) (dir string) {
 	return dir
 }
 
-func entry(name string, before time.Duration, e store.Entry) store.Write {
+func entry(name string, before time.Duration, e records.Entry) store.Write {
 	e.At = present.Add(-before)
-	return store.PutEntry(name, e, 0)
+	return records.PutEntry(name, e, 0)
 }
 
 // folded undoes the wrapping.
@@ -63,15 +66,16 @@ func folded(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func TestExplainTellsTheWholeStory(t *testing.T) {
 	d := lapsed("gone.com")
-	d.Done = d.Key()
-	asked := sent{At: present.Add(-9 * oneDay), Request: registry.Request{Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: 7, Reason: registry.ReasonLapsed, Key: d.Done},
+	c := decision.Case{}.Judge(d.Verdict()).Answer(0, ago(8*oneDay))
+	d.Acted = true
+	asked := records.Request{At: present.Add(-9 * oneDay), Request: registry.Request{Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: 7, Reason: registry.ReasonLapsed, Key: c.Key()},
 		Answer: &registry.Answer{Changed: 2, KeptLater: 1, Recovery: registry.RecoveryClosed}, Restored: &registry.Restored{Restored: 1, Kept: 1}}
-	dir := storeOf(t, d.Put(), store.Record(store.PKRequest, d.Done, asked, time.Time{}),
-		entry(d.Name, 12*oneDay, store.Entry{What: "look", After: lifecycle.Active, Action: lifecycle.None, Confidence: lifecycle.High, Reason: lifecycle.ReasonDelegated, Sentence: "It was delegated."}),
-		entry(d.Name, 9*oneDay, store.Entry{What: "look", Before: lifecycle.Active, After: lifecycle.Redemption, Action: lifecycle.Unverify, Confidence: lifecycle.High, Reason: lifecycle.ReasonDeleted,
-			Sentence: "The registry said so.", Evidence: []store.Witness{{Source: lifecycle.SourceRDAP, Server: "https://rdap.example/", Said: "status: redemption period; ask hostmaster@victim.example \x1b[31m"}}}),
-		entry(d.Name, 8*oneDay, store.Entry{What: "unverified", After: lifecycle.Redemption, Action: lifecycle.Unverify, Sentence: "The registry said so.", Answer: asked.Answer}),
-		entry(d.Name, 7*oneDay, store.Entry{What: "restored", By: "Jo", Request: "4711", Sentence: "restored 1 addresses at gone.com"}))
+	dir := storeOf(t, d.Put(), records.PutCase(d.Name, c), records.Record(records.PKRequest, c.Key(), asked, time.Time{}),
+		entry(d.Name, 12*oneDay, records.Entry{What: "look", After: lifecycle.Active, Action: lifecycle.None, Confidence: lifecycle.High, Reason: lifecycle.ReasonDelegated, Sentence: "It was delegated."}),
+		entry(d.Name, 9*oneDay, records.Entry{What: "look", Before: lifecycle.Active, After: lifecycle.Redemption, Action: lifecycle.Unverify, Confidence: lifecycle.High, Reason: lifecycle.ReasonDeleted,
+			Sentence: "The registry said so.", Evidence: []records.Witness{{Source: source.SourceRDAP, Server: "https://rdap.example/", Said: "status: redemption period; ask hostmaster@victim.example \x1b[31m"}}}),
+		entry(d.Name, 8*oneDay, records.Entry{What: "unverified", After: lifecycle.Redemption, Action: lifecycle.Unverify, Sentence: "The registry said so.", Answer: asked.Answer}),
+		entry(d.Name, 7*oneDay, records.Entry{What: "restored", By: "Jo", Request: "4711", Sentence: "restored 1 addresses at gone.com"}))
 	out, stderr, code := demonstrate(t, "explain", "mail.Gone.com", "--state", dir)
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
@@ -120,14 +124,17 @@ meanwhile and left alone.`,
 }
 
 func TestExplainWhereItStands(t *testing.T) {
-	change := func(f func(*store.Domain)) store.Write {
+	change := func(f func(*records.Domain)) store.Write {
 		d := lapsed("x.com")
 		f(&d)
 		return d.Put()
 	}
 	d := lapsed("x.com")
-	hold := safety.Hold{Domain: d.Name, Why: "the breaker stopped a crowd", Since: present.Add(-5 * oneDay), Class: "rdap.example/redemption", DecisionID: d.Decision()}
-	held := store.Record(store.PKGuard, store.HoldSK(d.Name), hold, time.Time{})
+	hold := safety.Hold{Domain: d.Name, Why: "the breaker stopped a crowd", Since: present.Add(-5 * oneDay), Class: "rdap.example/redemption", DecisionID: string(d.Decision())}
+	held := records.PutHold(hold)
+	caseOf := func(f func(decision.Case) decision.Case) store.Write {
+		return records.PutCase(d.Name, f(decision.Case{}.Judge(d.Verdict())))
+	}
 	approved, err := safety.Ledger{}.Approve(hold.Class, safety.Approval{By: "Jo", At: present, Until: present.Add(oneDay), PerDay: 40, Left: 310})
 	if err != nil {
 		t.Fatal(err)
@@ -137,19 +144,23 @@ func TestExplainWhereItStands(t *testing.T) {
 		want   []string
 		not    string
 	}{
-		"pending": {[]store.Write{change(func(*store.Domain) {})}, []string{"A decision is pending", "Nothing about it was sent"}, "held for a person"},
-		"observe": {[]store.Write{change(func(d *store.Domain) { d.Would = d.Decision() })}, []string{"Observe mode has reported"}, ""},
-		"held":    {[]store.Write{change(func(*store.Domain) {}), held}, []string{"It has been held for a person since 2026-03-09 09:00 UTC: the breaker stopped a crowd. It has waited longer than three days."}, "approved"},
-		"class": {[]store.Write{change(func(*store.Domain) {}), held, store.Record(store.PKGuard, "breaker", approved, time.Time{})},
+		"pending": {[]store.Write{change(func(*records.Domain) {})}, []string{"A decision is pending", "Nothing about it was sent"}, "held for a person"},
+		"observe": {[]store.Write{change(func(*records.Domain) {}), caseOf(decision.Case.Report)}, []string{"Observe mode has reported"}, ""},
+		"held":    {[]store.Write{change(func(*records.Domain) {}), held}, []string{"It has been held for a person since 2026-03-09 09:00 UTC: the breaker stopped a crowd. It has waited longer than three days."}, "approved"},
+		"class": {[]store.Write{change(func(*records.Domain) {}), held, records.Record(records.PKGuard, records.SKBreaker, approved, time.Time{}),
+			caseOf(func(c decision.Case) decision.Case {
+				c, _ = c.Hold(decision.ByBreaker, d.Verdict()).ApproveWith(d.Class(), lifecycle.Instant(approved.Approvals[hold.Class].ID))
+				return c
+			})},
 			[]string{"Its class (rdap.example/redemption) was approved by Jo as one reviewed list, 40 a day; 310 are left."}, ""},
-		"earlier hold": {[]store.Write{change(func(d *store.Domain) { d.State.LapseAt++ }), held}, []string{"A hold of an earlier lapse is on record"}, ""},
-		"held by":      {[]store.Write{change(func(d *store.Domain) { d.HeldBy = "Jo" }), held}, []string{"Jo holds it: nothing is done about it until a person decides."}, "pending:"},
-		"approved":     {[]store.Write{change(func(d *store.Domain) { d.Approved = d.Decision() })}, []string{"A person approved it"}, ""},
-		"mail host": {[]store.Write{change(func(d *store.Domain) { d.MailHost, d.Listed = true, false }), store.Record(store.DependentsPK("x.com"), "a.org/mx", store.Upstream{}, time.Time{}), store.Record(store.DependentsPK("x.com"), "b.org/ns", store.Upstream{}, time.Time{})},
+		"earlier hold": {[]store.Write{change(func(d *records.Domain) { d.State.LapseAt++ }), held}, []string{"A hold of an earlier lapse is on record"}, ""},
+		"held by":      {[]store.Write{change(func(*records.Domain) {}), held, caseOf(func(c decision.Case) decision.Case { return c.Pin("Jo") })}, []string{"Jo holds it: nothing is done about it until a person decides."}, "pending:"},
+		"approved":     {[]store.Write{change(func(*records.Domain) {}), caseOf(func(c decision.Case) decision.Case { c, _ = c.Approve(d.Verdict()); return c })}, []string{"A person approved it"}, ""},
+		"mail host": {[]store.Write{change(func(d *records.Domain) { d.MailHost, d.Listed = true, false }), records.Record(records.DependentsPK("x.com"), "a.org/mx", records.Upstream{}, time.Time{}), records.Record(records.DependentsPK("x.com"), "b.org/ns", records.Upstream{}, time.Time{})},
 			[]string{"It is watched as a mail host: whoever owns it can read the mail of a.org (by its MX), b.org (by its name servers)."}, "verified address at"},
-		"its mail host": {[]store.Write{change(func(d *store.Domain) { d.State.MailLapsed = "mailer.net" })}, []string{"depend on mailer.net, which lapsed"}, ""},
-		"left the list": {[]store.Write{change(func(d *store.Domain) { d.Listed = false })}, []string{"lists no verified address there any more, so it is not looked at", "It is not looked at any more."}, "Next look"},
-		"recheck":       {[]store.Write{change(func(d *store.Domain) { d.NextLook = ago(0) }), entry("x.com", 0, store.Entry{What: "recheck", By: "Jo", Sentence: "recheck: soon"})}, []string{"Due since 2026-03-14 09:00 UTC: Jo asked for it."}, ""},
+		"its mail host": {[]store.Write{change(func(d *records.Domain) { d.State.MailLapsed = "mailer.net" })}, []string{"depend on mailer.net, which lapsed"}, ""},
+		"left the list": {[]store.Write{change(func(d *records.Domain) { d.Listed = false })}, []string{"lists no verified address there any more, so it is not looked at", "It is not looked at any more."}, "Next look"},
+		"recheck":       {[]store.Write{change(func(d *records.Domain) { d.NextLook = ago(0) }), entry("x.com", 0, records.Entry{What: "recheck", By: "Jo", Sentence: "recheck: soon"})}, []string{"Due since 2026-03-14 09:00 UTC: Jo asked for it."}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, stderr, code := demonstrate(t, "explain", "x.com", "--state", storeOf(t, tc.writes...))

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -46,10 +46,10 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 44, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
 	byClass := map[string]int{}
 	for _, h := range holds {
-		if h.Action == string(lifecycle.Unverify) && h.Why != safety.WhyProtected { // the breaker's: other verdicts are decided one by one
+		if h.Action == string(lifecycle.Unverify) && h.Why != safety.WhyProtected && !h.Refused && !h.Pinned { // the breaker's: other verdicts are decided one by one
 			byClass[h.Class]++
 		}
-		t.AppendRow(table.Row{h.Domain, h.Since.UTC().Format("2006-01-02 15:04"), h.Phase, h.Addresses, masked(h.Class), masked(h.Why)})
+		t.AppendRow(table.Row{cell(h.Domain), h.Since.UTC().Format("2006-01-02 15:04"), cell(h.Phase), h.Addresses, cell(h.Class), cell(h.Why)})
 	}
 	fmt.Fprintln(s.out, t.Render())
 	fmt.Fprintln(s.out, "Read the evidence with `lapseguard explain DOMAIN`; decide with `approve DOMAIN` or `release DOMAIN`.")
@@ -65,21 +65,12 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 // readHolds reads the holds that no person has approved yet.
 func readHolds(ctx context.Context, s store.Store, class string) ([]safety.Hold, error) {
 	var holds []safety.Hold
-	for after, more := "", true; more; {
-		var items []store.Item
-		var err error
-		if items, more, err = s.Query(ctx, store.Holds(after, 200)); err != nil {
+	for h, err := range records.In(s).Holds(ctx) {
+		if err != nil {
 			return nil, fmt.Errorf("read the holds: %w", err)
 		}
-		for _, it := range items {
-			after = it.SK
-			var h safety.Hold
-			if err := json.Unmarshal(it.Data, &h); err != nil {
-				return nil, fmt.Errorf("read the hold of %s: %w", store.Held(it), err)
-			}
-			if h.ApprovedAt.IsZero() && (class == "" || h.Class == class) {
-				holds = append(holds, h)
-			}
+		if h.V.ApprovedAt.IsZero() && (class == "" || h.V.Class == class) {
+			holds = append(holds, h.V)
 		}
 	}
 	slices.SortFunc(holds, func(a, b safety.Hold) int {

@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	parser, err := kong.New(&c, kong.Name("lapseguard"), kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }),
 		kong.Description("Watches the domains behind verified e-mail addresses."), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
-		fmt.Fprintln(s.err, "lapseguard:", err)
+		fmt.Fprintln(s.err, "lapseguard:", harmless(err.Error()))
 		return 2
 	}
 	cmd, err := parser.Parse(args)
@@ -61,12 +61,12 @@ func run(ctx context.Context, args []string, s streams) int {
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintln(s.err, "lapseguard:", err)
+		fmt.Fprintln(s.err, "lapseguard:", harmless(err.Error()))
 		return 2
 	}
 	cmd.BindTo(ctx, (*context.Context)(nil))
 	if err := cmd.Run(s); err != nil {
-		fmt.Fprintln(s.err, "lapseguard:", err)
+		fmt.Fprintln(s.err, "lapseguard:", harmless(err.Error()))
 		if errors.Is(err, context.Canceled) {
 			fmt.Fprintln(s.err, "interrupted; the same command goes on where it stopped")
 		}

@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -74,7 +76,9 @@ func TestOperatorIsRefused(t *testing.T) {
 // TestActionsOnALocalStore goes through a person's decisions about one domain, and reads them in its history.
 func TestActionsOnALocalStore(t *testing.T) {
 	d := lapsed("gone.com")
-	dir := storeOf(t, d.Put())
+	crowd := lapsed("crowd.com")
+	dir := storeOf(t, d.Put(), crowd.Put(), records.PutCase(crowd.Name, decision.Case{}.Judge(crowd.Verdict()).Hold(decision.ByBreaker, crowd.Verdict())),
+		records.PutHold(safety.Hold{Domain: crowd.Name, Class: crowd.Class(), Since: present}))
 	do := func(want string, args ...string) {
 		t.Helper()
 		out, stderr, code := demonstrate(t, append(args, "--state", dir)...)
@@ -87,7 +91,8 @@ func TestActionsOnALocalStore(t *testing.T) {
 	do("released: the hold on gone.com is off", "release", "gone.com", "--by", "Jo")
 	do("approved: gone.com will be looked at again", "approve", "gone.com", "--by", "Kim")
 	do("recheck: gone.com will be looked at", "recheck", "gone.com", "--by", "Kim")
-	do("approved: 310 domains of rdap.example/redemption, 40 a day", "approve", "--class", "rdap.example/redemption", "--reviewed", "310", "--per-day", "40", "--by", "Kim")
+	do("approved: the 1 domains of rdap.example/redemption that are held now, 40 a day", "approve", "--class", "rdap.example/redemption", "--reviewed", "1", "--per-day", "40", "--by", "Kim")
+	do("rdap.example/redemption is approved by Kim", "status")
 	do("revoked: rdap.example/redemption", "revoke", "rdap.example/redemption", "--by", "Kim")
 	do("mode enforce", "status")
 	out, _, _ := demonstrate(t, "explain", "gone.com", "--state", dir)
@@ -116,8 +121,8 @@ func TestActionsMakeNoStore(t *testing.T) {
 // TestKillSwitch: in stop mode nothing is put to the registry, whatever is pending; in enforce mode it is.
 func TestKillSwitch(t *testing.T) {
 	d := lapsed("gone.com")
-	run := store.Run{ID: "r", Started: ago(time.Hour), Sent: true, Complete: true, Watched: 1000}
-	dir := storeOf(t, d.Put(), store.Record(store.PKGuard, "run", run, time.Time{}))
+	run := records.Run{ID: "r", Started: ago(time.Hour), Sent: true, Complete: true, Watched: 1000}
+	dir := storeOf(t, d.Put(), records.Record(records.PKGuard, "run", run, time.Time{}))
 	tick := func() applier.Result {
 		t.Helper()
 		st, err := place{Dir: dir}.open(t.Context(), streams{io.Discard, io.Discard})
@@ -145,12 +150,12 @@ func TestKillSwitch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		now, err := store.GetDomain(t.Context(), s, "gone.com")
+		now, err := records.In(s).Matter(t.Context(), "gone.com")
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err != nil || (now.Done != "") != (tc.mode == "enforce") || (now.Would != "") != (tc.mode != "stop") {
-			t.Errorf("mode %s: would %q, done %q, %v", tc.mode, now.Would, now.Done, err)
+		if err != nil || now.Domain.Acted != (tc.mode == "enforce") || (now.Case.V.Told != "") != (tc.mode != "stop") {
+			t.Errorf("mode %s: would %q, done %q, %v", tc.mode, now.Case.V.Told, now.Case.V.At(), err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "mode"), []byte("whatever"), 0o600); err != nil {
@@ -210,7 +215,7 @@ func TestHolds(t *testing.T) {
 		return safety.Hold{Domain: name, Class: class, Action: string(action), Phase: "redemption", Addresses: 3, Why: "a crowd", Since: present.AddDate(0, 0, -days)}
 	}
 	put := func(h safety.Hold) store.Write {
-		return store.Record(store.PKGuard, store.HoldSK(h.Domain), h, time.Time{})
+		return records.PutHold(h)
 	}
 	done := hold("approved.com", "a/redemption", lifecycle.Unverify, 1)
 	done.ApprovedAt = present

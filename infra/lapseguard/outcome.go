@@ -12,8 +12,9 @@ import (
 
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/scenario"
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
-	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -114,21 +115,20 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	if err != nil {
 		return nil, nil, err
 	}
-	item, err := store.GetDomain(ctx, st.host.Store, d.Name)
+	m, err := records.In(st.host.Store).Matter(ctx, d.Name)
 	if err != nil {
 		return nil, nil, err
 	}
-	var hold safety.Hold
 	held := ""
-	_, err = store.Load(ctx, st.host.Store, store.PKGuard, store.HoldSK(d.Name), &hold)
-	switch {
-	case err == nil && item.Action.Weight() >= lifecycle.Hold.Weight() && item.Done != item.Key():
-		held = hold.Why
-	case err != nil && !errors.Is(err, store.ErrNotFound):
+	hold, err := records.In(st.host.Store).Hold(ctx, d.Name)
+	if err != nil {
 		return nil, nil, err
 	}
+	if hold.Found() && m.Domain.Action.Weight() >= lifecycle.Hold.Weight() && m.Case.V.Status != decision.Done {
+		held = hold.V.Why
+	}
 	action := string(r.Action)
-	if item.Done != "" && lost > 0 {
+	if m.Domain.Acted && lost > 0 {
 		action = "unverified"
 	}
 	var wrong []string
@@ -138,14 +138,14 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	if d.Expect.Action == string(lifecycle.Hold) && held == "" {
 		wrong = append(wrong, d.Name+": no hold is recorded")
 	}
-	return table.Row{d.Name, r.Phase, brief(r), fmt.Sprintf("%d of %d", lost, len(d.Addresses)), action, held}, wrong, nil
+	return table.Row{d.Name, r.Phase, brief(r), fmt.Sprintf("%d of %d", lost, len(d.Addresses)), action, cell(held)}, wrong, nil
 }
 
 // brief is the evidence in a few words.
 func brief(r row) string {
 	lines := make([]string, len(r.Evidence))
 	for i, e := range r.Evidence {
-		lines[i] = e.Source + ": " + text.Trim(e.Said, 100)
+		lines[i] = e.Source + ": " + text.Trim(cell(e.Said), 100)
 	}
 	return wrapLines(lines, 56)
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -44,7 +46,10 @@ type said struct {
 
 // rowOf reads a domain's row out of the store.
 func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
-	d, err := store.GetDomain(ctx, s, name)
+	d, err := records.In(s).Domain(ctx, name)
+	if err == nil && !d.Known() {
+		err = fmt.Errorf("read %s: %w", name, store.ErrNotFound)
+	}
 	if err != nil {
 		return row{}, err
 	}
@@ -58,15 +63,15 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 		at := next.Time()
 		r.NextCheck = &at
 	}
-	entries, err := store.History(ctx, s, name, 20)
+	entries, err := records.In(s).History(ctx, name, 20)
 	if err != nil {
 		return row{}, err
 	}
 	r.heard = d.Confidence != "" && d.Confidence != lifecycle.NoConfidence
-	seen := map[lifecycle.Source]bool{}
+	seen := map[source.Source]bool{}
 	for _, e := range entries {
 		for _, w := range e.Evidence {
-			r.heard = r.heard || w.Result != lifecycle.Unknown
+			r.heard = r.heard || w.Result != source.Unknown
 			if !seen[w.Source] {
 				seen[w.Source] = true
 				r.Evidence = append(r.Evidence, said{string(w.Source), w.At, masked(words(w))})
@@ -77,7 +82,7 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 	return r, nil
 }
 
-func words(w store.Witness) string {
+func words(w records.Witness) string {
 	if w.Cause != "" && w.Said == "" {
 		return string(w.Cause)
 	}
@@ -103,13 +108,7 @@ type report struct {
 func writeRows(w io.Writer, r report) error {
 	switch r.format {
 	case "json":
-		enc := json.NewEncoder(w)
-		for _, r := range r.rows {
-			if err := enc.Encode(r); err != nil {
-				return fmt.Errorf("write the report: %w", err)
-			}
-		}
-		return nil
+		return writeJSON(w, r.rows)
 	case "csv":
 		return writeCSV(w, r.rows)
 	case "html":
@@ -121,6 +120,19 @@ func writeRows(w io.Writer, r report) error {
 	}
 }
 
+func writeJSON(w io.Writer, rows []row) error {
+	for _, r := range rows {
+		b, err := json.Marshal(r)
+		if err == nil {
+			_, err = w.Write(append(plainJSON(b), '\n'))
+		}
+		if err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+	}
+	return nil
+}
+
 func writeCSV(w io.Writer, rows []row) error {
 	out := csv.NewWriter(w)
 	lines := [][]string{{"domain", "hosts", "addresses", "phase", "confidence", "action", "reason", "evidence", "next_check"}}
@@ -129,8 +141,12 @@ func writeCSV(w io.Writer, rows []row) error {
 		if r.NextCheck != nil {
 			next = r.NextCheck.Format(time.RFC3339)
 		}
-		lines = append(lines, []string{r.Domain, strings.Join(r.Hosts, " "), strconv.Itoa(r.Addresses), string(r.Phase), string(r.Confidence),
-			string(r.Action), r.Reason, evidenceWords(r), next})
+		line := []string{r.Domain, strings.Join(r.Hosts, " "), strconv.Itoa(r.Addresses), string(r.Phase), string(r.Confidence),
+			string(r.Action), r.Reason, evidenceWords(r), next}
+		for i := range line {
+			line[i] = csvCell(line[i])
+		}
+		lines = append(lines, line)
 	}
 	if err := out.WriteAll(lines); err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -153,7 +169,8 @@ func writeTable(w io.Writer, rows []row) error {
 	t.AppendHeader(table.Row{"domain", "phase", "action", "why", "evidence", "addresses"})
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 34, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
 	for _, r := range rows {
-		t.AppendRow(table.Row{r.Domain, r.Phase, r.Action, r.Reason, wrapLines(strings.Split(evidenceWords(r), " | "), 60), r.Addresses})
+		evidence := wrapLines(strings.Split(cell(evidenceWords(r)), " | "), 60)
+		t.AppendRow(table.Row{cell(r.Domain), cell(string(r.Phase)), cell(string(r.Action)), cell(r.Reason), evidence, r.Addresses})
 	}
 	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
 		return fmt.Errorf("write the report: %w", err)

@@ -35,16 +35,16 @@ type AddressState struct {
 	Key        string    // of the unverify that changed it
 }
 
-// Call is one line of the registry's own log: an unverify or restore that was understood.
+// Call is one line of the registry's own log: an unverify, restore or recovery request that was understood.
 type Call struct {
 	At          time.Time
-	Op          string // unverify, restore
+	Op          string // unverify, restore, recovery closed, recovery open
 	Domain, Key string
 	Run         string
 	DryRun      bool
 	Status      int    // of the answer
 	Problem     string // its type, where it was one
-	Repeated    bool   // a known key: answered from the journal
+	Repeated    bool   // a known key, answered from the journal; a state that stood already
 	Changed     int    // addresses that this very call changed
 }
 
@@ -53,8 +53,8 @@ type Mail struct {
 	At      time.Time
 	Account int64
 	Address string
-	Kind    string // reset, notice
-	Token   string // of a reset
+	Kind    string // reset, link, support, signin, second_factor, notice
+	Token   string // of a link or code
 	Used    bool
 	Text    string // of a notice
 }
@@ -134,9 +134,14 @@ func addAccount(ctx context.Context, tx *sql.Tx, name string) (int64, error) {
 	return res.LastInsertId() //nolint:wrapcheck // this driver's never fails
 }
 
-// Verify is the holder proving control of an address at a time: whatever unverified it before is over.
+// Verify is the holder proving control of an address at a time: whatever unverified it before is over. A mail that was
+// read is no more than that: a closed address stays as it is (ErrClosed); see VerifyIn.
 func (s *Server) Verify(ctx context.Context, address string, at time.Time) error {
 	return s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var is bool
+		if err := tx.QueryRowContext(ctx, `SELECT `+closed+` FROM addresses a WHERE address = ?`, address).Scan(&is); err == nil && is {
+			return ErrClosed
+		}
 		return verify(ctx, tx, s.cfg.Now(), at, `address = ?`, address)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lapseguard/lapseguard/infra/adminapi"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -182,6 +183,8 @@ func TestTheContractFindsBadResponses(t *testing.T) {
 		{"complete with next", true, 200, plain, `{"hosts":[{"host":"a.example","addresses":1,"oldest":null,"newest":null}],"next":"a.example","as_of":"2026-01-01T00:00:00Z","complete":true}`, false},
 		{"negative", true, 200, plain, `{"hosts":[{"host":"a.example","addresses":-1,"oldest":null,"newest":null}],"as_of":"2026-01-01T00:00:00Z","complete":true}`, false},
 		{"bad time", true, 200, plain, `{"hosts":[],"as_of":"yesterday","complete":true}`, false},
+		{"closed", true, 200, plain, `{"recovery":true,"hosts":[{"host":"a.example","addresses":0,"oldest":null,"newest":null,"closed":{"addresses":1,"since":"2026-01-01T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z"}}],"as_of":"2026-01-01T00:00:00Z","complete":true}`, true},
+		{"none closed", true, 200, plain, `{"recovery":true,"hosts":[{"host":"a.example","addresses":0,"oldest":null,"newest":null,"closed":{"addresses":0,"since":"2026-01-01T00:00:00Z","continuous_until":"2026-01-01T00:00:00Z"}}],"as_of":"2026-01-01T00:00:00Z","complete":true}`, false},
 		{"answer", false, 200, plain, `{"changed":1,"already_unverified":0,"kept_verified_later":0,"recovery":"closed","more":1}`, true},
 		{"unlisted recovery", false, 200, plain, `{"changed":1,"already_unverified":0,"kept_verified_later":0,"recovery":"shut"}`, false},
 		{"count missing", false, 200, plain, `{"changed":1,"already_unverified":0,"recovery":"closed"}`, false},
@@ -206,7 +209,7 @@ func TestDocumentNamesWhatTheCodeNames(t *testing.T) {
 	text := r.spec.Doc.Info.Description
 	for _, kind := range []string{
 		registry.TypeMalformed, registry.TypeUnauthorized, registry.TypeForbidden, registry.TypeUnknownKey, registry.TypeKeyReused,
-		registry.TypeRestored, registry.TypeInProgress, registry.TypePublicSuffix, registry.TypeTooMany,
+		registry.TypeRestored, registry.TypeInProgress, registry.TypeOutdated, registry.TypePublicSuffix, registry.TypeTooMany,
 	} {
 		if !strings.Contains(text, "`"+kind+"`") {
 			t.Errorf("%s is not described", kind)
@@ -220,6 +223,14 @@ func TestDocumentNamesWhatTheCodeNames(t *testing.T) {
 	recoveries := schemas["Answer"].Value.Properties["recovery"].Value.Enum
 	if fmt.Sprint(recoveries) != fmt.Sprint([]registry.Recovery{registry.RecoveryClosed, registry.RecoveryOpen, registry.RecoveryUnknown}) {
 		t.Errorf("recoveries: %v", recoveries)
+	}
+	for _, desired := range []registry.Recovery{registry.RecoveryClosed, registry.RecoveryOpen} {
+		if !slices.Contains(schemas["SetRecovery"].Value.Properties["desired"].Value.Enum, any(string(desired))) {
+			t.Errorf("no desired %s", desired)
+		}
+	}
+	if reason := schemas["SetRecovery"].Value.Properties["reason"].Value.Description; !strings.Contains(reason, "`"+string(registry.ReasonInterrupted)+"`") {
+		t.Errorf("%s is not described", registry.ReasonInterrupted)
 	}
 	if n := schemas["Page"].Value.Properties["hosts"].Value.MaxItems; n == nil || *n != registry.MaxPage {
 		t.Errorf("largest page: %v", n)
@@ -245,6 +256,31 @@ func FuzzCheckAgreesWithTheDocument(f *testing.F) {
 		}
 		body := encode(t, in)
 		if _, err := spec.Request(t.Context(), "POST", "/v1/email-domains/"+domain+"/unverify", headers(), []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// The same for a recovery request.
+func FuzzRecoveryCheckAgreesWithTheDocument(f *testing.F) {
+	f.Add("lapsed.example", "closed", "redemption", "domain_lapsed", "run", "renew_domain", "Do.", 5, int64(2), int64(2), int64(1), false)
+	f.Add("a_b.xn--p1ai", "open", "", "", "", "", "", -1, int64(2), int64(9), int64(-1), true)
+	f.Add("lapsed.example\n", "closed", "grace\n", "domain_in_grace\n", "run", "c\n", "t", 1, int64(3), int64(2), int64(1), false)
+	spec, err := loadSpec()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, domain, desired, phase, reason, run, code, text string, most int, asOf, since, until int64, dry bool) {
+		in := registry.RecoveryRequest{
+			Domain: domain, Desired: registry.Recovery(desired), AsOf: time.Unix(asOf, 0), Since: time.Unix(since, 0), ContinuousUntil: time.Unix(until, 0),
+			MaxAddresses: most, Reason: registry.Reason(reason), Phase: phase, Evidence: []string{}, Run: run, DryRun: dry,
+			Advice: registry.Advice{Code: code, Text: text},
+		}
+		if in.Check() != nil || in.Desired == registry.RecoveryOpen { // an open is sent without most of this
+			return
+		}
+		body := encode(t, in)
+		if _, err := spec.Request(t.Context(), "PUT", "/v1/email-domains/"+domain+"/recovery", headers(), []byte(body)); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -17,29 +17,39 @@ type neutral struct {
 	Message string `json:"message"`
 }
 
-// reset is "forgot password": it mails a link to a verified address, and answers the same to all.
-func (s *Server) reset(w http.ResponseWriter, r *http.Request) {
-	var in struct {
-		Email string `json:"email"`
+// What a mail can do for who asks. Its kind in the sink is the way.
+const (
+	wayReset   = "reset"   // "forgot password"
+	wayLink    = "link"    // join an account at an identity provider that names the address
+	waySupport = "support" // the form that support sends
+	waySignIn  = "signin"  // a magic link
+)
+
+// ask mails a link to a verified address that is not closed, and answers the same to all.
+func (s *Server) ask(way string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Email string `json:"email"`
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, adminapi.MaxBody)
+		if out, ok := adminapi.ReadJSON(r, &in); !ok {
+			adminapi.Write(w, out)
+			return
+		}
+		err := s.tx(r.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO mails (at, account, address, kind, token)
+SELECT ?, account, address, ?, ? FROM addresses a WHERE address = ? AND (verified AND NOT `+closed+` OR ?)`,
+				s.cfg.Now().UnixMicro(), way, rand.Text(), in.Email, s.open())
+			return err //nolint:wrapcheck // replaced below: it may quote the address
+		})
+		if err != nil {
+			s.cfg.Log.ErrorContext(r.Context(), "reset_failed")
+		}
+		adminapi.Write(w, adminapi.Reply{Status: http.StatusAccepted, Body: neutral{"If this address can recover an account, a link is on its way."}})
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, adminapi.MaxBody)
-	if out, ok := adminapi.ReadJSON(r, &in); !ok {
-		adminapi.Write(w, out)
-		return
-	}
-	err := s.tx(r.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO mails (at, account, address, kind, token)
-SELECT ?, account, address, 'reset', ? FROM addresses WHERE address = ? AND (verified OR ?)`,
-			s.cfg.Now().UnixMicro(), rand.Text(), in.Email, s.open())
-		return err //nolint:wrapcheck // replaced below: it may quote the address
-	})
-	if err != nil {
-		s.cfg.Log.ErrorContext(r.Context(), "reset_failed")
-	}
-	adminapi.Write(w, adminapi.Reply{Status: http.StatusAccepted, Body: neutral{"If this address can recover an account, a link is on its way."}})
 }
 
-// confirm follows a reset link. A link to an address that was unverified since is dead.
+// confirm follows a link. One to an address that was unverified or closed since is dead.
 func (s *Server) confirm(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token string `json:"token"`
@@ -64,16 +74,18 @@ func (s *Server) confirm(w http.ResponseWriter, r *http.Request) {
 func (s *Server) follow(ctx context.Context, token string) error {
 	return s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var mail, account, address int64
-		err := tx.QueryRowContext(ctx, `SELECT m.id, a.account, a.id FROM mails m JOIN addresses a ON a.address = m.address
-WHERE m.token = ? AND m.token <> '' AND NOT m.used AND (a.verified OR ?)`, token, s.open()).Scan(&mail, &account, &address)
+		var way string
+		err := tx.QueryRowContext(ctx, `SELECT m.id, m.kind, a.account, a.id FROM mails m JOIN addresses a ON a.address = m.address
+WHERE m.token = ? AND m.token <> '' AND m.kind <> 'second_factor' AND NOT m.used AND (a.verified AND NOT `+closed+` OR ?)`, token, s.open()).
+			Scan(&mail, &way, &account, &address)
 		if err != nil {
 			return fmt.Errorf("look for the link: %w", err)
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE mails SET used = 1 WHERE id = ?`, mail); err != nil {
 			return fmt.Errorf("use the link up: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET resets = resets + 1 WHERE id = ?`, account); err != nil {
-			return fmt.Errorf("count the reset: %w", err)
+		if err := s.carryThrough(ctx, tx, way, account, sql.NullInt64{Int64: address, Valid: true}); err != nil {
+			return err
 		}
 		if !s.open() {
 			return nil
@@ -81,6 +93,21 @@ WHERE m.token = ? AND m.token <> '' AND NOT m.used AND (a.verified OR ?)`, token
 		// What makes the flag alone worthless in many systems: following the link verifies the address again.
 		return verify(ctx, tx, s.cfg.Now(), s.cfg.Now(), `id = ?`, address)
 	})
+}
+
+// carryThrough does what a link is for; whatever it sets is marked with the address that the mail went to.
+func (s *Server) carryThrough(ctx context.Context, tx *sql.Tx, way string, account int64, via sql.NullInt64) error {
+	switch way {
+	case waySignIn:
+		_, err := beginSession(ctx, tx, session{account: account, kind: ByMail, setAt: s.cfg.Now().UnixMicro(), via: via})
+		return err
+	case wayLink:
+		return setCredential(ctx, tx, account, SecurityKey, s.cfg.Now(), via)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE accounts SET resets = resets + 1 WHERE id = ?`, account); err != nil {
+		return fmt.Errorf("count the reset: %w", err)
+	}
+	return setCredential(ctx, tx, account, Password, s.cfg.Now(), via)
 }
 
 func (s *Server) open() bool { return s.cfg.RecoveryMode == registry.RecoveryOpen }

@@ -68,3 +68,53 @@ CREATE TABLE IF NOT EXISTS notices (
   code    TEXT NOT NULL,
   text    TEXT NOT NULL
 );
+-- The state of recovery that was last accepted for a domain.
+CREATE TABLE IF NOT EXISTS recovery (
+  domain   TEXT PRIMARY KEY,
+  desired  TEXT NOT NULL,                -- closed, open
+  as_of    INTEGER NOT NULL,
+  since    INTEGER,                      -- of the newest closing
+  ready_at INTEGER NOT NULL              -- slow work is answered with 202 before
+) WITHOUT ROWID;
+-- Addresses bound by a closing. Through an address with one that has not ended, no mail recovers the account.
+CREATE TABLE IF NOT EXISTS closings (
+  id               INTEGER PRIMARY KEY,
+  address          INTEGER NOT NULL REFERENCES addresses (id),
+  domain           TEXT NOT NULL,        -- that bound it
+  since            INTEGER NOT NULL,
+  continuous_until INTEGER NOT NULL,
+  at               INTEGER NOT NULL,
+  ended_at         INTEGER,
+  how              TEXT NOT NULL DEFAULT '', -- open, holder, staff
+  who              TEXT NOT NULL DEFAULT '', -- of the staff, with the reason
+  gap              INTEGER               -- the domain's since when holder or staff let it out
+);
+CREATE INDEX IF NOT EXISTS closings_active ON closings (address) WHERE ended_at IS NULL;
+CREATE INDEX IF NOT EXISTS closings_domain ON closings (domain, address);
+-- What an account signs in with, one of each kind.
+CREATE TABLE IF NOT EXISTS credentials (
+  account INTEGER NOT NULL REFERENCES accounts (id),
+  kind    TEXT NOT NULL,                 -- password, key, second_factor
+  set_at  INTEGER NOT NULL,
+  via     INTEGER REFERENCES addresses (id), -- set by a mail to it, or in a session that a mail began
+  PRIMARY KEY (account, kind)
+) WITHOUT ROWID;
+-- Sessions, with what they were begun with as it was then.
+CREATE TABLE IF NOT EXISTS sessions (
+  id      TEXT PRIMARY KEY,
+  account INTEGER NOT NULL REFERENCES accounts (id),
+  kind    TEXT NOT NULL,                 -- a credential's, or mail
+  set_at  INTEGER NOT NULL,              -- of the credential; of a mail, when it began
+  via     INTEGER REFERENCES addresses (id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_account ON sessions (account);
+-- Accounts that the registry's staff should look at.
+CREATE TABLE IF NOT EXISTS reports (
+  id      INTEGER PRIMARY KEY,
+  at      INTEGER NOT NULL,
+  account INTEGER NOT NULL,
+  address INTEGER NOT NULL REFERENCES addresses (id),
+  why     TEXT NOT NULL,                 -- set_by_mail, no_way_in
+  since   INTEGER NOT NULL,
+  UNIQUE (account, address, why, since)
+);

@@ -42,7 +42,11 @@ type Config struct {
 	// the only right one. With open a reset goes out to unverified addresses too, as in many account systems;
 	// with unknown it does not, and the answers do not commit themselves.
 	RecoveryMode registry.Recovery
-	// SlowOver, when positive, makes an unverify of more addresses slow: 202 until SlowFor has passed.
+	// WithoutRecovery does not offer the call that closes recovery, like a registry that has only the other three.
+	WithoutRecovery bool
+	// MailIsSignIn lets a mail alone sign in (POST /signin), and says so in the list.
+	MailIsSignIn bool
+	// SlowOver, when positive, makes an unverify or a closing of more addresses slow: 202 until SlowFor has passed.
 	SlowOver int
 	SlowFor  time.Duration // 0 is 30 seconds
 	// IsPublicSuffix tells of a canonical domain whether names of many owners lie below it; nil asks the
@@ -110,11 +114,20 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Handler serves the admin API under /v1, and for anybody POST /reset and POST /reset/confirm.
+// Handler serves the admin API under /v1, and for anybody POST /reset, /link, /support, with MailIsSignIn /signin, and
+// /reset/confirm, which follows the link that any of them mailed.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", adminapi.Handler(adminapi.Config{Token: s.cfg.Token, ReadToken: s.cfg.ReadToken, Log: s.cfg.Log}, backend{s}))
-	mux.Handle("/reset", adminapi.Only(http.MethodPost, s.reset))
+	var b adminapi.Backend = lever{backend{s}}
+	if s.cfg.WithoutRecovery {
+		b = backend{s}
+	}
+	mux.Handle("/", adminapi.Handler(adminapi.Config{Token: s.cfg.Token, ReadToken: s.cfg.ReadToken, Log: s.cfg.Log}, b))
+	for _, way := range []string{wayReset, wayLink, waySupport, waySignIn} {
+		if way != waySignIn || s.cfg.MailIsSignIn {
+			mux.Handle("/"+way, adminapi.Only(http.MethodPost, s.ask(way)))
+		}
+	}
 	mux.Handle("/reset/confirm", adminapi.Only(http.MethodPost, s.confirm))
 	return mux
 }

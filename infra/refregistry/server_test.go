@@ -216,6 +216,21 @@ func TestPublicSuffixIsRefused(t *testing.T) {
 	wantAnswer(t, a, err, 1, 0, 0)
 }
 
+// TestAKeyWithWorkUnderItIsNeverRefused: the caller lost the answer, and the world moved on.
+func TestAKeyWithWorkUnderItIsNeverRefused(t *testing.T) {
+	suffix := false
+	r := newRig(t, func(c *Config) { c.IsPublicSuffix = func(string) bool { return suffix } })
+	r.fill(t, map[string]int{"a@lapsed.example": 1})
+	in := request("lapsed.example", "k")
+	in.MaxAddresses = 1
+	first, err := r.client.Unverify(t.Context(), in)
+	wantAnswer(t, first, err, 1, 0, 0)
+	suffix = true
+	r.fill(t, map[string]int{"b@lapsed.example": 1, "c@lapsed.example": 1})
+	again, err := r.client.Unverify(t.Context(), in)
+	wantAnswer(t, again, err, 1, 0, 0)
+}
+
 func TestDryRunCountsAndChangesNothing(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.SlowOver = 1 })
 	r.fill(t, map[string]int{"a@lapsed.example": 1, "b@lapsed.example": 2})

@@ -36,9 +36,6 @@ type work struct {
 }
 
 func (w *work) run(ctx context.Context) (adminapi.Reply, error) {
-	if w.s.cfg.IsPublicSuffix(w.in.Domain) {
-		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
-	}
 	request, err := adminapi.Fingerprint(w.in)
 	if err != nil {
 		return adminapi.Reply{}, err
@@ -47,6 +44,9 @@ func (w *work) run(ctx context.Context) (adminapi.Reply, error) {
 		if out, done, err := w.before(ctx, request); done || err != nil {
 			return out, err
 		}
+	}
+	if w.s.cfg.IsPublicSuffix(w.in.Domain) { // after the key: the list may have changed since the work was done
+		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
 	}
 	answer, err := w.count(ctx)
 	if err != nil {
@@ -140,7 +140,8 @@ WHERE rev >= ?1 AND rev < ?2 AND verified AND `+older, append(w.args(), string(w
 func (w *work) tell(ctx context.Context) error {
 	from, to := span(w.in.Domain)
 	other := `(SELECT b.address FROM addresses b WHERE b.account = a.account AND b.verified
-	AND NOT (b.rev >= ?1 AND b.rev < ?2) ORDER BY b.id LIMIT 1)`
+	AND NOT (b.rev >= ?1 AND b.rev < ?2) AND NOT EXISTS (SELECT 1 FROM closings c WHERE c.address = b.id AND c.ended_at IS NULL)
+	ORDER BY b.id LIMIT 1)`
 	concerned := `(SELECT DISTINCT account FROM addresses WHERE key = ?3) a`
 	_, err := w.tx.ExecContext(ctx, `INSERT INTO mails (at, account, address, kind, text)
 SELECT ?4, a.account, `+other+` AS other, 'notice', ?5 FROM `+concerned+` WHERE other IS NOT NULL`,

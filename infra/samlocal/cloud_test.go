@@ -27,7 +27,7 @@ import (
 	"github.com/lapseguard/lapseguard/infra/emulator"
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/sim"
-	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 )
 
@@ -181,13 +181,18 @@ func (c *cloud) setMode(t *testing.T, mode string) {
 }
 
 // domain reads one domain's item from the table.
-func (c *cloud) domain(t *testing.T, name string) store.Domain {
+func (c *cloud) matter(t *testing.T, name string) records.Matter {
 	t.Helper()
-	d, err := store.GetDomain(t.Context(), c.store, name)
+	m, err := records.In(c.store).Matter(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return m
+}
+
+func (c *cloud) domain(t *testing.T, name string) records.Domain {
+	t.Helper()
+	return c.matter(t, name).Domain
 }
 
 // receive takes what is in the queue, one batch, as the event source mapping would hand it to the function.

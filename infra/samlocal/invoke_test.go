@@ -12,12 +12,13 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/infra/emulator"
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/sim"
 	"github.com/lapseguard/lapseguard/infra/template"
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 )
 
@@ -196,8 +197,8 @@ func (p *play) drain(t *testing.T) {
 	}
 	d := p.domain(t, lost)
 	t.Logf("table: %s is in phase %q, action %q, confidence %q", lost, d.State.Phase, d.Action, d.Confidence)
-	if d.State.Phase != lifecycle.Redemption || d.Action != lifecycle.Unverify || !d.Pending() {
-		t.Errorf("table: %s is in phase %q, action %q, pending %v; want redemption, unverify, true", lost, d.State.Phase, d.Action, d.Pending())
+	if d.State.Phase != lifecycle.Redemption || d.Action != lifecycle.Unverify || !d.Unsettled() {
+		t.Errorf("table: %s is in phase %q, action %q, unsettled %v; want redemption, unverify, true", lost, d.State.Phase, d.Action, d.Unsettled())
 	}
 	for _, name := range addressed {
 		if d := p.domain(t, name); name != lost && d.Action == lifecycle.Unverify {
@@ -216,8 +217,8 @@ func (p *play) observe(t *testing.T) {
 		t.Fatalf("the registry's log: %+v, want one dry run for %s", calls, lost)
 	}
 	p.verified(t, map[string]bool{})
-	if d := p.domain(t, lost); d.Would != d.Decision() || !d.Pending() {
-		t.Errorf("table: %s would %q, pending %v; want its decision noted, and still pending", lost, d.Would, d.Pending())
+	if c := p.matter(t, lost).Case.V; c.Status != decision.Reported || c.Told != c.Key() {
+		t.Errorf("table: %s is %s, told %q; want its decision reported, and still pending", lost, c.At(), c.Told)
 	}
 	t.Logf("registry: one dry run for %s, nothing changed; table: reported, still pending", lost)
 }
@@ -233,8 +234,8 @@ func (p *play) enforce(t *testing.T) {
 		t.Fatalf("the registry's log: %+v, want a second call that changes two addresses at %s", calls, lost)
 	}
 	p.verified(t, map[string]bool{"ann@" + lost: true, "ben@" + lost: true})
-	if d := p.domain(t, lost); d.Done != d.Decision() || d.Pending() {
-		t.Errorf("table: %s done %q, pending %v; want its decision done", lost, d.Done, d.Pending())
+	if m := p.matter(t, lost); m.Case.V.Status != decision.Done || !m.Domain.Acted {
+		t.Errorf("table: %s is %s; want its decision done", lost, m.Case.V.At())
 	}
 	t.Logf("registry: the two addresses at %s that were verified before the lapse are unverified, %d others are not; table: done", lost, len(rows(time.Time{}))-2)
 }

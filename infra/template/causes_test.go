@@ -13,10 +13,10 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // causes brings about, for each alarm of the template, what it is there for.
@@ -120,7 +120,7 @@ var causes = map[string]func(g *guard){
 	},
 	"DomainsUnknownAlarm": func(g *guard) {
 		for _, kind := range []string{"delegation", "rdap"} {
-			g.answers[kind+" example-99.com"] = lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseMalformed, Said: "noise"}
+			g.answers[kind+" example-99.com"] = source.Observation{Outcome: source.Unknown, Cause: source.CauseMalformed, Said: "noise"}
 		}
 		g.hosts = append(g.hosts, "example-99.com")
 		g.pass(9*24*time.Hour, 3*time.Hour)
@@ -293,10 +293,15 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 	g.answers["delegation example-01.com"] = g.answers["delegation example-00.com"]
 	g.recovery = "open"
 	g.pass(26*time.Hour, time.Hour)
+	const crowd = 12 // more than the breaker lets pass of one class
+	for i := range crowd {
+		g.lapse(fmt.Sprintf("example-%02d.com", 10+i))
+	}
+	g.pass(26*time.Hour, time.Hour)
 	for _, e := range []applier.Event{
 		{Action: "status"}, {Action: "retry", Domain: "example-00.com"}, {Action: "tick"}, {Action: "recheck", Domain: "example-00.com"},
 		{Action: "hold", Domain: "example-02.com"}, {Action: "release", Domain: "example-02.com"}, {Action: "approve", Domain: "example-01.com"}, {Action: "tick"},
-		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: 3, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
+		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: crowd, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
 	} {
 		e.By = "on-call"
 		if _, err := g.Applier.Handle(t.Context(), e); err != nil {
@@ -310,9 +315,9 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 func (g *guard) allowed(tpl *Template) {
 	g.t.Helper()
 	for _, u := range slices.Sorted(maps.Keys(g.used.by)) {
-		part := strings.Fields(u)
-		if !tpl.Allowed(part[0], part[1], part[2]) {
-			g.t.Errorf("%s calls %s on %s, and its role does not allow it", part[0], part[1], part[2])
+		part := append(strings.Fields(u), "")
+		if !tpl.Allowed(part[0], part[1], part[2], part[3]) {
+			g.t.Errorf("%s calls %s on %s %s, and its role does not allow it", part[0], part[1], part[2], part[3])
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ import (
 var checks = map[string]func(*Template) []string{
 	"build":      checkBuild,
 	"roles":      checkRoles,
+	"secrets":    checkSecrets,
 	"permission": checkPermissions,
 	"logs":       checkLogs,
 	"failures":   checkFailures,
@@ -106,8 +108,14 @@ func checkRoles(t *Template) []string {
 		// With a Role SAM ignores Policies: whoever adds one here would wonder.
 		p.want(t.Property(id, "Policies") == nil, "%s: Policies beside Role have no effect", id)
 	}
+	for _, s := range t.Schedules() {
+		role := target(t.Property(s.Function, "Events", s.Event, "Properties", "RoleArn"))
+		p.want(role != "" && (users[role] == "" || users[role] == s.Function+"'s schedules"), "%s/%s: the role %q is another's, or SAM's", s.Function, s.Event, role)
+		users[role] = s.Function + "'s schedules"
+	}
 	for _, role := range t.Resources("AWS::IAM::Role") {
-		p.want(users[role] != "", "%s: no function has this role", role)
+		p.want(users[role] != "", "%s: nothing has this role", role)
+		p.trust(t, role, users[role])
 		p.want(t.Property(role, "ManagedPolicyArns") == nil, "%s: managed policies allow whole services", role)
 		p.want(len(t.Statements(role)) > 0, "%s: no statements", role)
 		for _, s := range t.Statements(role) {
@@ -116,10 +124,77 @@ func checkRoles(t *Template) []string {
 			for _, a := range append(s.Actions, s.Resources...) {
 				p.want(!strings.Contains(a, "*"), "%s/%s: wildcard in %q", role, s.Sid, a)
 			}
+			// Whoever reads policies here, and the emulated account's gate, know this condition alone.
+			for _, c := range s.Conditions {
+				token := s.Sid == "DecryptTokens" && c == "StringEquals kms:EncryptionContext:PARAMETER_ARN" // see checkSecrets
+				p.want(c == leading || token, "%s/%s: a condition on %s", role, s.Sid, c)
+			}
+			for _, k := range s.Keys {
+				kind, open := strings.CutSuffix(k, "*")
+				p.want(!strings.Contains(kind, "*") && (!open || strings.HasSuffix(kind, "/")), "%s/%s: the keys %q are more than one kind", role, s.Sid, k)
+			}
 		}
 	}
 	return p
 }
+
+// trust: whoever assumes a role for a service is bound to this account, and to what it acts for.
+func (p *problems) trust(t *Template, role, user string) {
+	service, within := "lambda.amazonaws.com", ":lambda:"
+	if strings.HasSuffix(user, "schedules") {
+		service, within = "scheduler.amazonaws.com", ":scheduler:"
+	}
+	statements, _ := t.Property(role, "AssumeRolePolicyDocument", "Statement").([]any)
+	p.want(len(statements) == 1, "%s: %d statements in its trust policy", role, len(statements))
+	for _, s := range statements {
+		p.want(walk(s, "Principal", "Service") == service, "%s: trusts %v", role, walk(s, "Principal"))
+		p.want(walk(s, "Condition", "StringEquals", "aws:SourceAccount") == Call{"Ref", "AWS::AccountId"}, "%s: trusts a service that acts for another account (aws:SourceAccount)", role)
+		arns := append(texts(walk(s, "Condition", "ArnLike", "aws:SourceArn")), texts(walk(s, "Condition", "StringEquals", "aws:SourceArn"))...)
+		p.want(len(arns) > 0, "%s: trusts a service whatever it acts for (aws:SourceArn)", role)
+		for _, arn := range arns {
+			p.want(strings.HasPrefix(arn, "Sub arn:${AWS::Partition}"+within+"${AWS::Region}:${AWS::AccountId}:"), "%s: aws:SourceArn %s", role, arn)
+			mine := strings.Contains(arn, ":function:${AWS::StackName}-"+strings.ToLower(strings.TrimSuffix(role, "Role")))
+			p.want(mine || strings.HasSuffix(arn, ":schedule-group/default") || role == "CheckerRole" && strings.HasSuffix(arn, ":event-source-mapping:*"), "%s: aws:SourceArn %s", role, arn)
+		}
+	}
+}
+
+// checkSecrets: each function reads the one token that it needs, and a key of the operator's own opens that alone.
+func checkSecrets(t *Template) []string {
+	var p problems
+	arn := func(parameter string) Call {
+		return Call{"Sub", "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${" + parameter + "}"}
+	}
+	list := Call{"If", []any{"HasListToken", arn("RegistryListTokenParameter"), arn("RegistryTokenParameter")}}
+	for role, token := range map[string]any{"FanoutRole": list, "CheckerRole": arn("StatusTokenParameter"), "ApplierRole": arn("RegistryTokenParameter")} {
+		found := false
+		policies, _ := t.Property(role, "Policies").([]any)
+		for _, policy := range policies {
+			raw, _ := walk(policy, "PolicyDocument", "Statement").([]any)
+			for _, s := range raw {
+				if c, ok := s.(Call); ok {
+					s = c.Arg.([]any)[1]
+				}
+				if slices.Contains(texts(walk(s, "Action")), "kms:Decrypt") {
+					found = true
+					context := walk(s, "Condition", "StringEquals", "kms:EncryptionContext:PARAMETER_ARN")
+					p.want(reflect.DeepEqual(context, token), "%s: decrypts more than its token: %v", role, context)
+				}
+				if walk(s, "Sid") == "ReadRegistryToken" {
+					p.want(reflect.DeepEqual(walk(s, "Resource"), token), "%s: reads %v", role, walk(s, "Resource"))
+				}
+			}
+		}
+		p.want(found, "%s: may not decrypt its token", role)
+	}
+	want := Call{"If", []any{"HasListToken", Call{"Ref", "RegistryListTokenParameter"}, Call{"Ref", "RegistryTokenParameter"}}}
+	p.want(reflect.DeepEqual(t.Env("fanout")["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"], want), "fanout: does not take the token that can only list")
+	p.want(t.Get("Parameters", "RegistryListTokenParameter", "Default") == "", "RegistryListTokenParameter: not every registry offers one")
+	return p
+}
+
+// deciding are partition keys of what decides, one of each kind (shared/records).
+var deciding = []string{"guard", "decision/a.com", "holds", "requests", "run/20260302T030000Z", "hosts", "listed/a.com", "left/20260302T030000Z", "digest", "upstreams"}
 
 // checkPermissions holds each function's variables against its role: what a function is pointed at it may
 // use, and it may use nothing else.
@@ -136,6 +211,11 @@ func checkPermissions(t *Template) []string {
 		has := func(resource, action string) bool { return slices.Contains(may[resource], action) }
 		p.want(has("GetAtt DomainsTable.Arn", "dynamodb:PutItem"), "%s: may not write domains", f)
 		p.want(has("GetAtt RecordsTable.Arn", "dynamodb:Query"), "%s: may not query records", f)
+		for _, pk := range deciding {
+			for _, action := range []string{"PutItem", "DeleteItem", "GetItem", "BatchGetItem", "Query"} {
+				p.want(f != "checker" || !t.Allowed(f, "dynamodb:"+action, "RecordsTable", pk), "%s: may %s what decides (%s)", f, action, pk)
+			}
+		}
 		p.want(has("GetAtt ChecksQueue.Arn", "sqs:SendMessage"), "%s: may not send checks", f)
 		p.want(has("GetAtt DomainsTable.Arn", "dynamodb:Scan") == (f == "fanout"), "%s: Scan is fanout's alone", f)
 		p.want(has("GetAtt ChecksQueue.Arn", "sqs:ReceiveMessage") == (f == "checker"), "%s: receiving is checker's alone", f)
@@ -234,6 +314,14 @@ func checkQueues(t *Template) []string {
 			p.want(q.MaxReceive == 5, "%s: maxReceiveCount %d, want 5", name, q.MaxReceive)
 		}
 	}
+	guarded := map[string]bool{}
+	for _, name := range t.Resources("AWS::SQS::QueuePolicy") {
+		queue := target(first(t.Property(name, "Queues")))
+		guarded[queue] = p.policy(t, name, queue)
+	}
+	for _, name := range t.Resources("AWS::SQS::Queue") {
+		p.want(guarded[name], "%s: no policy keeps other accounts out", name)
+	}
 	const checksQueue = "ChecksQueue"
 	p.want(t.Queue(checksQueue).FIFO, "%s: not FIFO", checksQueue)
 	p.want(t.Queue(checksQueue).DeadLetters == "DeadLettersQueue", "%s: no dead-letter queue", checksQueue)
@@ -242,6 +330,24 @@ func checkQueues(t *Template) []string {
 	p.want(t.Property(checksQueue, "FifoThroughputLimit") == "perMessageGroupId", "%s: FifoThroughputLimit", checksQueue)
 	p.want(t.Property(checksQueue, "ContentBasedDeduplication") == false, "%s: the sender's id must count", checksQueue)
 	return p
+}
+
+// policy tells whether a queue's policy refuses other accounts, and services that act for one, and allows nobody.
+func (p *problems) policy(t *Template, name, queue string) bool {
+	principals, services := false, false
+	statements, _ := t.Property(name, "PolicyDocument", "Statement").([]any)
+	for _, s := range statements {
+		p.want(walk(s, "Effect") == "Deny", "%s: allows somebody: that belongs into a role", name)
+		p.want(target(walk(s, "Resource")) == queue, "%s: is about %v", name, walk(s, "Resource"))
+		all := walk(s, "Principal") == "*" && walk(s, "Action") == "sqs:*"
+		not := walk(s, "Condition", "StringNotEquals")
+		service := walk(s, "Condition", "Bool", "aws:PrincipalIsAWSService")
+		account := Call{"Ref", "AWS::AccountId"}
+		principals = principals || all && service == "false" && walk(not, "aws:PrincipalAccount") == account
+		services = services || all && service == "true" && walk(not, "aws:SourceAccount") == account && walk(s, "Condition", "Null", "aws:SourceAccount") == "false"
+	}
+	p.want(services, "%s: a service may act on it for another account (aws:SourceAccount)", name)
+	return principals
 }
 
 func checkMapping(t *Template) []string {
@@ -274,6 +380,7 @@ func checkTables(t *Template) []string {
 		p.want(t.Property(name, "TimeToLiveSpecification", "AttributeName") == "ttl", "%s: TTL attribute", name)
 		p.want(t.Property(name, "PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled") == true, "%s: no PITR", name)
 		p.want(t.Property(name, "SSESpecification", "SSEEnabled") == true, "%s: no SSE", name)
+		p.want(t.Property(name, "DeletionProtectionEnabled") == true, "%s: one call deletes it", name)
 		p.want(t.Get("Resources", name, "DeletionPolicy") == "Retain", "%s: goes with the stack", name)
 		p.want(t.Get("Resources", name, "UpdateReplacePolicy") == "Retain", "%s: goes with a replacement", name)
 	}

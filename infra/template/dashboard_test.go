@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -147,7 +147,7 @@ func TestEveryMetricIsWrittenSomewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "functions", "*", "*", "*.go"))
+	files, err := filepath.Glob(filepath.Join(dir, "functions", "handler", "*", "*.go"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}

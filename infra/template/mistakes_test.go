@@ -18,8 +18,23 @@ var mistakes = []struct {
 	{"roles", "Resource: !GetAtt RecordsTable.Arn", `Resource: "*"`, "wildcard"},
 	{"roles", `"dynamodb:Scan", `, `"dynamodb:*", `, "wildcard"},
 	{"roles", "Description: What checker may do.", "ManagedPolicyArns: [x]", "managed policies"},
+	{"roles", "              StringEquals: { \"aws:SourceAccount\": !Ref AWS::AccountId }\n", "", "aws:SourceAccount"},
+	{"roles", "${AWS::StackName}-applier:*", "${AWS::StackName}-fanout:*", "ApplierRole: aws:SourceArn"},
+	{"roles", ":schedule-group/default", ":schedule-group/*", "FanoutScheduleRole: aws:SourceArn"},
+	{"roles", "            RoleArn: !GetAtt ApplierScheduleRole.Arn\n", "", "another's, or SAM's"},
+	{"roles", "RoleArn: !GetAtt ApplierScheduleRole.Arn", "RoleArn: !GetAtt FanoutScheduleRole.Arn", "another's, or SAM's"},
+	{"secrets", "\"kms:EncryptionContext:PARAMETER_ARN\"", "\"kms:EncryptionContext:X\"", "decrypts more than its token"},
+	{"secrets", "!If [HasListToken, !Ref RegistryListTokenParameter, !Ref RegistryTokenParameter]", "!Ref RegistryTokenParameter", "only list"},
+	{"queues", "{ \"aws:PrincipalAccount\": !Ref AWS::AccountId }", "{ \"aws:PrincipalAccount\": \"1\" }", "keeps other accounts out"},
+	{"queues", "{ \"aws:SourceAccount\": !Ref AWS::AccountId }\n              Bool", "{ \"aws:SourceAccount\": \"1\" }\n              Bool", "for another account"},
+	{"queues", "            Effect: Deny", "            Effect: Allow", "allows somebody"},
+	{"tables", "      DeletionProtectionEnabled: true", "      DeletionProtectionEnabled: false", "one call deletes it"},
 	{"permission", `["sqs:ReceiveMessage", `, `[`, "receiving is checker's alone"},
 	{"permission", `Action: ["dynamodb:GetItem", `, `Action: ["dynamodb:Scan", "dynamodb:GetItem", `, "Scan is fanout's alone"},
+	{"permission", `["dependents/*"]`, `["dependents/*", "decision/*"]`, "checker: may DeleteItem what decides (decision/a.com)"},
+	{"permission", `{ "dynamodb:LeadingKeys": ["current"] }`, `{ "dynamodb:LeadingKeys": ["current", "guard"] }`, "checker: may GetItem what decides (guard)"},
+	{"roles", `["depends/*", "dependents/*"]`, `["*"]`, "more than one kind"},
+	{"roles", `"ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["current"] }`, `"ForAllValues:StringNotLike": { "dynamodb:LeadingKeys": ["current"] }`, "a condition on ForAllValues:StringNotLike"},
 	{"permission", "parameter${ModeParameter}", "parameter${ModeParameterX}", "LAPSEGUARD_MODE_PARAMETER"},
 	{"permission", "/index/attention", "/index/other", "do not go together"},
 	{"logs", "      RetentionInDays: !Ref LogRetentionDays\n  CheckerLogs", "  CheckerLogs", "kept for ever"},
@@ -67,7 +82,7 @@ var mistakes = []struct {
 }
 
 func TestSeededMistakes(t *testing.T) {
-	good := source(t)
+	good := original(t)
 	for _, m := range mistakes {
 		if !strings.Contains(good, m.old) {
 			t.Errorf("%s: the template has no %q any more", m.check, m.old)
@@ -97,7 +112,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 	}
 }
 
-func source(t *testing.T) string {
+func original(t *testing.T) string {
 	t.Helper()
 	dir, err := Dir()
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
 	"github.com/lapseguard/lapseguard/infra/host"
 	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
-	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // vault is SSM's parameters, and what they open. It repeats every token that it is shown in whatever it refuses.
@@ -234,9 +234,9 @@ func TestNoTokenIsWrittenWhenEverythingFails(t *testing.T) {
 	}
 }
 
-func (g *guard) domain(name string) store.Domain {
+func (g *guard) domain(name string) records.Domain {
 	g.t.Helper()
-	d, err := store.GetDomain(g.t.Context(), g.Store, name)
+	d, err := records.In(g.Store).Domain(g.t.Context(), name)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -285,6 +285,39 @@ type Statement struct {
 	Actions []string
 	// Resources as text: "GetAtt DomainsTable.Arn", "Sub ${DomainsTable.Arn}/index/attention".
 	Resources []string
+	// Keys are patterns of the partition keys that it is about (dynamodb:LeadingKeys); nil: every one.
+	Keys []string
+	// Conditions are the operators of its condition with their keys, as text.
+	Conditions []string
+}
+
+// Covers tells whether the statement is about items of a partition key. An asterisk stands at a pattern's end alone.
+func (s Statement) Covers(pk string) bool {
+	if s.Keys == nil {
+		return true
+	}
+	return slices.ContainsFunc(s.Keys, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return pattern == pk || open && strings.HasPrefix(pk, prefix)
+	})
+}
+
+// leading are the operator and the key of the one condition that statements have.
+const leading = "ForAllValues:StringLike dynamodb:LeadingKeys"
+
+// conditions reads a statement's condition.
+func conditions(condition any) (names, keys []string) {
+	operators, _ := condition.(map[string]any)
+	for _, operator := range slices.Sorted(maps.Keys(operators)) {
+		on, _ := operators[operator].(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(on)) {
+			names = append(names, operator+" "+key)
+			if operator+" "+key == leading {
+				keys = append([]string{}, texts(on[key])...)
+			}
+		}
+	}
+	return names, keys
 }
 
 // Statements are all statements of a role; conditional ones count as there.
@@ -299,7 +332,9 @@ func (t *Template) Statements(role string) []Statement {
 					s = args[1]
 				}
 			}
-			list = append(list, Statement{Sid: text(walk(s, "Sid")), Actions: texts(walk(s, "Action")), Resources: texts(walk(s, "Resource"))})
+			st := Statement{Sid: text(walk(s, "Sid")), Actions: texts(walk(s, "Action")), Resources: texts(walk(s, "Resource"))}
+			st.Conditions, st.Keys = conditions(walk(s, "Condition"))
+			list = append(list, st)
 		}
 	}
 	return list
@@ -307,27 +342,40 @@ func (t *Template) Statements(role string) []Statement {
 
 // Allowed tells whether the function in functions/<folder> may do an action ("dynamodb:PutItem") on the
 // resource with that logical name ("DomainsTable"), or on an index of it ("DomainsTable/index/attention").
-// No emulator enforces policies, so whoever records what a function really calls can ask here.
-func (t *Template) Allowed(folder, action, resource string) bool {
+// No emulator enforces policies, so whoever records what a function really calls can ask here. pk is the partition key
+// of the item; empty for what has none.
+func (t *Template) Allowed(folder, action, resource, pk string) bool {
+	return t.allowed(folder, action, resource, func(s Statement) bool { return s.Covers(pk) })
+}
+
+// AllowedSome is Allowed for one key or the other: for who cannot tell what key a call is about.
+func (t *Template) AllowedSome(folder, action, resource string) bool {
+	return t.allowed(folder, action, resource, func(Statement) bool { return true })
+}
+
+func (t *Template) allowed(folder, action, resource string, covers func(Statement) bool) bool {
 	base, rest, _ := strings.Cut(resource, "/")
 	want := "GetAtt " + base + ".Arn"
 	if rest != "" {
 		want = "Sub ${" + base + ".Arn}/" + rest
 	}
 	for _, s := range t.Statements(target(t.Property(FunctionID(folder), "Role"))) {
-		if slices.Contains(s.Actions, action) && slices.Contains(s.Resources, want) {
+		if slices.Contains(s.Actions, action) && slices.Contains(s.Resources, want) && covers(s) {
 			return true
 		}
 	}
 	return false
 }
 
-// texts flattens a string, a Call or a list of them.
+// texts flattens a string, a Call or a list of them; of an If both branches count.
 func texts(v any) []string {
 	switch v := v.(type) {
 	case string:
 		return []string{v}
 	case Call:
+		if branches, ok := v.Arg.([]any); ok && v.Fn == "If" && len(branches) == 3 {
+			return texts(branches[1:])
+		}
 		return []string{v.Fn + " " + fmt.Sprint(v.Arg)}
 	case []any:
 		var list []string

@@ -71,18 +71,27 @@ func TestAccessors(t *testing.T) {
 func TestAllowed(t *testing.T) {
 	tpl := open(t)
 	for _, c := range []struct {
-		folder, action, resource string
-		want                     bool
+		folder, action, resource, pk string
+		want                         bool
 	}{
-		{"fanout", "dynamodb:Scan", "DomainsTable", true},
-		{"checker", "dynamodb:Scan", "DomainsTable", false},
-		{"fanout", "dynamodb:Scan", "RecordsTable", false},
-		{"applier", "dynamodb:Query", "DomainsTable/index/attention", true},
-		{"applier", "dynamodb:Query", "DomainsTable", false},
-		{"other", "dynamodb:GetItem", "DomainsTable", false},
+		{"fanout", "dynamodb:Scan", "DomainsTable", "", true},
+		{"checker", "dynamodb:Scan", "DomainsTable", "", false},
+		{"fanout", "dynamodb:Scan", "RecordsTable", "", false},
+		{"applier", "dynamodb:Query", "DomainsTable/index/attention", "", true},
+		{"applier", "dynamodb:Query", "DomainsTable", "", false},
+		{"other", "dynamodb:GetItem", "DomainsTable", "a.com", false},
+		{"applier", "dynamodb:PutItem", "RecordsTable", "decision/a.com", true},
+		{"checker", "dynamodb:PutItem", "RecordsTable", "decision/a.com", false},
+		{"checker", "dynamodb:PutItem", "RecordsTable", "guard", false},
+		{"checker", "dynamodb:PutItem", "RecordsTable", "history/a.com", true},
+		{"checker", "dynamodb:PutItem", "RecordsTable", "parked", true},
+		{"checker", "dynamodb:PutItem", "RecordsTable", "parked2", false},
+		{"checker", "dynamodb:PutItem", "RecordsTable", "", false},
+		{"checker", "dynamodb:GetItem", "RecordsTable", "current", true},
+		{"checker", "dynamodb:GetItem", "RecordsTable", "run/1", false},
 	} {
-		if got := tpl.Allowed(c.folder, c.action, c.resource); got != c.want {
-			t.Errorf("%s may %s on %s: %v, want %v", c.folder, c.action, c.resource, got, c.want)
+		if got := tpl.Allowed(c.folder, c.action, c.resource, c.pk); got != c.want {
+			t.Errorf("%s may %s on %s %s: %v, want %v", c.folder, c.action, c.resource, c.pk, got, c.want)
 		}
 	}
 }

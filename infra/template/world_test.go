@@ -17,14 +17,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lapseguard/lapseguard/functions/applier/applier"
-	"github.com/lapseguard/lapseguard/functions/checker/checker"
-	"github.com/lapseguard/lapseguard/functions/fanout/fanout"
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/functions/handler/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/infra/host"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -41,7 +41,7 @@ type guard struct {
 	listErr   error
 	status    int // of the registry's answers
 	recovery  string
-	answers   map[string]lifecycle.Observation // by "kind name"
+	answers   map[string]source.Observation // by "kind name"
 	used      *used
 	broken    map[string]bool // functions whose table fails
 	bootstrap string
@@ -56,7 +56,7 @@ func start() time.Time { return time.Date(2026, 11, 2, 3, 17, 0, 0, time.UTC) }
 func newGuard(t *testing.T, bootstrapAge time.Duration, change ...func(*host.Config)) *guard {
 	g := &guard{
 		t: t, at: start(), stats: &bytes.Buffer{}, log: &bytes.Buffer{}, status: http.StatusOK, recovery: "closed",
-		answers: map[string]lifecycle.Observation{}, broken: map[string]bool{}, used: &used{by: map[string]bool{}},
+		answers: map[string]source.Observation{}, broken: map[string]bool{}, used: &used{by: map[string]bool{}},
 	}
 	for i := range 40 {
 		g.hosts = append(g.hosts, fmt.Sprintf("example-%02d.com", i))
@@ -119,32 +119,32 @@ func (g *guard) serve(w http.ResponseWriter, _ *http.Request) {
 }
 
 // Ask is every upstream: what answers has, else a registered domain in service, and nothing for the synthetic one.
-func (g *guard) Ask(_ context.Context, m queue.Message) []lifecycle.Observation {
-	obs := make([]lifecycle.Observation, len(m.Domains))
+func (g *guard) Ask(_ context.Context, m queue.Message) []source.Observation {
+	obs := make([]source.Observation, len(m.Domains))
 	for i, e := range m.Domains {
 		o, ok := g.answers[string(m.Kind)+" "+e.Name]
 		switch {
 		case m.Kind == g.silent:
-			o = lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseTimeout, Said: "silence"}
+			o = source.Observation{Outcome: source.Unknown, Cause: source.CauseTimeout, Said: "silence"}
 		case ok:
 		case strings.HasPrefix(e.Name, canaryLabel):
-			o = lifecycle.Observation{Outcome: lifecycle.Absent, Said: "no such name"}
+			o = source.Observation{Outcome: source.Absent, Said: "no such name"}
 		case m.Kind == queue.KindDelegation:
-			o = lifecycle.Observation{Outcome: lifecycle.Observed, Said: "NS", Delegation: &lifecycle.Delegation{NS: []string{"ns1.example.net"}, Form: lifecycle.FormReferral}}
+			o = source.Observation{Outcome: source.Observed, Said: "NS", Delegation: &source.Delegation{NS: []string{"ns1.example.net"}, Form: source.FormReferral}}
 		default:
 			o = registeredAs("active")
 		}
-		o.Source, o.Server, o.At = lifecycle.SourceDelegation, m.Upstream, g.at
+		o.Source, o.Server, o.At = source.SourceDelegation, m.Upstream, g.at
 		if m.Kind == queue.KindRDAP {
-			o.Source = lifecycle.SourceRDAP
+			o.Source = source.SourceRDAP
 		}
 		obs[i] = o
 	}
 	return obs
 }
 
-func registeredAs(status string) lifecycle.Observation {
-	return lifecycle.Observation{Outcome: lifecycle.Observed, Said: status, Registration: &lifecycle.Registration{
+func registeredAs(status string) source.Observation {
+	return source.Observation{Outcome: source.Observed, Said: status, Registration: &source.Registration{
 		Authoritative: true, Statuses: []string{status}, Registered: start().AddDate(-10, 0, 0), Expires: start().AddDate(0, 6, 0), Registrar: "292",
 	}}
 }
@@ -152,7 +152,7 @@ func registeredAs(status string) lifecycle.Observation {
 // lapse deletes domains: redemption by the registry's word, and gone from the zone.
 func (g *guard) lapse(names ...string) {
 	for _, n := range names {
-		g.answers["delegation "+n] = lifecycle.Observation{Outcome: lifecycle.Absent, Said: "NXDOMAIN"}
+		g.answers["delegation "+n] = source.Observation{Outcome: source.Absent, Said: "NXDOMAIN"}
 		g.answers["rdap "+n] = registeredAs("redemption period")
 	}
 }
@@ -271,16 +271,19 @@ func (g *guard) points() []point {
 	return list
 }
 
-// used are the calls of AWS that the store's calls stand for, as "folder action resource".
+// used are the calls of AWS that the store's calls stand for, as "folder action resource key".
 type used struct {
 	mu sync.Mutex
 	by map[string]bool
 }
 
-func (u *used) note(folder, action, resource string) {
+func (u *used) note(folder, action, resource, pk string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.by[folder+" "+action+" "+resource] = true
+	if kind, _, below := strings.Cut(pk, "/"); below {
+		pk = kind + "/x" // one of a kind
+	}
+	u.by[folder+" "+action+" "+resource+" "+pk] = true
 }
 
 // recorder notes what a function asks of the store, and fails where the world says so.
@@ -299,21 +302,24 @@ func (r *recorder) err() error {
 	return nil
 }
 
-func (r *recorder) note(action string, t store.Table) {
-	r.g.used.note(r.folder, action, map[store.Table]string{store.Domains: "DomainsTable", store.Records: "RecordsTable"}[t])
+func (r *recorder) note(action string, t store.Table, pk string) {
+	if t == store.Domains {
+		pk = ""
+	}
+	r.g.used.note(r.folder, action, map[store.Table]string{store.Domains: "DomainsTable", store.Records: "RecordsTable"}[t], pk)
 }
 
 func (r *recorder) Get(ctx context.Context, k store.Key) (store.Item, error) {
 	if err := r.err(); err != nil {
 		return store.Item{}, err
 	}
-	r.note("dynamodb:GetItem", k.Table)
+	r.note("dynamodb:GetItem", k.Table, k.PK)
 	return r.Store.Get(ctx, k)
 }
 
 func (r *recorder) GetMany(ctx context.Context, keys []store.Key) ([]store.Item, error) {
 	for _, k := range keys {
-		r.note("dynamodb:BatchGetItem", k.Table)
+		r.note("dynamodb:BatchGetItem", k.Table, k.PK)
 	}
 	return r.Store.GetMany(ctx, keys)
 }
@@ -324,9 +330,9 @@ func (r *recorder) Write(ctx context.Context, writes ...store.Write) error {
 	}
 	for _, w := range writes {
 		if w.Delete {
-			r.note("dynamodb:DeleteItem", w.Table)
+			r.note("dynamodb:DeleteItem", w.Table, w.PK)
 		} else {
-			r.note("dynamodb:PutItem", w.Table)
+			r.note("dynamodb:PutItem", w.Table, w.PK)
 		}
 	}
 	return r.Store.Write(ctx, writes...)
@@ -341,16 +347,16 @@ func (r *recorder) WriteEach(ctx context.Context, groups [][]store.Write) []erro
 }
 
 func (r *recorder) Query(ctx context.Context, q store.Query) ([]store.Item, bool, error) {
-	r.note("dynamodb:Query", store.Records)
+	r.note("dynamodb:Query", store.Records, q.PK)
 	return r.Store.Query(ctx, q)
 }
 
 func (r *recorder) Scan(ctx context.Context, segment, segments int, cursor string, limit int) ([]store.Item, string, error) {
-	r.note("dynamodb:Scan", store.Domains)
+	r.note("dynamodb:Scan", store.Domains, "")
 	return r.Store.Scan(ctx, segment, segments, cursor, limit)
 }
 
 func (r *recorder) Due(ctx context.Context, shard int, until time.Time, cursor string, limit int) ([]string, string, error) {
-	r.g.used.note(r.folder, "dynamodb:Query", "DomainsTable/index/attention")
+	r.g.used.note(r.folder, "dynamodb:Query", "DomainsTable/index/attention", "")
 	return r.Store.Due(ctx, shard, until, cursor, limit)
 }

@@ -11,7 +11,7 @@ import (
 	"sync"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 //go:embed canaries.txt
@@ -101,15 +101,15 @@ func (s *Set) Free(suffix string) string { return s.label + "." + suffix }
 
 // Bad tells whether an answer speaks for a lapse: no such domain, or a registry's word that it is being deleted.
 // An Unknown answer says nothing.
-func Bad(o lifecycle.Observation) bool {
+func Bad(o source.Observation) bool {
 	switch {
-	case o.Outcome == lifecycle.Absent:
+	case o.Outcome == source.Absent:
 		return true
-	case o.Outcome == lifecycle.Observed && o.Registration != nil:
+	case o.Outcome == source.Observed && o.Registration != nil:
 		return slices.ContainsFunc(o.Registration.Statuses, func(s string) bool {
 			return s == "redemption period" || s == "pending delete" || s == "pending restore"
 		})
-	case o.Outcome == lifecycle.Observed && o.Market != nil:
+	case o.Outcome == source.Observed && o.Market != nil:
 		return slices.ContainsFunc(o.Market.Tokens, func(t string) bool {
 			return t == "deleting" || t == "expiring" || t == "inactive" || t == "undelegated"
 		})
@@ -119,4 +119,7 @@ func Bad(o lifecycle.Observation) bool {
 }
 
 // Good tells whether an answer says that a name is registered and in use.
-func Good(o lifecycle.Observation) bool { return o.Outcome == lifecycle.Observed && !Bad(o) }
+func Good(o source.Observation) bool {
+	undecided := o.Registration != nil && o.Registration.Undecided()
+	return o.Outcome == source.Observed && !Bad(o) && !undecided
+}

@@ -4,9 +4,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
+
+func TestAnUndecidedAnswerIsNeitherGoodNorBad(t *testing.T) {
+	o := source.Observation{Outcome: source.Observed, Registration: &source.Registration{Deleted: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	if Good(o) || Bad(o) {
+		t.Errorf("good %t, bad %t", Good(o), Bad(o))
+	}
+}
 
 func TestBuiltin(t *testing.T) {
 	names := Builtin()
@@ -55,19 +63,19 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestBad(t *testing.T) {
-	reg := func(s ...string) lifecycle.Observation {
-		return lifecycle.Observation{Outcome: lifecycle.Observed, Registration: &lifecycle.Registration{Statuses: s}}
+	reg := func(s ...string) source.Observation {
+		return source.Observation{Outcome: source.Observed, Registration: &source.Registration{Statuses: s}}
 	}
-	market := func(s ...string) lifecycle.Observation {
-		return lifecycle.Observation{Outcome: lifecycle.Observed, Market: &lifecycle.Market{Tokens: s}}
+	market := func(s ...string) source.Observation {
+		return source.Observation{Outcome: source.Observed, Market: &source.Market{Tokens: s}}
 	}
 	for _, tt := range []struct {
-		o         lifecycle.Observation
+		o         source.Observation
 		bad, good bool
 	}{
-		{lifecycle.Observation{Outcome: lifecycle.Absent}, true, false},
-		{lifecycle.Observation{Outcome: lifecycle.Unknown, Cause: lifecycle.CauseTimeout}, false, false},
-		{lifecycle.Observation{Outcome: lifecycle.Observed, Delegation: &lifecycle.Delegation{Form: lifecycle.FormReferral}}, false, true},
+		{source.Observation{Outcome: source.Absent}, true, false},
+		{source.Observation{Outcome: source.Unknown, Cause: source.CauseTimeout}, false, false},
+		{source.Observation{Outcome: source.Observed, Delegation: &source.Delegation{Form: source.FormReferral}}, false, true},
 		{reg("active"), false, true},
 		{reg("client hold"), false, true},
 		{reg("active", "redemption period"), true, false},

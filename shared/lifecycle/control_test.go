@@ -1,11 +1,15 @@
 package lifecycle
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/lapseguard/lapseguard/shared/source"
+)
 
 // After a takeover whose addresses were dealt with, a look at the zone alone must not take the new holder for the
 // known one: the registry and the zone agree on that, or nobody does.
 func TestNewControlOutlastsALookWithoutTheRegistry(t *testing.T) {
-	other := func(o Observation) Observation {
+	other := func(o source.Observation) source.Observation {
 		r := *o.Registration
 		r.Registrar = "another"
 		o.Registration = &r

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/rdap"
 	"github.com/lapseguard/lapseguard/shared/source/status"
 )
@@ -88,10 +89,10 @@ func corpusIsComplete(t *testing.T, n int, tally map[string]int) {
 	} {
 		want = append(want, string(r))
 	}
-	for _, c := range []lifecycle.Cause{
-		lifecycle.CauseTimeout, lifecycle.CauseUnreachable, lifecycle.CauseServfail, lifecycle.CauseRefused, lifecycle.CauseLame, lifecycle.CauseTruncated, lifecycle.CauseMalformed,
-		lifecycle.CauseTooLarge, lifecycle.CauseWrongName, lifecycle.CauseWrongClass, lifecycle.CauseNotRDAP, lifecycle.CauseErrorInside, lifecycle.CauseRateLimited,
-		lifecycle.CauseForbidden, lifecycle.CauseServerError, lifecycle.CauseBadRequest, lifecycle.CauseRedirect, lifecycle.CauseNotAuthority, lifecycle.CauseNoServer, lifecycle.CauseTooDeep, lifecycle.CauseSearch, lifecycle.CauseEmptyBody, lifecycle.CauseHTML,
+	for _, c := range []source.Cause{
+		source.CauseTimeout, source.CauseUnreachable, source.CauseServfail, source.CauseRefused, source.CauseLame, source.CauseTruncated, source.CauseMalformed,
+		source.CauseTooLarge, source.CauseWrongName, source.CauseWrongClass, source.CauseNotRDAP, source.CauseErrorInside, source.CauseRateLimited,
+		source.CauseForbidden, source.CauseServerError, source.CauseBadRequest, source.CauseRedirect, source.CauseNotAuthority, source.CauseNoServer, source.CauseTooDeep, source.CauseSearch, source.CauseEmptyBody, source.CauseHTML,
 	} {
 		want = append(want, string(c))
 	}
@@ -190,7 +191,7 @@ func (w *wire) play(t *testing.T, c corpusCase, tally map[string]int) string {
 	for _, l := range c.looks {
 		w.now.Store(l.at.Unix())
 		heard = heard[:0]
-		var obs []lifecycle.Observation
+		var obs []source.Observation
 		for _, a := range l.answers {
 			o := w.ask(t, c, a, name, tld, l.at)
 			obs = append(obs, o)
@@ -217,7 +218,7 @@ func (w *wire) play(t *testing.T, c corpusCase, tally map[string]int) string {
 }
 
 // ask decodes one raw answer into an observation.
-func (w *wire) ask(t *testing.T, c corpusCase, a rawAnswer, name, tld string, at time.Time) lifecycle.Observation {
+func (w *wire) ask(t *testing.T, c corpusCase, a rawAnswer, name, tld string, at time.Time) source.Observation {
 	t.Helper()
 	w.answer = a
 	switch a.words[0] {
@@ -229,20 +230,20 @@ func (w *wire) ask(t *testing.T, c corpusCase, a rawAnswer, name, tld string, at
 		return zoneAnswer(t, c, a.words[1:], at)
 	}
 	t.Fatalf("%s, case %s: no source %q", c.file, c.name, a.words[0])
-	return lifecycle.Observation{}
+	return source.Observation{}
 }
 
 // zoneAnswer is the zone's answer in words: gone, referral HOST..., authority HOST..., nodata, or a cause.
-func zoneAnswer(t *testing.T, c corpusCase, words []string, at time.Time) lifecycle.Observation {
+func zoneAnswer(t *testing.T, c corpusCase, words []string, at time.Time) source.Observation {
 	t.Helper()
-	o := lifecycle.Observation{Source: lifecycle.SourceDelegation, Server: c.zone, At: at, Outcome: lifecycle.Observed}
+	o := source.Observation{Source: source.SourceDelegation, Server: c.zone, At: at, Outcome: source.Observed}
 	switch words[0] {
 	case "gone":
-		o.Outcome = lifecycle.Absent
-	case lifecycle.FormReferral, lifecycle.FormAuthority, lifecycle.FormNoData:
-		o.Delegation = &lifecycle.Delegation{Form: words[0], NS: words[1:]}
+		o.Outcome = source.Absent
+	case source.FormReferral, source.FormAuthority, source.FormNoData:
+		o.Delegation = &source.Delegation{Form: words[0], NS: words[1:]}
 	case "timeout", "servfail", "refused", "lame", "truncated", "malformed":
-		o.Outcome, o.Cause = lifecycle.Unknown, lifecycle.Cause(words[0])
+		o.Outcome, o.Cause = source.Unknown, source.Cause(words[0])
 	default:
 		t.Fatalf("%s, case %s: no answer of a zone: %q", c.file, c.name, words)
 	}

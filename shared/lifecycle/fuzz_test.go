@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // FuzzVisit throws any stored state and any answers at judgement: it never panics, never unverifies without a good
@@ -43,7 +45,7 @@ func FuzzVisit(f *testing.F) {
 		if Sentence(next, v) == "" {
 			t.Error("no sentence")
 		}
-		Questions(s, next, facts, v, Instant(now), SourceDelegation, false)
+		Questions(s, next, facts, v, Instant(now), source.SourceDelegation, false)
 		if v.Action == Unverify {
 			keepsPromises(t, next, v, facts, Instant(now))
 		}
@@ -58,7 +60,7 @@ func FuzzVisit(f *testing.F) {
 }
 
 // fuzzVisit makes facts and answers of bytes, as long as they last.
-func fuzzVisit(b []byte, now int64) (Facts, []Observation) {
+func fuzzVisit(b []byte, now int64) (Facts, []source.Observation) {
 	next := func() int {
 		if len(b) == 0 {
 			return 0
@@ -88,25 +90,25 @@ func fuzzVisit(b []byte, now int64) (Facts, []Observation) {
 		Oldest: At(when()), SecondLook: time.Duration(next()-20) * time.Hour,
 	}
 	if f.SecondLook < 0 { // as good as any byte, and keeps the others where they are
-		f.TLD.Ask, f.TLD.Words = SourceStatus, "pending delete = redemption period, rubbish = pending delete"
+		f.TLD.Ask, f.TLD.Words = source.SourceStatus, "pending delete = redemption period, rubbish = pending delete"
 	}
 	words := []string{"active", "auto renew period", "client hold", "inactive", "pending restore", "redemption period", "pending delete", "rubbish"}
 	tokens := []string{"active", "inactive", "expiring", "deleting", "undelegated", "premium", "zone", "rubbish"}
-	var obs []Observation
+	var obs []source.Observation
 	for len(b) > 0 && len(obs) < 6 {
 		n := next()
-		o := Observation{Source: []Source{SourceDelegation, SourceRDAP, SourceStatus, SourceMail}[n&3], At: time.Unix(now-int64(n>>5)*3600, 0)}
-		o.Outcome = []Outcome{Observed, Observed, Absent, Unknown}[n>>2&3]
+		o := source.Observation{Source: []source.Source{source.SourceDelegation, source.SourceRDAP, source.SourceStatus, source.SourceMail}[n&3], At: time.Unix(now-int64(n>>5)*3600, 0)}
+		o.Outcome = []source.Outcome{source.Observed, source.Observed, source.Absent, source.Unknown}[n>>2&3]
 		switch k := next(); {
-		case o.Outcome != Observed:
-		case o.Source == SourceDelegation:
-			o.Delegation = &Delegation{NS: [][]string{homeNS, movedNS, parkedNS, nil}[k&3], Form: FormReferral}
-		case o.Source == SourceRDAP:
-			o.Registration = &Registration{
+		case o.Outcome != source.Observed:
+		case o.Source == source.SourceDelegation:
+			o.Delegation = &source.Delegation{NS: [][]string{homeNS, movedNS, parkedNS, nil}[k&3], Form: source.FormReferral}
+		case o.Source == source.SourceRDAP:
+			o.Registration = &source.Registration{
 				Statuses: []string{words[k&7]}, Registered: when(), Expires: when(), RegistrarExpires: when(), Transferred: when(), Registrar: strings.Repeat("1", k>>6),
 			}
-		case o.Source == SourceStatus:
-			o.Market = &Market{Tokens: []string{tokens[k&7], tokens[k>>3&7]}, Precise: k&64 == 0}
+		case o.Source == source.SourceStatus:
+			o.Market = &source.Market{Tokens: []string{tokens[k&7], tokens[k>>3&7]}, Precise: k&64 == 0}
 		}
 		obs = append(obs, o)
 	}

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"testing"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Times of the tests are hours after t0; the domain is known and quiet since the day before.
@@ -29,65 +31,67 @@ var com = Facts{TLD: TLDOf("com"), Authority: AuthorityIANA, Oldest: At(verified
 func with(f Facts, change func(*Facts)) Facts { change(&f); return f }
 
 // The answers, without their time: see step.
-func gone() Observation { return Observation{Source: SourceDelegation, Server: "com", Outcome: Absent} }
-
-func ns(hosts []string) Observation {
-	return Observation{Source: SourceDelegation, Server: "com", Outcome: Observed, Delegation: &Delegation{NS: hosts, Form: FormReferral}}
+func gone() source.Observation {
+	return source.Observation{Source: source.SourceDelegation, Server: "com", Outcome: source.Absent}
 }
-func home() Observation   { return ns(homeNS) }
-func moved() Observation  { return ns(movedNS) }
-func parked() Observation { return ns(parkedNS) }
 
-func free() Observation {
-	return Observation{Source: SourceRDAP, Server: "https://rdap.verisign.com/com/v1/", Outcome: Absent}
+func ns(hosts []string) source.Observation {
+	return source.Observation{Source: source.SourceDelegation, Server: "com", Outcome: source.Observed, Delegation: &source.Delegation{NS: hosts, Form: source.FormReferral}}
+}
+func home() source.Observation   { return ns(homeNS) }
+func moved() source.Observation  { return ns(movedNS) }
+func parked() source.Observation { return ns(parkedNS) }
+
+func free() source.Observation {
+	return source.Observation{Source: source.SourceRDAP, Server: "https://rdap.verisign.com/com/v1/", Outcome: source.Absent}
 }
 
 // rdap is the registry's answer about a domain registered in 2015 and paid well ahead.
-func rdap(statuses ...string) Observation {
-	return Observation{Source: SourceRDAP, Server: "https://rdap.verisign.com/com/v1/", Outcome: Observed, Registration: &Registration{
+func rdap(statuses ...string) source.Observation {
+	return source.Observation{Source: source.SourceRDAP, Server: "https://rdap.verisign.com/com/v1/", Outcome: source.Observed, Registration: &source.Registration{
 		Authoritative: true, Statuses: statuses, Registered: registered, Expires: expires, Registrar: "146", NameServers: homeNS,
 	}}
 }
 
-func but(o Observation, change func(*Registration)) Observation {
+func but(o source.Observation, change func(*source.Registration)) source.Observation {
 	r := *o.Registration
 	change(&r)
 	o.Registration = &r
 	return o
 }
 
-func dated(o Observation, at time.Time) Observation {
-	return but(o, func(r *Registration) { r.Registered = at })
+func dated(o source.Observation, at time.Time) source.Observation {
+	return but(o, func(r *source.Registration) { r.Registered = at })
 }
 
-func status(tokens ...string) Observation {
-	return Observation{Source: SourceStatus, Server: "fastly", Outcome: Observed, Market: &Market{Tokens: tokens, Precise: true}}
+func status(tokens ...string) source.Observation {
+	return source.Observation{Source: source.SourceStatus, Server: "fastly", Outcome: source.Observed, Market: &source.Market{Tokens: tokens, Precise: true}}
 }
 
-func estimate(tokens ...string) Observation {
+func estimate(tokens ...string) source.Observation {
 	o := status(tokens...)
 	o.Market.Precise = false
 	return o
 }
 
-func unknown(s Source, c Cause) Observation {
-	return Observation{Source: s, Server: "somewhere", Outcome: Unknown, Cause: c}
+func unknown(s source.Source, c source.Cause) source.Observation {
+	return source.Observation{Source: s, Server: "somewhere", Outcome: source.Unknown, Cause: c}
 }
 
-func allUnknown() []Observation {
-	return []Observation{unknown(SourceDelegation, CauseTimeout), unknown(SourceRDAP, CauseRateLimited), unknown(SourceStatus, CauseServerError)}
+func allUnknown() []source.Observation {
+	return []source.Observation{unknown(source.SourceDelegation, source.CauseTimeout), unknown(source.SourceRDAP, source.CauseRateLimited), unknown(source.SourceStatus, source.CauseServerError)}
 }
 
 // step is one visit.
 type step struct {
 	at  float64 // hours after t0
-	obs []Observation
+	obs []source.Observation
 }
 
-func visit(at float64, obs ...Observation) step { return step{at, obs} }
+func visit(at float64, obs ...source.Observation) step { return step{at, obs} }
 
-func at(t time.Time, obs []Observation) []Observation {
-	out := make([]Observation, len(obs))
+func at(t time.Time, obs []source.Observation) []source.Observation {
+	out := make([]source.Observation, len(obs))
 	for i, o := range obs {
 		o.At = t
 		out[i] = o
@@ -98,9 +102,9 @@ func at(t time.Time, obs []Observation) []Observation {
 // known is the state of a domain that was looked at a day before t0 and was in order.
 func known(t testing.TB, f Facts) State {
 	t.Helper()
-	first := []Observation{home(), rdap("client transfer prohibited")}
+	first := []source.Observation{home(), rdap("client transfer prohibited")}
 	if f.Authority == AuthorityNone {
-		first = []Observation{home(), status("active")}
+		first = []source.Observation{home(), status("active")}
 	}
 	s, v := Visit(NewState(instant(-day)), at(hour(-day), first), f, instant(-day))
 	if s.Phase != Active || v.Action != None {

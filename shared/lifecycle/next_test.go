@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 func TestNext(t *testing.T) {
@@ -72,7 +74,7 @@ func TestNextAgreesWithQuestions(t *testing.T) {
 			return
 		}
 		now := s.RegAt.Add(time.Duration(rapid.IntRange(0, 50*24).Draw(t, "hours later")) * time.Hour)
-		if asks := Questions(s, s, f, Verdict{}, now, SourceDelegation, false); (len(asks) > 0) != (due <= now) {
+		if asks := Questions(s, s, f, Verdict{}, now, source.SourceDelegation, false); (len(asks) > 0) != (due <= now) {
 			t.Errorf("due %s (%s), asks %v on %s", due, why, asks, now)
 		}
 	})
@@ -80,7 +82,7 @@ func TestNextAgreesWithQuestions(t *testing.T) {
 
 func BenchmarkVisit(b *testing.B) {
 	s := known(b, com)
-	obs := at(hour(0), []Observation{gone(), rdap("client transfer prohibited", "client update prohibited", "redemption period")})
+	obs := at(hour(0), []source.Observation{gone(), rdap("client transfer prohibited", "client update prohibited", "redemption period")})
 	uk := with(com, func(f *Facts) { f.TLD = TLDOf("co.uk") })
 	for name, f := range map[string]Facts{"com": com, "co.uk": uk} {
 		b.Run(name, func(b *testing.B) {

@@ -2,35 +2,25 @@ package lifecycle
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/url"
 	"slices"
-	"strings"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
-// Fingerprint reduces a set of canonical host names to a short comparable value; order and repetition do not
-// matter. The empty set has a fingerprint of its own.
-func Fingerprint(hosts []string) string {
-	set := slices.Clone(hosts)
-	slices.Sort(set)
-	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(set), " ")))
-	return hex.EncodeToString(sum[:8])
-}
-
 // credible: an unknown answer says nothing, nor does absence from an RDAP server that IANA does not name.
-func credible(o Observation, a Authority) bool {
-	return o.Outcome != Unknown && (o.Source != SourceRDAP || o.Outcome != Absent || a == AuthorityIANA)
+func credible(o source.Observation, a Authority) bool {
+	return o.Outcome != source.Unknown && (o.Source != source.SourceRDAP || o.Outcome != source.Absent || a == AuthorityIANA)
 }
 
 // observe folds the observations of one visit into the witnesses and milestones of s; what is not credible
 // changes none. good tells whether there was any answer to judge by. Of the facts it uses what the RDAP server is
 // worth, and what the TLD's own words mean.
-func observe(s State, obs []Observation, f Facts) (next State, good bool) {
+func observe(s State, obs []source.Observation, f Facts) (next State, good bool) {
 	a := f.authority()
 	obs = slices.Clone(obs)
 	// A fixed order makes the verdict independent of the order in which answers came.
-	slices.SortStableFunc(obs, func(a, b Observation) int {
+	slices.SortStableFunc(obs, func(a, b source.Observation) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Server, b.Server), cmp.Compare(a.Said, b.Said))
 	})
 	for _, o := range obs {
@@ -41,15 +31,15 @@ func observe(s State, obs []Observation, f Facts) (next State, good bool) {
 			continue
 		}
 		switch {
-		case o.Source == SourceDelegation && o.Outcome == Absent:
+		case o.Source == source.SourceDelegation && o.Outcome == source.Absent:
 			s, good = seeDelegation(s, DelegationGone, "", At(o.At)), true
-		case o.Source == SourceDelegation && o.Delegation != nil:
+		case o.Source == source.SourceDelegation && o.Delegation != nil:
 			s, good = seeNameServers(s, o.Delegation.NS, At(o.At)), true
-		case o.Source == SourceRDAP && o.Outcome == Absent:
+		case o.Source == source.SourceRDAP && o.Outcome == source.Absent:
 			s, good = seeRegistry(s, o, WordAbsent, true), true
-		case o.Source == SourceRDAP && o.Registration != nil:
+		case o.Source == source.SourceRDAP && o.Registration != nil:
 			s, good = seeRegistration(s, o, f.TLD.Words), true
-		case o.Source == SourceStatus && o.Market != nil:
+		case o.Source == source.SourceStatus && o.Market != nil:
 			s, good = seeMarket(s, o), true
 		}
 	}
@@ -57,7 +47,7 @@ func observe(s State, obs []Observation, f Facts) (next State, good bool) {
 }
 
 func seeNameServers(s State, ns []string, at Instant) State {
-	fp := Fingerprint(ns)
+	fp := source.Fingerprint(ns)
 	switch {
 	case fp == s.Home:
 		return seeDelegation(s, DelegationHome, fp, at)
@@ -79,7 +69,7 @@ func seeDelegation(s State, d Delegated, fp string, at Instant) State {
 	return s
 }
 
-func seeRegistry(s State, o Observation, w Word, authoritative bool) State {
+func seeRegistry(s State, o source.Observation, w Word, authoritative bool) State {
 	if s.Reg != w {
 		s.RegSince = At(o.At)
 	}
@@ -87,8 +77,11 @@ func seeRegistry(s State, o Observation, w Word, authoritative bool) State {
 	return s
 }
 
-func seeRegistration(s State, o Observation, own Words) State {
+func seeRegistration(s State, o source.Observation, own Words) State {
 	r := o.Registration
+	if r.Undecided() {
+		return seeRegistry(s, o, WordUndecided, r.Authoritative) // its dates are as doubtful as itself
+	}
 	s = seeRegistry(s, o, registryWord(r.Statuses, own), r.Authoritative)
 	at, reg := At(o.At), At(r.Registered)
 	if s.Registered != 0 && reg.Since(s.Registered) > Margin {
@@ -143,7 +136,7 @@ func meaning(status string) Word {
 	}
 }
 
-func seeMarket(s State, o Observation) State {
+func seeMarket(s State, o source.Observation) State {
 	w := marketWord(o.Market.Tokens)
 	if s.Mkt != w || s.MktFine != o.Market.Precise {
 		s.MktSince = At(o.At)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 func TestBaselineAtSpreads(t *testing.T) {
@@ -96,17 +98,17 @@ func TestNextRDAPAfterVisit(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		f    Facts
-		obs  Observation
+		obs  source.Observation
 		want bool
 	}{
 		{"registry's answer", com, rdap(), true},
 		{"registry's 404", com, free(), true},
 		{"a 404 without authority", io, free(), false},
-		{"registry unknown", com, unknown(SourceRDAP, CauseTimeout), false},
+		{"registry unknown", com, unknown(source.SourceRDAP, source.CauseTimeout), false},
 		{"delegation", com, home(), false},
 		{"status where there is a registry", com, status("active"), false},
 		{"status where there is none", de, status("active"), true},
-		{"status unknown", de, unknown(SourceStatus, CauseServerError), false},
+		{"status unknown", de, unknown(source.SourceStatus, source.CauseServerError), false},
 	} {
 		s := NewState(instant(-day))
 		s, _ = walk(s, c.f, visit(0, home(), c.obs))
@@ -156,30 +158,30 @@ func TestQuestions(t *testing.T) {
 		before, after State
 		f             Facts
 		v             Verdict
-		asked         Source
+		asked         source.Source
 		look          bool
-		want          []Source
+		want          []source.Source
 	}{
-		{name: "quiet", after: quiet, f: com, asked: SourceDelegation},
-		{name: "a second look asks all", after: quiet, f: com, asked: SourceDelegation, look: true, want: []Source{SourceRDAP}},
-		{name: "RDAP due", after: set(func(s *State) { s.NextRDAP = now }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
-		{name: "RDAP due in a second", after: set(func(s *State) { s.NextRDAP = now + 1 }), f: com, asked: SourceDelegation},
-		{name: "tripped: gone", after: set(func(s *State) { s.Deleg, s.NS = DelegationGone, "" }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
-		{name: "tripped: other name servers", after: set(func(s *State) { s.NS, s.Home = "b", "b" }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
-		{name: "tripped: other word, same name servers", before: set(func(s *State) { s.Deleg = DelegationMoved }), after: quiet, f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
-		{name: "first answer is no trip", before: set(func(s *State) { s.Deleg, s.NS = DelegationUnknown, "" }), after: quiet, f: com, asked: SourceDelegation},
-		{name: "trouble, asked a day ago", before: set(func(s *State) { s.Phase = Grace }), after: set(func(s *State) { s.Phase = Grace }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
-		{name: "trouble, asked an hour ago", after: set(func(s *State) { s.Phase, s.RegAt = Grace, instant(-1) }), f: com, asked: SourceDelegation},
-		{name: "trouble, never asked", after: set(func(s *State) { s.Phase, s.RegAt = Grace, 0 }), f: com, asked: SourceDelegation, want: []Source{SourceRDAP}},
-		{name: "due, no RDAP", after: quiet, f: de, asked: SourceDelegation, look: true, want: []Source{SourceStatus}},
-		{name: "due, supplemental", after: quiet, f: io, asked: SourceDelegation, look: true, want: []Source{SourceRDAP}},
-		{name: "after RDAP: quiet", after: quiet, f: com, asked: SourceRDAP, look: true},
-		{name: "after RDAP: deleted by its word alone", after: quiet, f: com, v: alone, asked: SourceRDAP, want: []Source{SourceStatus}},
-		{name: "after a supplemental server: home", after: quiet, f: io, asked: SourceRDAP},
-		{name: "after a supplemental server: gone", after: set(func(s *State) { s.Deleg = DelegationGone }), f: io, asked: SourceRDAP, want: []Source{SourceStatus}},
-		{name: "after IANA's server: gone", after: set(func(s *State) { s.Deleg = DelegationGone }), f: com, asked: SourceRDAP},
-		{name: "after status", after: quiet, f: com, v: alone, asked: SourceStatus, look: true},
-		{name: "after mail", after: quiet, f: com, asked: SourceMail, look: true},
+		{name: "quiet", after: quiet, f: com, asked: source.SourceDelegation},
+		{name: "a second look asks all", after: quiet, f: com, asked: source.SourceDelegation, look: true, want: []source.Source{source.SourceRDAP}},
+		{name: "RDAP due", after: set(func(s *State) { s.NextRDAP = now }), f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "RDAP due in a second", after: set(func(s *State) { s.NextRDAP = now + 1 }), f: com, asked: source.SourceDelegation},
+		{name: "tripped: gone", after: set(func(s *State) { s.Deleg, s.NS = DelegationGone, "" }), f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "tripped: other name servers", after: set(func(s *State) { s.NS, s.Home = "b", "b" }), f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "tripped: other word, same name servers", before: set(func(s *State) { s.Deleg = DelegationMoved }), after: quiet, f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "first answer is no trip", before: set(func(s *State) { s.Deleg, s.NS = DelegationUnknown, "" }), after: quiet, f: com, asked: source.SourceDelegation},
+		{name: "trouble, asked a day ago", before: set(func(s *State) { s.Phase = Grace }), after: set(func(s *State) { s.Phase = Grace }), f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "trouble, asked an hour ago", after: set(func(s *State) { s.Phase, s.RegAt = Grace, instant(-1) }), f: com, asked: source.SourceDelegation},
+		{name: "trouble, never asked", after: set(func(s *State) { s.Phase, s.RegAt = Grace, 0 }), f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "due, no RDAP", after: quiet, f: de, asked: source.SourceDelegation, look: true, want: []source.Source{source.SourceStatus}},
+		{name: "due, supplemental", after: quiet, f: io, asked: source.SourceDelegation, look: true, want: []source.Source{source.SourceRDAP}},
+		{name: "after RDAP: quiet", after: quiet, f: com, asked: source.SourceRDAP, look: true},
+		{name: "after RDAP: deleted by its word alone", after: quiet, f: com, v: alone, asked: source.SourceRDAP, want: []source.Source{source.SourceStatus}},
+		{name: "after a supplemental server: home", after: quiet, f: io, asked: source.SourceRDAP},
+		{name: "after a supplemental server: gone", after: set(func(s *State) { s.Deleg = DelegationGone }), f: io, asked: source.SourceRDAP, want: []source.Source{source.SourceStatus}},
+		{name: "after IANA's server: gone", after: set(func(s *State) { s.Deleg = DelegationGone }), f: com, asked: source.SourceRDAP},
+		{name: "after status", after: quiet, f: com, v: alone, asked: source.SourceStatus, look: true},
+		{name: "after mail", after: quiet, f: com, asked: source.SourceMail, look: true},
 	} {
 		if c.before == (State{}) {
 			c.before = quiet
@@ -216,26 +218,6 @@ func TestParking(t *testing.T) {
 	}
 	if len(parkingDomains()) < 10 {
 		t.Errorf("parking.txt holds %d domains", len(parkingDomains()))
-	}
-}
-
-func TestFingerprint(t *testing.T) {
-	set := []string{"ns2.example", "ns1.example"}
-	fp := Fingerprint(set)
-	if len(fp) != 16 {
-		t.Errorf("%q is not 8 bytes", fp)
-	}
-	if set[0] != "ns2.example" {
-		t.Error("the argument was sorted")
-	}
-	if Fingerprint([]string{"ns1.example", "ns2.example", "ns1.example"}) != fp {
-		t.Error("order or repetition matters")
-	}
-	if Fingerprint([]string{"ns1.example"}) == fp || Fingerprint(nil) == fp {
-		t.Error("other sets have the same fingerprint")
-	}
-	if Fingerprint(nil) == "" || Fingerprint(nil) != Fingerprint([]string{}) {
-		t.Error("the empty set has no fingerprint of its own")
 	}
 }
 
@@ -457,10 +439,10 @@ func TestServerHost(t *testing.T) {
 
 // Answers that carry nothing are no witnesses.
 func TestEmptyAnswersSayNothing(t *testing.T) {
-	for name, o := range map[string]Observation{
-		"delegation": {Source: SourceDelegation, Outcome: Observed}, "rdap": {Source: SourceRDAP, Outcome: Observed}, "status": {Source: SourceStatus, Outcome: Observed},
-		"mail":          {Source: SourceMail, Outcome: Observed, Mail: &Mail{}},
-		"absent status": {Source: SourceStatus, Outcome: Absent}, "absent mail": {Source: SourceMail, Outcome: Absent},
+	for name, o := range map[string]source.Observation{
+		"delegation": {Source: source.SourceDelegation, Outcome: source.Observed}, "rdap": {Source: source.SourceRDAP, Outcome: source.Observed}, "status": {Source: source.SourceStatus, Outcome: source.Observed},
+		"mail":          {Source: source.SourceMail, Outcome: source.Observed, Mail: &source.Mail{}},
+		"absent status": {Source: source.SourceStatus, Outcome: source.Absent}, "absent mail": {Source: source.SourceMail, Outcome: source.Absent},
 	} {
 		if _, v := walk(known(t, com), com, visit(0, o)); v.Action != Confirm || v.Confidence != NoConfidence {
 			t.Errorf("%s: %+v", name, v)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Generators. Histories are made by visits, so that every state is one that can come about.
@@ -15,7 +17,7 @@ import (
 func genFacts(t *rapid.T) Facts {
 	f := Facts{
 		TLD: TLD{Described: rapid.Bool().Draw(t, "described"), OffInDeletion: rapid.Bool().Draw(t, "off"), FreeWhenAbsent: rapid.Bool().Draw(t, "free"),
-			Ask: rapid.SampledFrom([]Source{SourceRDAP, SourceRDAP, SourceStatus}).Draw(t, "ask"), Words: rapid.SampledFrom([]Words{"", "", "pending delete = redemption period", "something new = on hold"}).Draw(t, "own words"),
+			Ask: rapid.SampledFrom([]source.Source{source.SourceRDAP, source.SourceRDAP, source.SourceStatus}).Draw(t, "ask"), Words: rapid.SampledFrom([]Words{"", "", "pending delete = redemption period", "something new = on hold"}).Draw(t, "own words"),
 			Redemption: time.Duration(rapid.IntRange(0, 3).Draw(t, "redemption")) * 15 * 24 * time.Hour, Release: time.Duration(rapid.IntRange(0, 40).Draw(t, "path")) * 24 * time.Hour},
 		Authority:     rapid.SampledFrom([]Authority{AuthorityIANA, AuthorityIANA, AuthoritySupplemental, AuthorityNone}).Draw(t, "authority"),
 		Oldest:        rapid.SampledFrom([]Instant{0, At(verified), instant(-100 * day), instant(5 * day), instant(20 * day)}).Draw(t, "oldest"),
@@ -27,12 +29,12 @@ func genFacts(t *rapid.T) Facts {
 
 var genNS = rapid.SampledFrom([][]string{homeNS, homeNS, movedNS, parkedNS, nil})
 
-func genDelegation(t *rapid.T) Observation {
+func genDelegation(t *rapid.T) source.Observation {
 	if rapid.Bool().Draw(t, "gone") {
 		return gone()
 	}
 	o := ns(genNS.Draw(t, "ns"))
-	o.Delegation.Form = rapid.SampledFrom([]string{FormReferral, FormAuthority, FormNoData}).Draw(t, "form")
+	o.Delegation.Form = rapid.SampledFrom([]string{source.FormReferral, source.FormAuthority, source.FormNoData}).Draw(t, "form")
 	return o
 }
 
@@ -42,9 +44,9 @@ var genWords = rapid.SampledFrom([][]string{
 	{"pending restore"}, {"redemption period"}, {"pending delete", "redemption period"}, {"pending delete"}, {"something new"},
 })
 
-func genDates(t *rapid.T, o Observation) Observation {
+func genDates(t *rapid.T, o source.Observation) source.Observation {
 	when := rapid.SampledFrom([]time.Time{{}, registered, hour(-90 * day), hour(-2), hour(3 * day), hour(15 * day), hour(100 * day)})
-	return but(o, func(r *Registration) {
+	return but(o, func(r *source.Registration) {
 		r.Registered = when.Draw(t, "registered")
 		r.Expires = when.Draw(t, "expires")
 		r.RegistrarExpires = when.Draw(t, "registrar expires")
@@ -53,28 +55,28 @@ func genDates(t *rapid.T, o Observation) Observation {
 	})
 }
 
-func genRDAP(t *rapid.T) Observation {
+func genRDAP(t *rapid.T) source.Observation {
 	if rapid.IntRange(0, 4).Draw(t, "404") == 0 {
 		return free()
 	}
 	return genDates(t, rdap(genWords.Draw(t, "words")...))
 }
 
-func genStatus(t *rapid.T) Observation {
+func genStatus(t *rapid.T) source.Observation {
 	o := status(rapid.SampledFrom([]string{"active", "inactive", "expiring", "deleting", "undelegated", "premium", "zone", "odd"}).Draw(t, "token"), "zone")
 	o.Market.Precise = rapid.IntRange(0, 3).Draw(t, "estimate") != 0
 	return o
 }
 
-func genUnknown(t *rapid.T) Observation {
-	o := unknown(rapid.SampledFrom([]Source{SourceDelegation, SourceRDAP, SourceStatus, SourceMail}).Draw(t, "source"),
-		rapid.SampledFrom([]Cause{CauseTimeout, CauseRateLimited, CauseServfail, CauseNotAuthority, CauseNone}).Draw(t, "cause"))
+func genUnknown(t *rapid.T) source.Observation {
+	o := unknown(rapid.SampledFrom([]source.Source{source.SourceDelegation, source.SourceRDAP, source.SourceStatus, source.SourceMail}).Draw(t, "source"),
+		rapid.SampledFrom([]source.Cause{source.CauseTimeout, source.CauseRateLimited, source.CauseServfail, source.CauseNotAuthority, source.CauseNone}).Draw(t, "cause"))
 	return o
 }
 
 // genGood are answers of different sources.
-func genGood(t *rapid.T) []Observation {
-	var obs []Observation
+func genGood(t *rapid.T) []source.Observation {
+	var obs []source.Observation
 	which := rapid.IntRange(1, 7).Draw(t, "sources")
 	if which&1 != 0 {
 		obs = append(obs, genDelegation(t))
@@ -88,7 +90,7 @@ func genGood(t *rapid.T) []Observation {
 	return obs
 }
 
-func genUnknowns(t *rapid.T) []Observation {
+func genUnknowns(t *rapid.T) []source.Observation {
 	return rapid.SliceOfN(rapid.Custom(genUnknown), 1, 4).Draw(t, "unknown")
 }
 
@@ -123,20 +125,20 @@ func TestWorseIsNeverLess(t *testing.T) {
 		dates.Registration.Registered = registered
 		s.Registered, s.Moved = At(registered), 0
 		if s.Home == "" {
-			s.Home = Fingerprint(homeNS)
+			s.Home = source.Fingerprint(homeNS)
 		}
 		hosts := homeNS
 		for _, set := range [][]string{movedNS, parkedNS, {}} {
-			if Fingerprint(set) == s.Home {
+			if source.Fingerprint(set) == s.Home {
 				hosts = set
 			}
 		}
-		judged := func(d Observation, words ...string) Verdict {
-			r := but(dates, func(r *Registration) { r.Statuses = words })
+		judged := func(d source.Observation, words ...string) Verdict {
+			r := but(dates, func(r *source.Registration) { r.Statuses = words })
 			if words == nil {
 				r = free()
 			}
-			_, v := Visit(s, at(hour(h), []Observation{d, r}), f, instant(h))
+			_, v := Visit(s, at(hour(h), []source.Observation{d, r}), f, instant(h))
 			return v
 		}
 		words := [][]string{{"active"}, {"auto renew period"}, {"redemption period"}, {"pending delete"}, nil}

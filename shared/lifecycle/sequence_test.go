@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"slices"
 	"testing"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // A domain's whole life, one look a day: grace, redemption, pending delete, release, somebody else's registration.
@@ -10,7 +12,7 @@ func TestSequenceDeletion(t *testing.T) {
 	s := known(t, com)
 	var phases []Phase
 	var acted []Instant
-	look := func(d float64, obs ...Observation) Verdict {
+	look := func(d float64, obs ...source.Observation) Verdict {
 		var v Verdict
 		s, v = Visit(s, at(hour(d*day), obs), com, instant(d*day))
 		if len(phases) == 0 || phases[len(phases)-1] != v.Phase {
@@ -54,7 +56,7 @@ func sureAgain(h float64) Verdict {
 }
 
 func TestSequenceRenewalReturnsHome(t *testing.T) {
-	for name, away := range map[string]Observation{"gone": gone(), "parked": parked()} {
+	for name, away := range map[string]source.Observation{"gone": gone(), "parked": parked()} {
 		t.Run(name, func(t *testing.T) {
 			s, v := walk(known(t, com), com, visit(0, away, expired(rdap())), visit(day, away, expired(rdap())))
 			if v.Action != Hold || s.Interim == 0 || s.GraceAt == 0 {
@@ -100,13 +102,13 @@ func TestSequenceChangedHandsNeedsTheInterim(t *testing.T) {
 // The tripwire speaks before the registry: name servers that moved must not be taken for home before the registry
 // was asked who the registrar is.
 func TestSequenceMovedWaitsForTheRegistry(t *testing.T) {
-	other := but(rdap(), func(r *Registration) { r.Registrar = "1479" })
+	other := but(rdap(), func(r *source.Registration) { r.Registrar = "1479" })
 	before := known(t, com)
 	s, v := walk(before, com, visit(3*day, moved()))
 	if s.Deleg != DelegationMoved {
 		t.Errorf("after the tripwire alone: %s", s.Deleg)
 	}
-	if q := Questions(before, s, com, v, instant(3*day), SourceDelegation, false); !slices.Equal(q, []Source{SourceRDAP}) {
+	if q := Questions(before, s, com, v, instant(3*day), source.SourceDelegation, false); !slices.Equal(q, []source.Source{source.SourceRDAP}) {
 		t.Errorf("asks %v", q)
 	}
 	if s, v = walk(s, com, visit(3*day, other)); v.Reason != ReasonNewControl {
@@ -132,7 +134,7 @@ func TestSequenceRenewedAndVerifiedAgain(t *testing.T) {
 	}
 	// Restored at hour 30 and verified at hour 31; both registry and zone are slow, or silent, for two days.
 	again := with(com, func(f *Facts) { f.Oldest = instant(31) })
-	for h, obs := range map[float64][]Observation{
+	for h, obs := range map[float64][]source.Observation{
 		36: {gone(), rdap("redemption period")}, 40: allUnknown(), 44: {gone()}, 46: {home(), rdap("pending restore")},
 	} {
 		if _, v := walk(s, again, visit(h, obs...)); v.VerifiedBefore > again.Oldest {
@@ -154,7 +156,7 @@ func TestSequenceGraceTwiceInTwoYears(t *testing.T) {
 	if v.Action != None {
 		t.Fatalf("renewed: %+v", v)
 	}
-	late := but(rdap(), func(r *Registration) { r.Expires = hour(364 * day) })
+	late := but(rdap(), func(r *source.Registration) { r.Expires = hour(364 * day) })
 	s, v = walk(s, com, visit(365*day, gone(), late))
 	if v.Reason != ReasonGraceOnce {
 		t.Errorf("a year later, once: %+v", v)
@@ -169,15 +171,15 @@ func TestSequenceLapseOfTheNextHolder(t *testing.T) {
 	buyer := []step{visit(0, parked(), expired(rdap())), visit(day, moved(), rdap())}
 	squatter := []step{visit(0, gone(), free()), visit(day, moved(), dated(rdap(), hour(12)))}
 	later := map[string]struct {
-		obs  []Observation
+		obs  []source.Observation
 		want Verdict
 	}{
-		"redemption": {[]Observation{gone(), dated(rdap("redemption period"), hour(12))},
+		"redemption": {[]source.Observation{gone(), dated(rdap("redemption period"), hour(12))},
 			verdict(Redemption, Unverify, High, ReasonDeleted).before(lapsed(300 * day))},
-		"404":          {[]Observation{gone(), free()}, verdict(Released, Confirm, Medium, ReasonReleased).next(300*day + 6)},
-		"restore":      {[]Observation{gone(), rdap("pending restore")}, verdict(Redemption, Hold, Medium, ReasonRestore).before(lapsed(300 * day))},
-		"404 at home":  {[]Observation{moved(), free()}, Verdict{}},
-		"status alone": {[]Observation{status("deleting")}, Verdict{}},
+		"404":          {[]source.Observation{gone(), free()}, verdict(Released, Confirm, Medium, ReasonReleased).next(300*day + 6)},
+		"restore":      {[]source.Observation{gone(), rdap("pending restore")}, verdict(Redemption, Hold, Medium, ReasonRestore).before(lapsed(300 * day))},
+		"404 at home":  {[]source.Observation{moved(), free()}, Verdict{}},
+		"status alone": {[]source.Observation{status("deleting")}, Verdict{}},
 	}
 	for who, steps := range map[string][]step{"buyer": buyer, "squatter": squatter} {
 		for name, l := range later {
@@ -232,7 +234,7 @@ func TestSequenceStatusForgetsTheOldDate(t *testing.T) {
 
 // A mail host that lapses while new control is watched is held all the same.
 func TestSequenceMailHostOfNewControl(t *testing.T) {
-	other := but(rdap(), func(r *Registration) { r.Registrar = "1479" })
+	other := but(rdap(), func(r *source.Registration) { r.Registrar = "1479" })
 	s, v := walk(known(t, com), com, visit(0, moved(), other))
 	if v.Reason != ReasonNewControl {
 		t.Fatalf("%+v", v)

@@ -29,7 +29,7 @@ const (
 	WordRedemption    Word = "redemption period"
 	WordPendingDelete Word = "pending delete"
 	WordAbsent        Word = "not found"
-	WordUndecided     Word = "undecided" // the status API's undelegated, unknown, and words we do not know
+	WordUndecided     Word = "undecided" // the status API's undelegated, unknown, and words we do not know; source.Registration.Undecided
 )
 
 // State is what the guard remembers of a domain: small, comparable, and enough to judge the next answer.
@@ -92,9 +92,9 @@ func (s State) Trouble() bool {
 		return true
 	}
 	switch s.Reg {
-	case WordOnHold, WordInactive, WordRestore, WordRedemption, WordPendingDelete, WordAbsent:
+	case WordOnHold, WordInactive, WordRestore, WordRedemption, WordPendingDelete, WordAbsent, WordUndecided:
 		return true
-	case WordNone, WordRegistered, WordAutoRenew, WordUndecided:
+	case WordNone, WordRegistered, WordAutoRenew:
 	}
 	return s.Deleg == DelegationGone || s.Deleg == DelegationParked && s.Home != ""
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // row is one case of a row of the table "What leads to what": the visits to a domain that was in order a day
@@ -67,8 +69,8 @@ var (
 	optIn  = with(com, func(f *Facts) { f.GraceUnverify = true })
 )
 
-func expired(o Observation) Observation {
-	return but(o, func(r *Registration) { r.Expires = hour(-day) })
+func expired(o source.Observation) source.Observation {
+	return but(o, func(r *source.Registration) { r.Expires = hour(-day) })
 }
 
 func TestRowActive(t *testing.T) {
@@ -119,7 +121,7 @@ func TestRowUnknown(t *testing.T) {
 		{name: "every source unknown in redemption", steps: []step{visit(0, gone(), rdap("redemption period")), visit(day, allUnknown()...)},
 			want: again(Redemption, ReasonUnknownSource, day)},
 		{name: "DNS alone", steps: []step{visit(10*day, gone())}, want: again(Active, ReasonOneWitness, 10*day)},
-		{name: "DNS alone, registry refuses", steps: []step{visit(10*day, gone(), unknown(SourceRDAP, CauseRateLimited))}, want: again(Active, ReasonOneWitness, 10*day)},
+		{name: "DNS alone, registry refuses", steps: []step{visit(10*day, gone(), unknown(source.SourceRDAP, source.CauseRateLimited))}, want: again(Active, ReasonOneWitness, 10*day)},
 		{name: "DNS alone, parked", steps: []step{visit(10*day, parked())}, want: again(Active, ReasonOneWitness, 10*day)},
 		{name: "status API alone: deleting", steps: []step{visit(10*day, status("deleting"))}, want: again(Active, ReasonOneWitness, 10*day)},
 		{name: "status API alone: active", steps: []step{visit(10*day, status("active"))}, want: again(Active, ReasonUnknownSource, 10*day)},
@@ -148,11 +150,11 @@ func TestRowUnknown(t *testing.T) {
 func TestRowGrace(t *testing.T) {
 	once := func(h float64) Verdict { return verdict(Grace, Confirm, Low, ReasonGraceOnce).next(h + 20) }
 	twice := verdict(Grace, Hold, Medium, ReasonGraceTwice).before(lapsed(0))
-	registrar := but(rdap(), func(r *Registration) { r.RegistrarExpires = hour(-3 * day) })
+	registrar := but(rdap(), func(r *source.Registration) { r.RegistrarExpires = hour(-3 * day) })
 	runRows(t, []row{
 		{name: "expired and gone, once", steps: []step{visit(0, gone(), expired(rdap()))}, want: once(0)},
-		{name: "expired at this second", steps: []step{visit(0, gone(), but(rdap(), func(r *Registration) { r.Expires = t0 }))}, want: once(0)},
-		{name: "expires a second later", steps: []step{visit(0, gone(), but(rdap(), func(r *Registration) { r.Expires = t0.Add(time.Second) }))},
+		{name: "expired at this second", steps: []step{visit(0, gone(), but(rdap(), func(r *source.Registration) { r.Expires = t0 }))}, want: once(0)},
+		{name: "expires a second later", steps: []step{visit(0, gone(), but(rdap(), func(r *source.Registration) { r.Expires = t0.Add(time.Second) }))},
 			want: verdict(Active, Watch, Low, ReasonOutOfService)},
 		{name: "expired and parked, once", steps: []step{visit(0, parked(), expired(rdap()))}, want: once(0)},
 		{name: "auto-renewed and gone, once", steps: []step{visit(0, gone(), rdap("auto renew period"))}, want: once(0)},
@@ -309,7 +311,7 @@ func TestRowReleased(t *testing.T) {
 
 func TestRowReRegistered(t *testing.T) {
 	red := rdap("redemption period")
-	anew := func(h float64) Observation { return dated(rdap(), hour(h)) }
+	anew := func(h float64) source.Observation { return dated(rdap(), hour(h)) }
 	sure := func(h float64) Verdict {
 		return verdict(ReRegistered, Unverify, High, ReasonReRegistered).before(instant(h)).since(instant(h))
 	}
@@ -359,10 +361,10 @@ func TestRowReRegistered(t *testing.T) {
 func TestRowChangedHands(t *testing.T) {
 	review := verdict(ChangedHands, Hold, Medium, ReasonReviewHands)
 	watch := verdict(ChangedHands, Watch, Low, ReasonNewControl)
-	other := but(rdap(), func(r *Registration) { r.Registrar = "1479" })
-	handed := but(rdap(), func(r *Registration) { r.Transferred = hour(day) })
-	transferred := func(o Observation, at time.Time) Observation {
-		return but(o, func(r *Registration) { r.Transferred = at })
+	other := but(rdap(), func(r *source.Registration) { r.Registrar = "1479" })
+	handed := but(rdap(), func(r *source.Registration) { r.Transferred = hour(day) })
+	transferred := func(o source.Observation, at time.Time) source.Observation {
+		return but(o, func(r *source.Registration) { r.Transferred = at })
 	}
 	sale := []step{visit(0, parked(), expired(rdap())), visit(day, parked(), expired(rdap()))}
 	runRows(t, []row{

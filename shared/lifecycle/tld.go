@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // TLD is what is known of a registry's rules beyond RFC 3915. The zero value is a TLD that nobody described.
@@ -22,7 +24,7 @@ type TLD struct {
 	// the registry may hide names in quarantine.
 	FreeWhenAbsent bool
 	// Ask is the source to ask: SourceRDAP, or SourceStatus where no RDAP server is known or none that answers.
-	Ask Source
+	Ask source.Source
 	// Redemption is for how long the holder can get a deleted name back; 0: not at all, or not known.
 	Redemption time.Duration
 	// Release is the shortest known time from the first step of a lapse to release; 0 is unknown.
@@ -117,7 +119,7 @@ func parseTLD(row []string) (TLD, error) {
 	if row[colSuffixes] == "" || row[colSource] == "" || err != nil {
 		return TLD{}, fmt.Errorf("no suffix, no source, or no date: %q", row)
 	}
-	t := TLD{Ask: SourceRDAP}
+	t := TLD{Ask: source.SourceRDAP}
 	for _, c := range []struct {
 		column int
 		words  []string
@@ -131,7 +133,7 @@ func parseTLD(row []string) (TLD, error) {
 		}
 	}
 	if row[colAsk] == "status" {
-		t.Ask = SourceStatus
+		t.Ask = source.SourceStatus
 	}
 	t.FreeWhenAbsent = row[colAbsent] == "free"
 	t.OffInDeletion = row[colOff] != "no" // unknown: a name that is still there is held

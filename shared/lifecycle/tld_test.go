@@ -4,16 +4,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 func TestTLDOf(t *testing.T) {
 	const days = 24 * time.Hour
-	gtld := TLD{Described: true, OffInDeletion: true, FreeWhenAbsent: true, Ask: SourceRDAP, Redemption: 30 * days, Release: 35 * days}
+	gtld := TLD{Described: true, OffInDeletion: true, FreeWhenAbsent: true, Ask: source.SourceRDAP, Redemption: 30 * days, Release: 35 * days}
 	for suffix, want := range map[string]TLD{
 		"com": gtld, "shop": gtld, "x": gtld, "cc": gtld,
-		"co.uk":  {Described: true, OffInDeletion: true, Ask: SourceRDAP, Redemption: 60 * days, Release: 95 * days, Words: "pending delete = redemption period"},
-		"ru":     {Described: true, Ask: SourceStatus, Redemption: 30 * days, Release: 30 * days},
-		"museum": {OffInDeletion: true, Ask: SourceRDAP}, "edu": {OffInDeletion: true, Ask: SourceStatus},
+		"co.uk":  {Described: true, OffInDeletion: true, Ask: source.SourceRDAP, Redemption: 60 * days, Release: 95 * days, Words: "pending delete = redemption period"},
+		"ru":     {Described: true, Ask: source.SourceStatus, Redemption: 30 * days, Release: 30 * days},
+		"museum": {OffInDeletion: true, Ask: source.SourceRDAP}, "edu": {OffInDeletion: true, Ask: source.SourceStatus},
 		"ac.uk": {}, "xx": {}, "xn--vermgensberatung-pwb": {}, "": {},
 	} {
 		if got := TLDOf(suffix); got != want {
@@ -73,7 +75,7 @@ func TestTLDNotToAsk(t *testing.T) {
 	for _, f := range []Facts{ch, with(ch, func(f *Facts) { f.Authority = AuthorityNone })} {
 		before := known(t, with(f, func(f *Facts) { f.Authority = AuthorityNone }))
 		s, v := walk(before, f, visit(0, gone()))
-		if q := Questions(before, s, f, v, instant(0), SourceDelegation, false); len(q) != 1 || q[0] != SourceStatus {
+		if q := Questions(before, s, f, v, instant(0), source.SourceDelegation, false); len(q) != 1 || q[0] != source.SourceStatus {
 			t.Errorf("%s: asks %v", f.Authority, q)
 		}
 		if s, v = walk(s, f, visit(0, gone(), status("deleting")), visit(6, gone(), status("deleting"))); v.Action != Unverify || s.NextRDAP <= instant(0) {
@@ -81,7 +83,7 @@ func TestTLDNotToAsk(t *testing.T) {
 		}
 	}
 	named := with(ch, func(f *Facts) { f.Authority = AuthorityIANA }) // IANA's word at run time goes before
-	if q := Questions(known(t, named), known(t, named), named, Verdict{}, instant(0), SourceDelegation, true); len(q) != 1 || q[0] != SourceRDAP {
+	if q := Questions(known(t, named), known(t, named), named, Verdict{}, instant(0), source.SourceDelegation, true); len(q) != 1 || q[0] != source.SourceRDAP {
 		t.Errorf("named by IANA: asks %v", q)
 	}
 }
@@ -99,7 +101,7 @@ func TestFirstSeenParked(t *testing.T) {
 		t.Errorf("paid: %+v, %+v", v, h)
 	}
 	// Expired, or auto-renewed: it may be the expiry page.
-	for name, o := range map[string]Observation{"expired": expired(rdap()), "auto-renewed": rdap("auto renew period")} {
+	for name, o := range map[string]source.Observation{"expired": expired(rdap()), "auto-renewed": rdap("auto renew period")} {
 		g, v := walk(s, com, visit(1, parked(), o))
 		if v.Reason != ReasonGraceOnce || g.Home != "" {
 			t.Errorf("%s: %+v, home %q", name, v, g.Home)

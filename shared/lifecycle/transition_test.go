@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // explore finds every change of phase that judgement can make: from a domain that nobody looked at, by every
@@ -36,19 +38,19 @@ func explore() map[[2]Phase]bool {
 }
 
 // answersTo are the combinations of answers that the sources can give at hour h.
-func answersTo(f Facts, h float64) [][]Observation {
-	none := Observation{}
-	registry := []Observation{none, rdap(), but(rdap(), func(r *Registration) { r.Expires = hour(h - 1) }), rdap("redemption period"), rdap("pending delete"),
-		rdap("pending restore"), free(), dated(rdap(), hour(h-2)), but(rdap(), func(r *Registration) { r.Registrar = "1479" })}
-	market := []Observation{none}
+func answersTo(f Facts, h float64) [][]source.Observation {
+	none := source.Observation{}
+	registry := []source.Observation{none, rdap(), but(rdap(), func(r *source.Registration) { r.Expires = hour(h - 1) }), rdap("redemption period"), rdap("pending delete"),
+		rdap("pending restore"), free(), dated(rdap(), hour(h-2)), but(rdap(), func(r *source.Registration) { r.Registrar = "1479" })}
+	market := []source.Observation{none}
 	if f.Authority == AuthorityNone {
-		registry, market = market, []Observation{none, status("active"), status("expiring"), status("deleting"), status("inactive")}
+		registry, market = market, []source.Observation{none, status("active"), status("expiring"), status("deleting"), status("inactive")}
 	}
-	var all [][]Observation
-	for _, d := range []Observation{none, home(), moved(), parked(), gone()} {
+	var all [][]source.Observation
+	for _, d := range []source.Observation{none, home(), moved(), parked(), gone()} {
 		for _, r := range registry {
 			for _, m := range market {
-				all = append(all, slices.DeleteFunc([]Observation{d, r, m}, func(o Observation) bool { return o.Source == "" }))
+				all = append(all, slices.DeleteFunc([]source.Observation{d, r, m}, func(o source.Observation) bool { return o.Source == "" }))
 			}
 		}
 	}

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"slices"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Facts are what judgement needs beside state and answers.
@@ -32,7 +34,7 @@ const (
 // authority is what the TLD's RDAP server is worth to judgement: a supplemental one that the TLD's data says not to
 // ask is none.
 func (f Facts) authority() Authority {
-	if f.Authority == AuthoritySupplemental && f.TLD.Ask == SourceStatus {
+	if f.Authority == AuthoritySupplemental && f.TLD.Ask == source.SourceStatus {
 		return AuthorityNone
 	}
 	return f.Authority
@@ -68,7 +70,7 @@ type Verdict struct {
 // Of the TLD's facts (tld.txt) it uses: Words, for what a status means; Described, OffInDeletion and Redemption, for
 // whether a deletion is believed; FreeWhenAbsent, for whether a 404 is; Ask, for whether an RDAP server counts;
 // Release, for when the registry is asked next.
-func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
+func Visit(s State, obs []source.Observation, f Facts, now Instant) (State, Verdict) {
 	next, good := observe(s, obs, f)
 	if !good {
 		next.RetryAt = now.Add(RetryLook)
@@ -85,8 +87,8 @@ func Visit(s State, obs []Observation, f Facts, now Instant) (State, Verdict) {
 	if v.Confidence == NoConfidence {
 		next.RetryAt = v.Next
 	}
-	registry := func(o Observation) bool {
-		return credible(o, f.authority()) && (o.Source == SourceRDAP || o.Source == SourceStatus && f.authority() == AuthorityNone)
+	registry := func(o source.Observation) bool {
+		return credible(o, f.authority()) && (o.Source == source.SourceRDAP || o.Source == source.SourceStatus && f.authority() == AuthorityNone)
 	}
 	if slices.ContainsFunc(obs, registry) {
 		next.NextRDAP = nextRDAP(next, f.TLD, now)
@@ -357,7 +359,7 @@ func (j judge) keep() Verdict {
 	switch {
 	case j.s.MailLapsed == "" && j.newControl():
 		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
-	case j.s.Reg == WordNone || j.s.Deleg == DelegationMoved:
+	case j.s.Reg == WordNone || j.s.Reg == WordUndecided || j.s.Deleg == DelegationMoved:
 		return j.unlessMail(None, evidence{other: true}, ReasonDelegatedOnly)
 	default:
 		return j.unlessMail(None, evidence{registry: true, other: true}, ReasonDelegated)
@@ -409,7 +411,7 @@ func (j judge) lapseAt(p Phase) Instant {
 // settle writes the verdict's consequences into the state: phase, milestones, and what counts as home.
 func (j judge) settle(v Verdict) State {
 	s := j.s
-	if v.Phase == ReRegistered && s.Phase.lapsing() && j.registry() == WordNone {
+	if w := j.registry(); v.Phase == ReRegistered && s.Phase.lapsing() && (w == WordNone || w == WordUndecided) {
 		s.Registered = 0 // the date we had is the old registration's
 	}
 	if v.Phase != s.Phase {
@@ -446,7 +448,7 @@ func (j judge) renewed(s State) State {
 		s.Interim = 0
 	}
 	a := j.f.authority()
-	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince
+	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince && s.Reg != WordUndecided
 	paid := s.Home == "" && s.Interim == 0 && j.registry() == WordRegistered && !j.expired()
 	if s.Deleg == DelegationMoved && heard || s.Deleg == DelegationParked && paid {
 		s.Home, s.Deleg = s.NS, DelegationHome
@@ -465,16 +467,16 @@ func (s State) afresh() State {
 // trouble; the status API only where it can be the second witness of a deletion, or where no registry has the
 // authority, or none that the TLD's data says to ask (TLD.Ask). look asks every source that can be asked, due or not.
 // Sources are asked one after the other, so that each answer is judged with those before it.
-func Questions(before, after State, f Facts, v Verdict, now Instant, asked Source, look bool) []Source {
+func Questions(before, after State, f Facts, v Verdict, now Instant, asked source.Source, look bool) []source.Source {
 	tripped := before.Deleg != DelegationUnknown && (before.Deleg != after.Deleg || before.NS != after.NS)
 	due := look || tripped || after.NextRDAP <= now || after.Trouble() && (after.RegAt == 0 || now.Since(after.RegAt) >= Daily)
 	switch {
-	case asked == SourceDelegation && due && f.authority() != AuthorityNone:
-		return []Source{SourceRDAP}
-	case asked == SourceDelegation && due:
-		return []Source{SourceStatus}
-	case asked == SourceRDAP && (v.Reason == ReasonDeletedAlone || f.authority() != AuthorityIANA && after.Deleg != DelegationHome):
-		return []Source{SourceStatus}
+	case asked == source.SourceDelegation && due && f.authority() != AuthorityNone:
+		return []source.Source{source.SourceRDAP}
+	case asked == source.SourceDelegation && due:
+		return []source.Source{source.SourceStatus}
+	case asked == source.SourceRDAP && (v.Reason == ReasonDeletedAlone || f.authority() != AuthorityIANA && after.Deleg != DelegationHome):
+		return []source.Source{source.SourceStatus}
 	default:
 		return nil
 	}

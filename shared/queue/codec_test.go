@@ -14,25 +14,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/queuetest"
 )
-
-func entries(n, size int) []queue.Entry {
-	var list []queue.Entry
-	for i := range n {
-		list = append(list, queue.Entry{
-			Name: fmt.Sprintf("d%d.example", i), Version: int64(i), Item: json.RawMessage(`{"x":"` + strings.Repeat("x", size) + `"}`),
-		})
-	}
-	return list
-}
-
-func base(kind queue.Kind) queue.Message {
-	return queue.Message{Kind: kind, Upstream: "com", Run: "r1", Share: 0.5, Sent: begin}
-}
 
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	want := queue.Pack(base(queue.KindRDAP), entries(3, 10))[0]
+	want := queue.Pack(queuetest.Base(queue.KindRDAP), queuetest.Entries(3, 10))[0]
 	want.Domains[1].Item = nil
 	b, err := queue.Encode(want)
 	if err != nil {
@@ -49,7 +36,7 @@ func TestRoundTrip(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
-	good, err := queue.Encode(queue.Pack(base(queue.KindRDAP), entries(2, 10))[0])
+	good, err := queue.Encode(queue.Pack(queuetest.Base(queue.KindRDAP), queuetest.Entries(2, 10))[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +54,7 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 		return b
 	}
-	long, err := json.Marshal(entries(queue.MaxSlow+1, 1))
+	long, err := json.Marshal(queuetest.Entries(queue.MaxSlow+1, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +99,7 @@ func TestDecodeRefuses(t *testing.T) {
 // A registrar's name may hold characters that JSON allows and SQS refuses.
 func TestEncodeEscapesWhatSQSRefuses(t *testing.T) {
 	t.Parallel()
-	m := queue.Pack(base(queue.KindRDAP), entries(1, 1))[0]
+	m := queue.Pack(queuetest.Base(queue.KindRDAP), queuetest.Entries(1, 1))[0]
 	m.Domains[0].Item = json.RawMessage("{\"r\":\"a\ufffe\uffff<b>\"}")
 	b, err := queue.Encode(m)
 	if err != nil || bytes.ContainsAny(b, "\ufffe\uffff") || !bytes.Contains(b, []byte("<b>")) {
@@ -134,9 +121,9 @@ func TestEncodeEscapesWhatSQSRefuses(t *testing.T) {
 
 func TestContentID(t *testing.T) {
 	t.Parallel()
-	one := queue.Pack(base(queue.KindRDAP), entries(2, 1))[0]
+	one := queue.Pack(queuetest.Base(queue.KindRDAP), queuetest.Entries(2, 1))[0]
 	same := one
-	same.Sent, same.Share, same.Group = begin.Add(time.Hour), 1, "other"
+	same.Sent, same.Share, same.Group = queuetest.Begin.Add(time.Hour), 1, "other"
 	same.Domains = []queue.Entry{{Name: one.Domains[0].Name}, {Name: one.Domains[1].Name, Version: 9}}
 	if queue.ContentID(same) != one.ID {
 		t.Error("the id depends on more than the question")
@@ -199,18 +186,18 @@ func TestPackLimits(t *testing.T) {
 	for kind, limit := range map[queue.Kind]int{
 		queue.KindDelegation: queue.MaxDelegation, queue.KindRDAP: queue.MaxSlow, queue.KindStatus: queue.MaxSlow, queue.KindMail: queue.MaxSlow,
 	} {
-		if got := queue.Pack(base(kind), entries(limit, 1)); len(got) != 1 {
+		if got := queue.Pack(queuetest.Base(kind), queuetest.Entries(limit, 1)); len(got) != 1 {
 			t.Errorf("%s: %d domains in %d messages", kind, limit, len(got))
 		}
-		got := queue.Pack(base(kind), entries(limit+1, 1))
+		got := queue.Pack(queuetest.Base(kind), queuetest.Entries(limit+1, 1))
 		if len(got) != 2 || len(got[0].Domains) != limit || len(got[1].Domains) != 1 {
 			t.Errorf("%s: %d domains in %d messages", kind, limit+1, len(got))
 		}
 	}
-	if got := queue.Pack(base(queue.KindRDAP), nil); got != nil {
+	if got := queue.Pack(queuetest.Base(queue.KindRDAP), nil); got != nil {
 		t.Errorf("nothing gives %v", got)
 	}
-	got := queue.Pack(base(queue.KindRDAP), entries(1, queue.MaxMessage))
+	got := queue.Pack(queuetest.Base(queue.KindRDAP), queuetest.Entries(1, queue.MaxMessage))
 	if len(got) != 1 || len(got[0].Domains[0].Item) != 0 || got[0].Domains[0].Name != "d0.example" {
 		t.Errorf("an item that fills a message: %d messages", len(got))
 	}
@@ -220,7 +207,7 @@ func TestPackLimits(t *testing.T) {
 func TestPackModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
-		m := base(rapid.SampledFrom([]queue.Kind{queue.KindDelegation, queue.KindRDAP}).Draw(r, "kind"))
+		m := queuetest.Base(rapid.SampledFrom([]queue.Kind{queue.KindDelegation, queue.KindRDAP}).Draw(r, "kind"))
 		m.Upstream = rapid.StringN(1, 200, 400).Draw(r, "upstream")
 		var in []queue.Entry
 		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 500), rapid.IntRange(0, 9000)), 0, 100).Draw(r, "sizes")
@@ -261,7 +248,7 @@ func TestPackModel(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	good, err := queue.Encode(queue.Pack(base(queue.KindRDAP), entries(2, 10))[0])
+	good, err := queue.Encode(queue.Pack(queuetest.Base(queue.KindRDAP), queuetest.Entries(2, 10))[0])
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -290,7 +277,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	m := queue.Pack(base(queue.KindDelegation), entries(queue.MaxDelegation, 300))[0]
+	m := queue.Pack(queuetest.Base(queue.KindDelegation), queuetest.Entries(queue.MaxDelegation, 300))[0]
 	for b.Loop() {
 		if _, err := queue.Encode(m); err != nil {
 			b.Fatal(err)
@@ -299,7 +286,7 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	body, err := queue.Encode(queue.Pack(base(queue.KindDelegation), entries(queue.MaxDelegation, 300))[0])
+	body, err := queue.Encode(queue.Pack(queuetest.Base(queue.KindDelegation), queuetest.Entries(queue.MaxDelegation, 300))[0])
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -313,18 +300,18 @@ func BenchmarkDecode(b *testing.B) {
 
 func TestEncodeLimit(t *testing.T) {
 	t.Parallel()
-	m := queue.Pack(base(queue.KindRDAP), entries(1, 0))[0]
+	m := queue.Pack(queuetest.Base(queue.KindRDAP), queuetest.Entries(1, 0))[0]
 	b, err := queue.Encode(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for over, want := range []error{nil, queue.ErrTooLarge} {
-		m.Domains = entries(1, queue.MaxMessage-len(b)+over)
+		m.Domains = queuetest.Entries(1, queue.MaxMessage-len(b)+over)
 		if body, err := queue.Encode(m); !errors.Is(err, want) || err == nil && len(body) != queue.MaxMessage {
 			t.Errorf("%d over: %d bytes, %v, want %v", over, len(body), err, want)
 		}
 	}
-	m.Domains = entries(queue.MaxSlow+1, 0)
+	m.Domains = queuetest.Entries(queue.MaxSlow+1, 0)
 	if _, err := queue.Encode(m); !errors.Is(err, queue.ErrTooLarge) {
 		t.Errorf("%d domains: %v", len(m.Domains), err)
 	}

@@ -1,12 +1,14 @@
-// Package queue carries questions from the functions that raise them to the checker that asks them:
-// batches in and out of SQS FIFO, and a durable in-process queue that behaves as SQS FIFO with an event
-// source mapping does. Both pass one conformance suite (queuetest).
+// Package queue is the messages that carry questions from the functions that raise them to the checker that asks
+// them. What carries the messages is in packages of its own, which pass one conformance suite (queuetest): sqs, and
+// local, which behaves as SQS FIFO with an event source mapping does.
 package queue
 
 import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/aws/aws-lambda-go/events"
 )
 
 // Schema is the version of Message. A checker that meets a newer one refuses the message (it ends in the
@@ -58,3 +60,6 @@ type Entry struct {
 type Sender interface {
 	Send(ctx context.Context, messages []Message) (failed []Message, err error)
 }
+
+// Handler is a function with an SQS event source that reports failures by message.
+type Handler = func(context.Context, events.SQSEvent) (events.SQSEventResponse, error)

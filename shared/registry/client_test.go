@@ -196,10 +196,10 @@ func TestKinds(t *testing.T) {
 		{409, "application/problem+json", `{"type":"` + TypeKeyReused + `"}`, KindConflict},
 		{409, "application/problem+json", `{"type":"` + TypeRestored + `"}`, KindConflict},
 		{409, "application/problem+json", `{"type":"` + TypeInProgress + `"}`, KindRetryable},
-		{409, "text/plain", "alice@mail.example", KindConflict},
+		{409, "text/plain", "alice@mail.example", KindRetryable},
 		{422, "application/problem+json", `{"type":"` + TypeTooMany + `","detail":"alice@mail.example and 3"}`, KindRefused},
-		{400, "application/problem+json", `alice@mail.example`, KindRefused},
-		{404, "application/problem+json", `{"type":"mailto:alice@mail.example"}`, KindRefused},
+		{400, "application/problem+json", `alice@mail.example`, KindRetryable},
+		{404, "application/problem+json", `{"type":"mailto:alice@mail.example"}`, KindRetryable},
 		{401, "", "", KindUnauthorized},
 		{403, "application/problem+json", `{"detail":"alice\uff20mail.example alice%40mail.example"}`, KindUnauthorized},
 		{302, "text/html", "alice@mail.example", KindRetryable},
@@ -232,6 +232,63 @@ func TestKinds(t *testing.T) {
 	}
 	if Kind(nil) != KindNone || Kind(errors.New("else")) != KindRetryable {
 		t.Error("nil or unknown")
+	}
+}
+
+// TestOnlyTheContractsWordsRefuse: a gateway has the same statuses, and knows nothing of the registry's decision.
+func TestOnlyTheContractsWordsRefuse(t *testing.T) {
+	const prob = "application/problem+json"
+	for _, c := range []struct {
+		status     int
+		kind, body string
+		want       ErrorKind
+	}{
+		{404, "text/html", "<h1>Not Found</h1>", KindRetryable},
+		{409, "application/json", `{"message":"Conflict"}`, KindRetryable},
+		{422, "text/plain", "", KindRetryable},
+		{405, "", "", KindRetryable},
+		{413, "text/html", "", KindRetryable},
+		{404, prob, `{"type":"about:blank","title":"Not Found","status":404}`, KindRetryable},
+		{409, prob, `{"type":"about:blank","title":"Conflict","status":409}`, KindRetryable},
+		{422, prob, `{"title":"no type is about:blank (RFC 9457 section 4.2.1)"}`, KindRetryable},
+		{422, prob, `{"type":"urn:lapseguard:problem:else"}`, KindRetryable},
+		{422, prob, `{"type":"https://gateway.example/errors/unprocessable"}`, KindRetryable},
+		{422, "application/json", `{"type":"` + TypeTooMany + `"}`, KindRetryable}, // no problem, by its media type
+		{404, prob, `{"type":"` + TypeTooMany + `"}`, KindRetryable},               // a word beside its status
+		{409, prob, `{"type":"` + TypePublicSuffix + `"}`, KindRetryable},
+		{500, prob, `{"type":"` + TypeKeyReused + `"}`, KindRetryable},
+		{400, prob, `{"type":"` + TypeMalformed + `"}`, KindRefused},
+		{413, prob, `{"type":"` + TypeMalformed + `"}`, KindRefused},
+		{415, prob, `{"type":"` + TypeMalformed + `"}`, KindRefused},
+		{404, prob, `{"type":"` + TypeUnknownKey + `"}`, KindRefused},
+		{409, prob, `{"type":"` + TypeKeyReused + `"}`, KindConflict},
+		{409, prob, `{"type":"` + TypeRestored + `"}`, KindConflict},
+		{422, prob, `{"type":"` + TypePublicSuffix + `"}`, KindRefused},
+		{422, prob, `{"type":"` + TypeTooMany + `"}`, KindRefused},
+	} {
+		_, err := serve(t, says(c.status, c.kind, c.body), nil).Unverify(t.Context(), sound())
+		if got := Kind(err); got != c.want {
+			t.Errorf("%d %s %s: %q, want %q", c.status, c.kind, c.body, got, c.want)
+		}
+	}
+}
+
+func TestWhatProvesThatNothingWasDone(t *testing.T) {
+	for want, answers := range map[bool][]*Problem{
+		true: {{Status: 400, Type: TypeMalformed}, {Status: 422, Type: TypePublicSuffix}, {Status: 422, Type: TypeTooMany}},
+		false: {
+			{Status: 409, Type: TypeKeyReused}, {Status: 409, Type: TypeRestored}, {Status: 409, Type: TypeInProgress}, {Status: 404, Type: TypeUnknownKey},
+			{Status: 422, Type: typeNothingToSay}, {Status: 422}, {Status: 409, Type: TypeTooMany}, {Status: 500, Type: TypeTooMany},
+		},
+	} {
+		for _, p := range answers {
+			if got := NothingDone(fmt.Errorf("unverify: %w", p)); got != want {
+				t.Errorf("%d %s: %t", p.Status, p.Type, got)
+			}
+		}
+	}
+	if NothingDone(nil) || NothingDone(errors.New("connection reset")) || !NothingDone(invalidRequest("x")) {
+		t.Error("beside the problems")
 	}
 }
 

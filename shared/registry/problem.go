@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,6 +25,7 @@ const (
 	TypeKeyReused     = "urn:lapseguard:problem:key-reused"
 	TypeRestored      = "urn:lapseguard:problem:restored"
 	TypeInProgress    = "urn:lapseguard:problem:in-progress"
+	TypeOutdated      = "urn:lapseguard:problem:outdated"
 	TypePublicSuffix  = "urn:lapseguard:problem:public-suffix"
 	TypeTooMany       = "urn:lapseguard:problem:too-many-addresses"
 	typeNothingToSay  = "about:blank"
@@ -41,7 +43,9 @@ const (
 	KindRetryable ErrorKind = "retryable"
 	// KindConflict: the key belongs to another request, or was taken back. A person decides.
 	KindConflict ErrorKind = "conflict"
-	// KindRefused: the registry will not do this, or the request is not sound. A person decides.
+	// KindRefused: the registry will not do this, or the request is not sound. A person decides. Only a type that
+	// the contract names, at the status that it names, is the registry's word: whatever stands before a registry
+	// has the same statuses, and a plain 404, 409 or 422 of a gateway is retryable.
 	KindRefused ErrorKind = "refused"
 	// KindUnauthorized: the token, read afresh, does not open the API. Nothing was done; asking again helps
 	// once the token is right.
@@ -65,6 +69,19 @@ func Kind(err error) ErrorKind {
 	default:
 		return KindRetryable
 	}
+}
+
+// IsOutdated tells of an error of SetRecovery whether the registry had accepted a state with a newer as_of: nothing
+// was changed, and asking again is in vain; whoever is newer decides. Its Kind is KindConflict.
+func IsOutdated(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusConflict && p.Type == TypeOutdated
+}
+
+// IsTooMany tells of an error whether more addresses would have changed than max_addresses allowed.
+func IsTooMany(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusUnprocessableEntity && p.Type == TypeTooMany
 }
 
 // Problem is an answer other than success (RFC 9457). Its words are the registry's, cut and masked; where it
@@ -91,16 +108,46 @@ func (p *Problem) kind() ErrorKind {
 	switch s := p.Status; {
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		return KindUnauthorized
-	case s == http.StatusConflict && p.Type == TypeInProgress:
+	case !p.documented():
+		return KindRetryable
+	case p.Type == TypeInProgress:
 		return KindRetryable
 	case s == http.StatusConflict:
 		return KindConflict
-	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests:
-		return KindRetryable
-	case s >= 400 && s < 500:
+	default:
 		return KindRefused
-	default: // 5xx, and statuses that have no place here, such as a gateway's redirect
-		return KindRetryable
+	}
+}
+
+// documented tells whether the contract names this type at this status.
+func (p *Problem) documented() bool {
+	switch p.Type {
+	case TypeMalformed:
+		return p.Status == http.StatusBadRequest || p.Status == http.StatusRequestEntityTooLarge || p.Status == http.StatusUnsupportedMediaType
+	case TypeUnknownKey:
+		return p.Status == http.StatusNotFound
+	case TypeKeyReused, TypeRestored, TypeInProgress, TypeOutdated:
+		return p.Status == http.StatusConflict
+	case TypePublicSuffix, TypeTooMany:
+		return p.Status == http.StatusUnprocessableEntity
+	default:
+		return false
+	}
+}
+
+// NothingDone tells whether an error of Unverify proves that the registry changed nothing with this call. What an
+// earlier call with the same key may have done it does not tell: whoever sent the request before, and got no
+// answer, does not have the key back. A 409 proves the contrary: something was done under the key.
+func NothingDone(err error) bool {
+	var p *Problem
+	var invalid invalidRequest
+	switch {
+	case errors.As(err, &invalid):
+		return true
+	case errors.As(err, &p):
+		return p.documented() && slices.Contains([]string{TypeMalformed, TypePublicSuffix, TypeTooMany}, p.Type)
+	default:
+		return false
 	}
 }
 

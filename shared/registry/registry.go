@@ -1,5 +1,6 @@
 // Package registry is the client of the registry's admin API (infra/registry-admin.openapi.yaml): list the
-// e-mail domains in use, unverify a domain's addresses, restore what was unverified. No address crosses it.
+// e-mail domains in use, unverify a domain's addresses, restore what was unverified, close recovery and open it
+// again. No address crosses it.
 //
 // A Client never follows a redirect, never echoes a body, and repeats a call only once, with a fresh token, after
 // a 401. Everything else is the caller's to repeat: every change has a key, so that asking again is harmless.
@@ -14,6 +15,19 @@ type HostCount struct {
 	Addresses int    // verified addresses; 0 (only with changed_since) says that the host left
 	// Oldest and Newest verification times, UTC; zero means unknown.
 	Oldest, Newest time.Time
+	// Closed are the host's addresses through which recovery is closed by SetRecovery; zero where there is none.
+	// They may be all that is left: Addresses is 0 then in a list of hosts in use too.
+	Closed Closed
+}
+
+// Closed counts a host's addresses through which recovery is closed.
+type Closed struct {
+	Addresses int // verified or not
+	// Since is the newest for which any of them is bound, ContinuousUntil the oldest of any of them (UTC).
+	Since, ContinuousUntil time.Time
+	// Reported accounts may have been taken: a credential was set by mail through a closed address at its
+	// ContinuousUntil or later.
+	Reported int
 }
 
 // Page is a page of the list, ascending by host (byte order).
@@ -23,6 +37,9 @@ type Page struct {
 	Complete bool   // only on the last page: the list is whole
 	// AsOf is when the counts were true; a later changed_since starts there.
 	AsOf time.Time
+	// Recovery and MailIsSignIn stand on the first page: whether the registry offers SetRecovery, and whether a mail
+	// alone signs in there.
+	Recovery, MailIsSignIn bool
 }
 
 // Reason is the code that goes to the registry with an unverify.

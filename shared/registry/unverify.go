@@ -96,6 +96,7 @@ func parseAnswer(data []byte) (Answer, error) {
 		if n == nil || *n < 0 {
 			return Answer{}, badAnswer("a count is missing or negative")
 		}
+		*n = min(*n, MaxAddresses) // it is done, and must be recorded, whatever it counts
 	}
 	a := Answer{Changed: *wire.Changed, AlreadyUnset: *wire.Already, KeptLater: *wire.Kept, Recovery: wire.Recovery}
 	if a.Recovery != RecoveryClosed && a.Recovery != RecoveryOpen {
@@ -137,7 +138,7 @@ func (c *Client) restore(ctx context.Context, key string) (Restored, error) {
 	if wire.Restored == nil || wire.Kept == nil || *wire.Restored < 0 || *wire.Kept < 0 {
 		return Restored{}, badAnswer("a count is missing or negative")
 	}
-	return Restored{Restored: *wire.Restored, Kept: *wire.Kept}, nil
+	return Restored{Restored: min(*wire.Restored, MaxAddresses), Kept: min(*wire.Kept, MaxAddresses)}, nil
 }
 
 // wire is the request as it is sent: times in UTC, evidence within the contract's lengths and without addresses.

@@ -73,20 +73,8 @@ func TestJudge(t *testing.T) {
 		{name: "share of many", watched: 100_000, pending: map[string]int{redemption: 100, org: 100}, want: map[string]Ruling{redemption: ok(100), org: ok(100)}},
 		{name: "share of many, above", watched: 100_000, pending: map[string]int{redemption: 101, org: 100}, want: map[string]Ruling{redemption: no, org: ok(100)}},
 		{name: "limits of a class", limits: Limits{Count: 20, ClassCount: 3}, pending: map[string]int{redemption: 4, org: 3}, want: map[string]Ruling{redemption: no, org: ok(3)}},
-		{name: "approved: at its daily rate", l: approve(t, none, redemption, approval(30, 100)), pending: map[string]int{redemption: 100, org: 10},
-			want: map[string]Ruling{redemption: ok(30), org: ok(10)}},
-		{name: "approved: what is left of today's rate", l: approve(t, none, redemption, approval(30, 100)).ActedApproved(t0, redemption, 25), pending: map[string]int{redemption: 75},
-			want: map[string]Ruling{redemption: ok(5)}},
-		{name: "approved: what is left of the list", l: approve(t, none, redemption, approval(30, 2)), pending: map[string]int{redemption: 75}, want: map[string]Ruling{redemption: ok(2)}},
-		{name: "approved: fewer pending", l: approve(t, none, redemption, approval(30, 100)), pending: map[string]int{redemption: 4}, want: map[string]Ruling{redemption: ok(4)}},
-		{name: "approved: rate used up", l: approve(t, none, redemption, approval(30, 100)).ActedApproved(t0, redemption, 31), pending: map[string]int{redemption: 75},
-			want: map[string]Ruling{redemption: ok(0)}},
-		{name: "approval over", l: Ledger{Approvals: map[string]Approval{redemption: {By: "Ada", Until: t0, PerDay: 30, Left: 5}}}, pending: map[string]int{redemption: 75},
+		{name: "an approval lets nothing through that it does not name", l: approve(t, none, redemption, approval(500, 999)), pending: map[string]int{redemption: 60},
 			want: map[string]Ruling{redemption: no}},
-		{name: "approval used up", l: Ledger{Approvals: map[string]Approval{redemption: {By: "Ada", Until: t0.Add(time.Hour), PerDay: 30}}}, pending: map[string]int{redemption: 75},
-			want: map[string]Ruling{redemption: no}},
-		{name: "an approval's rate has a ceiling", l: Ledger{Approvals: map[string]Approval{redemption: {By: "Ada", Until: t0.Add(time.Hour), PerDay: 1e6, Left: 1e6}}},
-			pending: map[string]int{redemption: 9000}, want: map[string]Ruling{redemption: ok(MaxCount)}},
 		{name: "acts that a person approved count for no limit", l: none.ActedApproved(t0, redemption, 40), pending: map[string]int{redemption: 10, org: 10},
 			want: map[string]Ruling{redemption: ok(10), org: ok(10)}},
 		{name: "ledger of a newer version", l: Ledger{Schema: LedgerSchema + 1}, pending: map[string]int{redemption: 1}, want: map[string]Ruling{redemption: no}},
@@ -130,8 +118,6 @@ func TestWhySaysTheNumbers(t *testing.T) {
 			map[string]int{redemption: 45}, t0)[redemption],
 		"rdap.publicinterestregistry.org/redemption: 3 acted on within 24 hours and 53 pending in all classes not yet held are more than the 40 allowed in total (1200 domains watched); this class, with 20, is the largest. Decide: ": Judge(l, limits, 1200,
 			map[string]int{org: 20, released: 18, redemption: 15}, t0)[org],
-		"rdap.verisign.com/redemption: approved by Ada for 50 more domains until 2026-03-11 12:30 UTC at 7 a day; 4 were acted on within 24 hours, 3 of 45 pending go on now. Nothing to decide.": Judge(
-			approve(t, l, redemption, approval(7, 50)).ActedApproved(t0, redemption, 4), limits, 1200, map[string]int{redemption: 45}, t0)[redemption],
 	} {
 		if !strings.HasPrefix(r.Why, want) {
 			t.Errorf("says %s\nwant %s", r.Why, want)
@@ -172,15 +158,17 @@ func TestReserveAndRefund(t *testing.T) {
 	if _, n = take(l, status, 100, t0.Add(Window+time.Hour)); n != 10 {
 		t.Errorf("a day later the first hour's are free: %d", n)
 	}
-	back := Refund(l, org, t0.Add(time.Hour), t0.Add(2*time.Hour))
+	unit := func(class string, at time.Time) Unit { return Unit{Class: class, At: at} }
+	back := Refund(l, unit(org, t0.Add(time.Hour)), t0.Add(2*time.Hour))
 	if _, n = take(back, org, 100, t0.Add(2*time.Hour)); n != 1 {
 		t.Errorf("after a refund there is room for %d", n)
 	}
 	for name, same := range map[string]Ledger{
-		"another hour's":     Refund(l, org, t0, t0.Add(2*time.Hour)),
-		"another class's":    Refund(l, status, t0.Add(time.Hour), t0.Add(2*time.Hour)),
-		"one of no class":    Refund(l, "", t0, t0.Add(2*time.Hour)),
-		"one beyond the day": Refund(l, org, t0.Add(-48*time.Hour), t0.Add(2*time.Hour)),
+		"another hour's":     Refund(l, unit(org, t0), t0.Add(2*time.Hour)),
+		"another class's":    Refund(l, unit(status, t0.Add(time.Hour)), t0.Add(2*time.Hour)),
+		"one of no class":    Refund(l, unit("", t0), t0.Add(2*time.Hour)),
+		"an approved one":    Refund(l, Unit{Class: org, Approved: true, At: t0.Add(time.Hour)}, t0.Add(2*time.Hour)),
+		"one beyond the day": Refund(l, unit(org, t0.Add(-48*time.Hour)), t0.Add(2*time.Hour)),
 	} {
 		if acted, _ := same.Counted(t0.Add(2 * time.Hour)); acted != 20 {
 			t.Errorf("refund of %s changed the ledger: %d", name, acted)
@@ -192,12 +180,13 @@ func TestReserveAndRefund(t *testing.T) {
 }
 
 func TestReserveUnderApproval(t *testing.T) {
-	l := approve(t, Ledger{}.Acted(t0, redemption, 10), redemption, approval(3, 5))
+	full := Ledger{}.Acted(t0, redemption, 10)
+	l := approve(t, full, redemption, approval(3, 5))
 	now := t0
 	taken := map[int]int{}
 	for d := range 4 {
 		for range 10 {
-			next, ok := Reserve(l, DefaultLimits(), 1000, redemption, now)
+			next, ok := ReserveApproved(l, 1000, redemption, true, now)
 			if !ok {
 				break
 			}
@@ -206,24 +195,92 @@ func TestReserveUnderApproval(t *testing.T) {
 		}
 		now = now.Add(Window + time.Hour)
 	}
-	// At the daily rate until the list is through; from then on the limits hold again, with nothing acted under them.
-	if want := map[int]int{0: 3, 1: 2 + 8, 2: 10, 3: 10}; !maps.Equal(taken, want) {
+	// At the daily rate until the list is through; what is not in it is the limits'.
+	if want := map[int]int{0: 3, 1: 2}; !maps.Equal(taken, want) {
 		t.Errorf("took %v, want %v", taken, want)
 	}
+	l = approve(t, full, redemption, approval(3, 5))
+	if _, ok := Reserve(l, DefaultLimits(), 1000, redemption, t0); ok {
+		t.Error("an approval made room for what it does not name")
+	}
 	// A refund gives back to the list, not to the limits.
-	l = approve(t, Ledger{}.Acted(t0, redemption, 10), redemption, approval(3, 5))
-	one, ok := Reserve(l, DefaultLimits(), 1000, redemption, t0)
+	one, ok := ReserveApproved(l, 1000, redemption, true, t0)
 	if !ok || one.Approvals[redemption].Left != 4 {
 		t.Fatalf("%t, %+v", ok, one.Approvals)
 	}
-	back := Refund(one, redemption, t0, t0)
+	unit := Unit{Class: redemption, Approved: true, Listed: true, At: t0}
+	back := Refund(one, unit, t0)
 	if acted, approved := back.Counted(t0); acted != 10 || approved != 0 || back.Approvals[redemption].Left != 5 {
 		t.Errorf("after the refund %d acted, %d approved, %+v", acted, approved, back.Approvals)
 	}
+	single, ok := ReserveApproved(l, 1000, redemption, false, t0)
+	if unit.Listed = false; !ok || single.Approvals[redemption].Left != 5 || Refund(single, unit, t0).Approvals[redemption].Left != 5 {
+		t.Errorf("one that was approved by itself is none of the list's: %t, %+v", ok, single.Approvals)
+	}
 	// The approval may be gone by then.
-	back = Refund(one.Revoke(redemption), redemption, t0, t0)
+	unit.Listed = true
+	back = Refund(one.Revoke(redemption), unit, t0)
 	if acted, approved := back.Counted(t0); acted != 10 || approved != 0 || len(back.Approvals) != 0 {
 		t.Errorf("after revoke and refund %d acted, %d approved, %+v", acted, approved, back.Approvals)
+	}
+	if _, ok := ReserveApproved(one.Revoke(redemption), 1000, redemption, true, t0); ok {
+		t.Error("an approval that was taken back lets something through")
+	}
+	if _, ok := ReserveApproved(Ledger{Schema: LedgerSchema + 1}, 1000, org, false, t0); ok {
+		t.Error("reserved in a ledger of a newer version")
+	}
+}
+
+// What people approve, one by one or by the class, is under a daily ceiling that no word raises.
+func TestApprovedDomainsHaveACeiling(t *testing.T) {
+	for watched, want := range map[int]int{0: MinCeiling, 300: 50, 1000: 50, 2000: 100, 60_000: 3000, 10_000_000: MaxCount} {
+		if got := Ceiling(watched); got != want {
+			t.Errorf("%d watched: %d, want %d", watched, got, want)
+		}
+	}
+	l := approve(t, Ledger{}.Acted(t0, org, 10), redemption, approval(500, 999))
+	n := 0
+	for i := range 300 {
+		next, ok := ReserveApproved(l, 300, redemption, i%2 == 0, t0)
+		if ok {
+			n++
+		}
+		l = next
+	}
+	if n != 40 {
+		t.Errorf("%d of 300 let through in one tick beside 10 of the guard's own, want 40", n)
+	}
+	if _, ok := Reserve(l, DefaultLimits(), 300, status, t0); !ok {
+		t.Error("what people approved takes nothing from the guard's own limits")
+	}
+	if _, ok := ReserveApproved(l, 300, org, false, t0.Add(Window+time.Hour)); !ok {
+		t.Error("a day later there is room")
+	}
+}
+
+// A second list of a class goes on beside the first: what each covers is named by the decisions.
+func TestApprovalsOfOneClassAddUp(t *testing.T) {
+	l := approve(t, Ledger{}, redemption, approval(3, 5))
+	id := l.Approvals[redemption].ID
+	second := approval(7, 20)
+	second.At = t0.Add(time.Hour)
+	l = approve(t, l, redemption, second)
+	if a := l.Approvals[redemption]; a.ID != id || a.Left != 25 || a.PerDay != 7 {
+		t.Errorf("%+v", a)
+	}
+	if !l.Stands(redemption, id, t0) || l.Stands(redemption, id+1, t0) || l.Stands(org, id, t0) || l.Stands(redemption, id, t0.Add(MaxApproval)) || l.Revoke(redemption).Stands(redemption, id, t0) {
+		t.Error("what stands")
+	}
+	if s := l.Standing(t0); len(s) != 1 || len(l.Standing(t0.Add(MaxApproval))) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// What the breaker holds is counted, and what was never held is not.
+func TestCountsWhatIsHeld(t *testing.T) {
+	l := Ledger{}.Count(org, 2).Count(redemption, 1).Count(redemption, -1).Count(status, -1)
+	if want := map[string]int{org: 2}; !maps.Equal(l.Held, want) || !maps.Equal(l.Acted(t0, org, 1).prune(t0.Add(48*time.Hour)).Held, want) {
+		t.Errorf("%v", l.Held)
 	}
 }
 
@@ -237,8 +294,10 @@ func TestLedgerIsNeverChangedInPlace(t *testing.T) {
 	l.ActedApproved(t0, released, 1)
 	l.Revoke(redemption)
 	Reserve(l, DefaultLimits(), 1000, redemption, t0)
-	Refund(l, redemption, t0, t0)
-	Refund(l, org, t0, t0)
+	ReserveApproved(l, 1000, redemption, true, t0)
+	Refund(l, Unit{Class: redemption, At: t0}, t0)
+	Refund(l, Unit{Class: org, Approved: true, Listed: true, At: t0}, t0)
+	l.Count(org, 1)
 	Judge(l, DefaultLimits(), 1000, map[string]int{redemption: 9}, t0)
 	l.Counted(t0.Add(48 * time.Hour))
 	approve(t, l, org, approval(1, 1))
@@ -388,7 +447,7 @@ func TestNeverMoreThanTheLimits(t *testing.T) {
 					}
 					l = next
 					if rapid.IntRange(0, 9).Draw(t, "did nothing") == 0 {
-						l = Refund(l, class, now, now)
+						l = Refund(l, Unit{Class: class, At: now}, now)
 						continue
 					}
 					acts = append(acts, act{now, class})
@@ -441,22 +500,17 @@ func TestRulingsHoldWholeClasses(t *testing.T) {
 		p := l.prune(t0)
 		sum := p.total()
 		for class, r := range rulings {
-			_, approved := p.Approvals[class]
 			switch {
 			case r.Held && r.Allow != 0:
 				t.Errorf("%s: held, and yet %d allowed", class, r.Allow)
-			case approved && (r.Held || r.Allow > p.Approvals[class].Left || r.Allow+p.approved(class) > max(p.Approvals[class].PerDay, p.approved(class))):
-				t.Errorf("%s: approved %+v, ruling %+v", class, p.Approvals[class], r)
-			case !approved && r.Allow != 0 && r.Allow != pending[class]:
+			case r.Allow != 0 && r.Allow != pending[class]:
 				t.Errorf("%s: %d of %d", class, r.Allow, pending[class])
-			case !approved && pending[class] > 0 && !r.Held && r.Allow == 0:
+			case pending[class] > 0 && !r.Held && r.Allow == 0:
 				t.Errorf("%s: neither held nor allowed", class)
-			case !approved && r.Allow > 0 && p.acted(class)+r.Allow > limits.Class(watched):
+			case r.Allow > 0 && p.acted(class)+r.Allow > limits.Class(watched):
 				t.Errorf("%s: %d acted, %d allowed, limit %d", class, p.acted(class), r.Allow, limits.Class(watched))
 			}
-			if !approved {
-				sum += r.Allow
-			}
+			sum += r.Allow
 		}
 		if sum > limits.Total(watched) && sum > p.total() {
 			t.Errorf("%d acted and allowed, limit %d", sum, limits.Total(watched))
@@ -524,7 +578,7 @@ func TestReservingIsMonotone(t *testing.T) {
 			}
 		}
 		if ok {
-			back := Refund(next, one, t0, t0)
+			back := Refund(next, Unit{Class: one, At: t0}, t0)
 			if c, d := back.Counted(t0); c+d != acted+approved {
 				t.Errorf("after the refund %d and %d, before %d and %d", c, d, acted, approved)
 			}

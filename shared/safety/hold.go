@@ -30,6 +30,8 @@ type Hold struct {
 
 	Refused bool `json:"refused,omitempty"` // the registry said no; it is asked again once a person approves
 
+	Pinned bool `json:"pinned,omitempty"` // by an operator, on purpose: it waits for nobody
+
 	ApprovedBy string    `json:"approved_by,omitempty"`
 	ApprovedAt time.Time `json:"approved_at,omitzero"`
 

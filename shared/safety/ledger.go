@@ -30,6 +30,7 @@ type Ledger struct {
 	Schema    int                 `json:"v"`
 	Classes   map[string][]Hour   `json:"c,omitempty"`
 	Approvals map[string]Approval `json:"a,omitempty"`
+	Held      map[string]int      `json:"h,omitempty"` // decisions that the breaker holds: they count as pending
 }
 
 // Hour counts the domains of one class that were acted on in one hour.
@@ -41,11 +42,12 @@ type Hour struct {
 
 // Approval is a person's word that a class is right, as one reviewed list, to be applied at a daily rate.
 type Approval struct {
+	ID     int64     `json:"id"` // names it in the decisions that it covers
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
 	Until  time.Time `json:"until"`
 	PerDay int       `json:"per_day"` // domains per Window
-	Left   int       `json:"left"`    // domains still covered: the length of the reviewed list at first
+	Left   int       `json:"left"`    // domains still covered: the length of the reviewed lists at first
 }
 
 func (a Approval) stands(now time.Time) bool { return a.Left > 0 && now.Before(a.Until) }
@@ -70,15 +72,40 @@ func (a Approval) check(class string) error {
 	return errors.Join(errs...)
 }
 
-// Approve enters a person's approval of a class in place of an earlier one. The error lists everything wrong.
+// Approve enters a person's approval of a class. One that stands goes on, with the new list, rate and end beside the
+// old list: what it covers is named by the decisions. The error lists everything wrong.
 func (l Ledger) Approve(class string, a Approval) (Ledger, error) {
 	if err := a.check(class); err != nil {
 		return l, fmt.Errorf("approve class %q: %w", class, err)
 	}
 	next := l.prune(a.At)
-	a.At, a.Until = a.At.UTC(), a.Until.UTC()
+	a.ID, a.At, a.Until = a.At.Unix(), a.At.UTC(), a.Until.UTC()
+	if old, ok := next.Approvals[class]; ok {
+		a.ID, a.Left = old.ID, a.Left+old.Left
+	}
 	next.Approvals[class] = a
 	return next, nil
+}
+
+// Stands tells whether the approval of a class that a decision names still covers it.
+func (l Ledger) Stands(class string, id int64, now time.Time) bool {
+	a, ok := l.Approvals[class]
+	return ok && a.ID == id && a.stands(now)
+}
+
+// Standing are the approvals that stand, by class.
+func (l Ledger) Standing(now time.Time) map[string]Approval { return l.prune(now).Approvals }
+
+// Count is the ledger with n more decisions of a class that the breaker holds.
+func (l Ledger) Count(class string, n int) Ledger {
+	next := l.clone()
+	if next.Held == nil {
+		next.Held = map[string]int{}
+	}
+	if next.Held[class] += n; next.Held[class] <= 0 {
+		delete(next.Held, class)
+	}
+	return next
 }
 
 // Revoke takes an approval back.
@@ -134,7 +161,7 @@ func (l Ledger) prune(now time.Time) Ledger {
 }
 
 func (l Ledger) clone() Ledger {
-	next := Ledger{Schema: max(l.Schema, LedgerSchema), Classes: make(map[string][]Hour, len(l.Classes)), Approvals: make(map[string]Approval, len(l.Approvals))}
+	next := Ledger{Schema: max(l.Schema, LedgerSchema), Classes: make(map[string][]Hour, len(l.Classes)), Approvals: make(map[string]Approval, len(l.Approvals)), Held: maps.Clone(l.Held)}
 	for class, hours := range l.Classes {
 		next.Classes[class] = slices.Clone(hours)
 	}
@@ -162,6 +189,14 @@ func (l Ledger) approved(class string) (n int) {
 func (l Ledger) total() (n int) {
 	for class := range l.Classes {
 		n += l.acted(class)
+	}
+	return n
+}
+
+// all is what was acted on, by whoever's judgement, of a pruned ledger.
+func (l Ledger) all() (n int) {
+	for class := range l.Classes {
+		n += l.acted(class) + l.approved(class)
 	}
 	return n
 }

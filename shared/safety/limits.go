@@ -23,6 +23,15 @@ const (
 	MaxShare = 0.05
 )
 
+// MinCeiling is what Ceiling leaves of the smallest registry, in domains per Window.
+const MinCeiling = 50
+
+// Ceiling is how many domains at most are acted on within Window, by the guard's own judgement and by approvals
+// together, before an approved one waits: no person's word lets more through in a day.
+func Ceiling(watched int) int {
+	return min(max(MinCeiling, int(MaxShare*float64(max(watched, 0)))), MaxCount)
+}
+
 // The defaults of Limits.
 const (
 	DefaultCount = 20

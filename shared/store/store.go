@@ -1,6 +1,5 @@
-// Package store keeps the guard's state. There is one small contract (Store), two implementations
-// (DynamoDB, and an embedded file with bbolt) and one conformance suite that both pass (storetest).
-// What is written on top (records.go) is shared, so that the two cannot differ in meaning.
+// Package store is a key-value contract (Store) with two implementations (DynamoDB, and an embedded file with bbolt) and
+// one conformance suite that both pass (storetest). What the records are is shared/records' concern.
 package store
 
 import (

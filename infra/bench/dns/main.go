@@ -20,7 +20,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"github.com/lapseguard/lapseguard/infra/bench/internal/report"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	tripwire "github.com/lapseguard/lapseguard/shared/source/dns"
 )
 
@@ -142,11 +142,11 @@ func (r *rates) measure(ctx context.Context, address string, list []question) er
 }
 
 // right compares an observation with what the zone holds.
-func right(q question, o lifecycle.Observation) bool {
+func right(q question, o source.Observation) bool {
 	if q.want == nil {
-		return o.Outcome == lifecycle.Absent
+		return o.Outcome == source.Absent
 	}
-	return o.Outcome == lifecycle.Observed && o.Delegation.Form == lifecycle.FormReferral && q.same(o.Delegation.NS)
+	return o.Outcome == source.Observed && o.Delegation.Form == source.FormReferral && q.same(o.Delegation.NS)
 }
 
 // naive is the client that comes to mind first: so many workers, each dials for each question.

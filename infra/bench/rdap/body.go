@@ -7,7 +7,7 @@ import (
 
 	openrdap "github.com/openrdap/rdap"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // name is the domain that every question is about; "example" is reserved (RFC 2606).
@@ -81,7 +81,7 @@ var wanted = facts{
 }
 
 // ourFacts: that the name is the one asked for was judged already.
-func ourFacts(r *lifecycle.Registration) facts {
+func ourFacts(r *source.Registration) facts {
 	return facts{
 		name: name, statuses: strings.Join(r.Statuses, ","), expires: r.Expires.Format("2006-01-02"),
 		servers: strings.Join(r.NameServers, ","), signed: fmt.Sprint(r.Signed), registrar: r.Registrar,

@@ -22,7 +22,7 @@ import (
 	openrdap "github.com/openrdap/rdap"
 
 	"github.com/lapseguard/lapseguard/infra/bench/internal/report"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/rdap"
 )
 
@@ -226,7 +226,7 @@ func sampled(i int64) bool { return i%16 == 0 }
 
 func decodeOurs(i int64, c *rdap.Client, b []byte) error {
 	reg, cause := c.Decode(b, name)
-	if cause != lifecycle.CauseNone {
+	if cause != source.CauseNone {
 		return fmt.Errorf("decoding: %s", cause)
 	}
 	if sampled(i) && ourFacts(&reg) != wanted {
@@ -249,7 +249,7 @@ func decodeTheirs(i int64, b []byte) error {
 
 func askOurs(ctx context.Context, i int64, c *rdap.Client) error {
 	o := c.Lookup(ctx, name, tld)
-	if o.Outcome != lifecycle.Observed {
+	if o.Outcome != source.Observed {
 		return fmt.Errorf("asking: %s %s", o.Cause, o.Said)
 	}
 	if sampled(i) && ourFacts(o.Registration) != wanted {
@@ -274,7 +274,7 @@ func askTheirs(ctx context.Context, i int64, c *openrdap.Client, address string)
 // refusals counts the malformed bodies that our decoder refuses, and those that openrdap's takes for a domain.
 func refusals(c *rdap.Client) (refused, taken int) {
 	for title, b := range malformed() {
-		if _, cause := c.Decode([]byte(b), name); cause == lifecycle.CauseNone {
+		if _, cause := c.Decode([]byte(b), name); cause == source.CauseNone {
 			fmt.Printf("taken: %s\n", title)
 		} else {
 			refused++

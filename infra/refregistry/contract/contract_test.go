@@ -16,7 +16,7 @@ func TestTheDocumentIsValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(s.Doc.OpenAPI, "3.1.") || s.Doc.Paths.Len() != 3 {
+	if !strings.HasPrefix(s.Doc.OpenAPI, "3.1.") || s.Doc.Paths.Len() != 4 {
 		t.Fatal(s.Doc.OpenAPI, s.Doc.Paths.Len())
 	}
 	for path, item := range s.Doc.Paths.Map() {

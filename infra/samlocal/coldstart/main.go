@@ -29,7 +29,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/lapseguard/lapseguard/functions/handler/applier"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -191,7 +193,7 @@ func answer(quietDay string, w http.ResponseWriter, r *http.Request) {
 	switch target := r.Header.Get("X-Amz-Target"); {
 	case strings.HasSuffix(target, ".GetParameter"):
 		fmt.Fprint(w, `{"Parameter":{"Value":"observe"}}`)
-	case strings.HasSuffix(target, ".Query") && bytes.Contains(asked, []byte(`"`+store.PKGuard+`"`)):
+	case strings.HasSuffix(target, ".Query") && bytes.Contains(asked, []byte(`"`+records.PKGuard+`"`)):
 		fmt.Fprint(w, quietDay)
 	default:
 		fmt.Fprint(w, `{}`)
@@ -201,13 +203,13 @@ func answer(quietDay string, w http.ResponseWriter, r *http.Request) {
 // guard is the partition with the run.
 func guard(now time.Time) string {
 	yesterday := now.UTC().AddDate(0, 0, -1).Format(time.DateOnly)
-	run := store.Run{ID: "20260302T030000Z", Started: lifecycle.At(now), Sent: true, Complete: true, Watched: 1000}
+	run := records.Run{ID: "20260302T030000Z", Started: lifecycle.At(now), Sent: true, Complete: true, Watched: 1000}
 	var items []string
 	for _, it := range []store.Write{
-		store.Record(store.PKGuard, "digest", map[string]string{"day": yesterday}, time.Time{}),
-		store.Record(store.PKGuard, store.LeaseSK("applier"), store.Lease{}, time.Time{}),
-		store.Record(store.PKGuard, "run", run, time.Time{}),
-		store.Record(store.PKGuard, "synced", store.Synced{}, time.Time{}),
+		records.Record(records.PKGuard, records.SKDigest, records.Digested{Day: yesterday}, time.Time{}),
+		records.Record(records.PKGuard, records.LeaseSK(applier.Job), records.Lease{}, time.Time{}),
+		records.Record(records.PKGuard, records.SKRun, run, time.Time{}),
+		records.Record(records.PKGuard, records.SKSynced, records.Synced{}, time.Time{}),
 	} {
 		items = append(items, fmt.Sprintf(`{"pk":{"S":%q},"sk":{"S":%q},"data":{"S":%q},"v":{"N":"1"}}`, it.PK, it.SK, it.Data))
 	}

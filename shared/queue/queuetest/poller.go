@@ -5,17 +5,18 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/queue/sqs"
 )
 
 // SQS is a queue in SQS, polled as Lambda's event source mapping polls: up to ten messages a batch, which are
 // deleted unless the answer names them. The visibility time-out should be a second: the suite waits it out.
 type SQS struct {
 	queue.Sender
-	client    *sqs.Client
+	client    *awssqs.Client
 	url, dead string
 	wait      int32 // seconds that the next receive may wait for a message
 }
@@ -24,8 +25,8 @@ type SQS struct {
 const longPoll = 2
 
 // NewSQS is the queue at url with its dead-letter queue.
-func NewSQS(client *sqs.Client, url, dead string) *SQS {
-	return &SQS{Sender: queue.NewSQS(client, url), client: client, url: url, dead: dead}
+func NewSQS(client *awssqs.Client, url, dead string) *SQS {
+	return &SQS{Sender: sqs.New(client, url), client: client, url: url, dead: dead}
 }
 
 // Drain implements Queue.
@@ -62,7 +63,7 @@ func (s *SQS) Drain(ctx context.Context, handler queue.Handler) error {
 }
 
 func (s *SQS) receive(ctx context.Context, url string, wait int32) ([]types.Message, error) {
-	out, err := s.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+	out, err := s.client.ReceiveMessage(ctx, &awssqs.ReceiveMessageInput{
 		QueueUrl: &url, MaxNumberOfMessages: queue.BatchSize, WaitTimeSeconds: wait,
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 	})
@@ -73,7 +74,7 @@ func (s *SQS) receive(ctx context.Context, url string, wait int32) ([]types.Mess
 }
 
 func (s *SQS) remove(ctx context.Context, url string, m types.Message) error {
-	_, err := s.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
+	_, err := s.client.DeleteMessage(ctx, &awssqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
 	if err != nil {
 		return fmt.Errorf("delete %s: %w", *m.MessageId, err)
 	}
@@ -110,7 +111,7 @@ func (s *SQS) Redrive(ctx context.Context) error {
 		}
 		for _, m := range messages {
 			group, id := m.Attributes["MessageGroupId"], "redrive-"+*m.MessageId
-			_, err := s.client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.url, MessageBody: m.Body, MessageGroupId: &group, MessageDeduplicationId: &id})
+			_, err := s.client.SendMessage(ctx, &awssqs.SendMessageInput{QueueUrl: &s.url, MessageBody: m.Body, MessageGroupId: &group, MessageDeduplicationId: &id})
 			if err != nil {
 				return fmt.Errorf("redrive %s: %w", *m.MessageId, err)
 			}

@@ -69,12 +69,9 @@ type fixture struct {
 	seen []string // names of first domains, in order of delivery
 }
 
-// sent is when the suite's messages were sent; real time, as SQS has its own clock.
-var sent = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-
 // message is a message about one domain to a group.
 func message(group, name string) queue.Message {
-	return queue.Pack(queue.Message{Kind: queue.KindDelegation, Upstream: group, Run: "r1", Share: 1, Sent: sent},
+	return queue.Pack(queue.Message{Kind: queue.KindDelegation, Upstream: group, Run: "r1", Share: 1, Sent: Begin},
 		[]queue.Entry{{Name: name}})[0]
 }
 
@@ -285,7 +282,7 @@ func dedup(f *fixture) {
 func lookAgain(f *fixture) {
 	first := message("a", "a00")
 	again := first
-	again.Sent = sent.Add(time.Minute)
+	again.Sent = Begin.Add(time.Minute)
 	if first.ID != queue.ContentID(again) {
 		f.Fatal("the time of sending is in the ID")
 	}

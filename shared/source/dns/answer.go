@@ -7,7 +7,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // maxHosts is how many name servers or mail hosts an answer may name. Real delegations have at most 13.
@@ -15,22 +15,22 @@ const maxHosts = 64
 
 // verdict is what one answer means.
 type verdict struct {
-	outcome    lifecycle.Outcome
-	cause      lifecycle.Cause
+	outcome    source.Outcome
+	cause      source.Cause
 	said       string
-	delegation *lifecycle.Delegation
-	mail       *lifecycle.Mail
+	delegation *source.Delegation
+	mail       *source.Mail
 }
 
-func unknown(cause lifecycle.Cause, said string) verdict {
-	return verdict{outcome: lifecycle.Unknown, cause: cause, said: clip(said)}
+func unknown(cause source.Cause, said string) verdict {
+	return verdict{outcome: source.Unknown, cause: cause, said: clip(said)}
 }
 
 func delegated(form string, hosts []string, said string) verdict {
 	return verdict{
-		outcome:    lifecycle.Observed,
+		outcome:    source.Observed,
 		said:       clip(said),
-		delegation: &lifecycle.Delegation{NS: hosts, Form: form},
+		delegation: &source.Delegation{NS: hosts, Form: form},
 	}
 }
 
@@ -65,13 +65,13 @@ func judgeCode(m *mdns.Msg) (verdict, bool) {
 	case mdns.RcodeSuccess, mdns.RcodeNameError:
 		return verdict{}, false
 	case mdns.RcodeServerFailure:
-		return unknown(lifecycle.CauseServfail, word), true
+		return unknown(source.CauseServfail, word), true
 	case mdns.RcodeRefused, mdns.RcodeNotImplemented:
-		return unknown(lifecycle.CauseRefused, word), true
+		return unknown(source.CauseRefused, word), true
 	case mdns.RcodeNotAuth:
-		return unknown(lifecycle.CauseLame, word), true
+		return unknown(source.CauseLame, word), true
 	default:
-		return unknown(lifecycle.CauseMalformed, word), true
+		return unknown(source.CauseMalformed, word), true
 	}
 }
 
@@ -80,7 +80,7 @@ func judgeCode(m *mdns.Msg) (verdict, bool) {
 func judgeDNAME(name string, m *mdns.Msg) (verdict, bool) {
 	for _, record := range m.Answer {
 		if owner := record.Header().Name; record.Header().Rrtype == mdns.TypeDNAME && !strings.EqualFold(owner, name) {
-			return unknown(lifecycle.CauseWrongName, "DNAME at "+canonicalHost(owner)), true
+			return unknown(source.CauseWrongName, "DNAME at "+canonicalHost(owner)), true
 		}
 	}
 	return verdict{}, false
@@ -102,20 +102,20 @@ func judgeAnswer(name string, m *mdns.Msg) verdict {
 	}
 	switch {
 	case !found:
-		return unknown(lifecycle.CauseWrongName, "answer about "+canonicalHost(m.Answer[0].Header().Name))
+		return unknown(source.CauseWrongName, "answer about "+canonicalHost(m.Answer[0].Header().Name))
 	case !m.Authoritative:
-		return unknown(lifecycle.CauseLame, "answer without authority")
+		return unknown(source.CauseLame, "answer without authority")
 	case m.Rcode == mdns.RcodeNameError && word != "CNAME":
-		return unknown(lifecycle.CauseMalformed, "NXDOMAIN with records of the name")
+		return unknown(source.CauseMalformed, "NXDOMAIN with records of the name")
 	}
 	hosts := nameServers(name, m.Answer)
 	switch {
 	case len(hosts) > maxHosts:
-		return unknown(lifecycle.CauseTooLarge, fmt.Sprintf("%d NS", len(hosts)))
+		return unknown(source.CauseTooLarge, fmt.Sprintf("%d NS", len(hosts)))
 	case len(hosts) > 0:
-		return delegated(lifecycle.FormAuthority, hosts, "authority NS "+strings.Join(hosts, " "))
+		return delegated(source.FormAuthority, hosts, "authority NS "+strings.Join(hosts, " "))
 	}
-	return delegated(lifecycle.FormAuthority, nil, strings.TrimSpace("authority "+word))
+	return delegated(source.FormAuthority, nil, strings.TrimSpace("authority "+word))
 }
 
 // judgeNXDOMAIN: absence is believed from a server with authority, or with the SOA of a zone between
@@ -125,29 +125,29 @@ func judgeNXDOMAIN(name, lowest string, m *mdns.Msg) verdict {
 	owner, found := soaOwner(m)
 	switch {
 	case found && enclosing(owner, name, lowest):
-		return verdict{outcome: lifecycle.Absent, said: word}
+		return verdict{outcome: source.Absent, said: word}
 	case found:
-		return unknown(lifecycle.CauseLame, word+" from zone "+canonicalHost(owner))
+		return unknown(source.CauseLame, word+" from zone "+canonicalHost(owner))
 	case m.Authoritative:
-		return verdict{outcome: lifecycle.Absent, said: word}
+		return verdict{outcome: source.Absent, said: word}
 	}
-	return unknown(lifecycle.CauseLame, word+" without authority")
+	return unknown(source.CauseLame, word+" without authority")
 }
 
 // judgeReferral: NS records in the authority section. Those of the name are its delegation; others are of
 // a server that does not serve the zone directly above the name.
 func judgeReferral(name string, m *mdns.Msg) (verdict, bool) {
 	if hosts := nameServers(name, m.Ns); len(hosts) > maxHosts {
-		return unknown(lifecycle.CauseTooLarge, fmt.Sprintf("%d NS", len(hosts))), true
+		return unknown(source.CauseTooLarge, fmt.Sprintf("%d NS", len(hosts))), true
 	} else if len(hosts) > 0 {
-		return delegated(lifecycle.FormReferral, hosts, "NS "+strings.Join(hosts, " ")), true
+		return delegated(source.FormReferral, hosts, "NS "+strings.Join(hosts, " ")), true
 	}
 	if _, soa := soaOwner(m); soa {
 		return verdict{}, false
 	}
 	for _, record := range m.Ns {
 		if record.Header().Rrtype == mdns.TypeNS {
-			return unknown(lifecycle.CauseLame, "referral to "+canonicalHost(record.Header().Name)), true
+			return unknown(source.CauseLame, "referral to "+canonicalHost(record.Header().Name)), true
 		}
 	}
 	return verdict{}, false
@@ -160,13 +160,13 @@ func judgeNoData(name, lowest string, m *mdns.Msg) verdict {
 	owner, found := soaOwner(m)
 	switch {
 	case found && strings.EqualFold(owner, name):
-		return delegated(lifecycle.FormAuthority, nil, "authority "+word)
+		return delegated(source.FormAuthority, nil, "authority "+word)
 	case found && !enclosing(owner, name, lowest):
-		return unknown(lifecycle.CauseLame, word+" from zone "+canonicalHost(owner))
+		return unknown(source.CauseLame, word+" from zone "+canonicalHost(owner))
 	case !found && !m.Authoritative:
-		return unknown(lifecycle.CauseLame, "empty answer without authority")
+		return unknown(source.CauseLame, "empty answer without authority")
 	}
-	return delegated(lifecycle.FormNoData, nil, word)
+	return delegated(source.FormNoData, nil, word)
 }
 
 // judgeMail says what a resolver's answer to the MX question for name means.
@@ -192,23 +192,23 @@ func judgeMail(name string, m *mdns.Msg) verdict {
 	hosts = unique(hosts)
 	switch _, soa := soaOwner(m); {
 	case len(hosts) > maxHosts:
-		return unknown(lifecycle.CauseTooLarge, fmt.Sprintf("%d MX", len(hosts)))
+		return unknown(source.CauseTooLarge, fmt.Sprintf("%d MX", len(hosts)))
 	case len(hosts) > 0:
 		return takesMail(hosts, "MX "+strings.Join(hosts, " "))
 	case null:
 		return takesMail(nil, "null MX")
 	case foreign:
-		return unknown(lifecycle.CauseWrongName, "MX of another name")
+		return unknown(source.CauseWrongName, "MX of another name")
 	case m.Rcode == mdns.RcodeNameError:
 		return takesMail(nil, "NXDOMAIN")
 	case !soa && len(nameServers("", m.Ns)) > 0:
-		return unknown(lifecycle.CauseLame, "referral from a resolver")
+		return unknown(source.CauseLame, "referral from a resolver")
 	}
 	return takesMail(nil, "no MX")
 }
 
 func takesMail(hosts []string, said string) verdict {
-	return verdict{outcome: lifecycle.Observed, said: clip(said), mail: &lifecycle.Mail{Hosts: hosts}}
+	return verdict{outcome: source.Observed, said: clip(said), mail: &source.Mail{Hosts: hosts}}
 }
 
 // maxAliases bounds a chain of CNAMEs; resolvers stop at about as many.
@@ -293,10 +293,10 @@ func canonicalHost(name string) string {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// clip keeps evidence within lifecycle.MaxSaid. All that is said here is ASCII.
+// clip keeps evidence within source.MaxSaid. All that is said here is ASCII.
 func clip(said string) string {
-	if len(said) > lifecycle.MaxSaid {
-		return said[:lifecycle.MaxSaid-3] + "..."
+	if len(said) > source.MaxSaid {
+		return said[:source.MaxSaid-3] + "..."
 	}
 	return said
 }

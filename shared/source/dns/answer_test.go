@@ -7,7 +7,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // FuzzAnswer feeds packets to everything that reads them, and states what holds for all.
@@ -43,20 +43,20 @@ func FuzzAnswer(f *testing.F) {
 
 func checkVerdict(t *testing.T, m *mdns.Msg, v verdict) {
 	t.Helper()
-	if len(v.said) > lifecycle.MaxSaid || strings.ContainsFunc(v.said, func(r rune) bool { return r < ' ' || r > '~' }) {
+	if len(v.said) > source.MaxSaid || strings.ContainsFunc(v.said, func(r rune) bool { return r < ' ' || r > '~' }) {
 		t.Errorf("said %q", v.said)
 	}
 	switch v.outcome {
-	case lifecycle.Observed:
+	case source.Observed:
 		if v.cause != "" || (v.delegation == nil) == (v.mail == nil) {
 			t.Errorf("observed %+v", v)
 		}
-	case lifecycle.Absent:
+	case source.Absent:
 		_, soa := soaOwner(m)
 		if m.Rcode != mdns.RcodeNameError || !m.Authoritative && !soa || len(m.Answer) > 0 || v.delegation != nil || v.mail != nil {
 			t.Errorf("absent by %v", m)
 		}
-	case lifecycle.Unknown:
+	case source.Unknown:
 		if v.cause == "" || v.delegation != nil || v.mail != nil {
 			t.Errorf("unknown %+v", v)
 		}
@@ -88,7 +88,7 @@ func TestSameDelegationSameFingerprint(t *testing.T) {
 		if v.delegation == nil {
 			t.Fatalf("%q: %s", lines, v.cause)
 		}
-		return lifecycle.Fingerprint(v.delegation.NS)
+		return source.Fingerprint(v.delegation.NS)
 	}
 	want := fingerprint("ns:foo.co.uk. 1 IN NS a.foo.co.uk.", "ns:foo.co.uk. 1 IN NS b.example.")
 	for _, lines := range [][]string{

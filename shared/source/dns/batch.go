@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 type call struct {
 	client       *Client
 	questions    []Question
-	observations []lifecycle.Observation // without an Outcome: not answered yet
+	observations []source.Observation // without an Outcome: not answered yet
 	again        []again
 	silent       silence
 }
@@ -105,17 +105,18 @@ func (c *call) ask(ctx context.Context, p part, window int, sent func()) {
 	offset := w.offset
 	w.offset++ // the next part goes to another server
 	c.client.put(w)
-	if zone.cause != lifecycle.CauseNone {
+	if zone.cause != source.CauseNone {
 		return
 	}
 	dialer := net.Dialer{Timeout: c.client.timeout}
-	conn, err := dialer.DialContext(ctx, "udp", zone.servers[offset%len(zone.servers)])
+	server := zone.servers[offset%len(zone.servers)]
+	conn, err := dialer.DialContext(ctx, "udp", server)
 	if err != nil {
 		return
 	}
 	defer conn.Close()
 	defer endWith(ctx, conn)()
-	b := batch{call: c, part: p, zone: zone, offset: offset, window: window, conn: conn.(*net.UDPConn)}
+	b := batch{call: c, part: p, zone: zone, server: server, offset: offset, window: window, conn: conn.(*net.UDPConn)}
 	b.packets = ipv4.NewPacketConn(b.conn)
 	b.flights = make(map[uint16]*flight, window)
 	buffers := c.client.buffers.Get().(*buffers)
@@ -126,7 +127,7 @@ func (c *call) ask(ctx context.Context, p part, window int, sent func()) {
 // buffers are the packets of one system call, kept for reuse.
 type buffers struct {
 	in, out []ipv4.Message
-	ids     []byte
+	random  []byte
 }
 
 func newBuffers() *buffers {
@@ -138,7 +139,7 @@ func newBuffers() *buffers {
 		return all
 	}
 	return &buffers{
-		in: messages(maxRead, readSize), out: messages(maxInFlight, maxQuery), ids: make([]byte, 2*maxInFlight),
+		in: messages(maxRead, readSize), out: messages(maxInFlight, maxQuery), random: make([]byte, randomSize*maxInFlight),
 	}
 }
 
@@ -156,6 +157,7 @@ type batch struct {
 	call    *call
 	part    part
 	zone    zone
+	server  string
 	offset  int // of the server
 	window  int
 	conn    *net.UDPConn
@@ -165,7 +167,7 @@ type batch struct {
 	flights map[uint16]*flight
 	waiting []*flight // in the order in which they were sent, settled ones among them
 	silent  int       // how many in a row nobody answered
-	strays  int       // packets with an ID that was not sent, or is answered
+	strays  int       // packets with an ID that was not sent, or is answered, or in another case than asked
 }
 
 // run sends and receives until every question is answered or given up. sent is called when there is none left
@@ -186,7 +188,7 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 		}
 		n, err := b.receive(ctx, buffers)
 		if err != nil {
-			if cause := causeWithin(ctx, err); cause != lifecycle.CauseTimeout {
+			if cause := causeWithin(ctx, err); cause != source.CauseTimeout {
 				b.giveUp(cause)
 				return
 			}
@@ -195,7 +197,7 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 			b.take(buffers.in[i].Buffers[0][:buffers.in[i].N])
 			if b.strays >= maxStrays {
 				// Somebody may be guessing: what is under way is asked from other ports, and in the end over TCP.
-				b.giveUp(lifecycle.CauseTruncated)
+				b.giveUp(source.CauseTruncated)
 				return
 			}
 		}
@@ -207,9 +209,9 @@ func (b *batch) run(ctx context.Context, buffers *buffers, sent func()) {
 }
 
 // causeWithin is causeOf, but for the caller's end: that reaches the socket as a deadline in the past.
-func causeWithin(ctx context.Context, err error) lifecycle.Cause {
+func causeWithin(ctx context.Context, err error) source.Cause {
 	if ctx.Err() != nil {
-		return lifecycle.CauseNotAsked
+		return source.CauseNotAsked
 	}
 	return causeOf(err)
 }
@@ -218,20 +220,21 @@ func causeWithin(ctx context.Context, err error) lifecycle.Cause {
 func (b *batch) send(buffers *buffers) error {
 	free := min(b.window-len(b.flights), len(b.part.indices)-b.next)
 	due := time.Now().Add(b.call.client.timeout) // of the socket, not of any observation
-	ids := buffers.ids[:2*free]
-	_, _ = rand.Read(ids) // never fails (crypto/rand)
+	random := buffers.random[:randomSize*free]
+	_, _ = rand.Read(random) // never fails (crypto/rand)
 	n := 0
 	for k := range free {
 		index := b.part.indices[b.next]
 		b.next++
-		id := binary.BigEndian.Uint16(ids[2*k:])
+		id := binary.BigEndian.Uint16(random[randomSize*k:])
 		for b.flights[id] != nil {
 			id++
 		}
 		q, ok := delegationQuery(b.call.questions[index])
+		q.random = binary.BigEndian.Uint64(random[randomSize*k+2:])
 		packet, err := appendQuery(buffers.out[n].Buffers[0][:0], id, q)
 		if !ok || err != nil {
-			b.observe(index, unknown(lifecycle.CauseInternal, ""))
+			b.observe(index, unknown(source.CauseInternal, ""))
 			continue
 		}
 		buffers.out[n].Buffers[0] = packet
@@ -284,11 +287,15 @@ func (b *batch) take(packet []byte) {
 	}
 	delete(b.flights, id)
 	b.silent = 0
+	guess := forgeable(answer, packet, f.query) && !b.call.client.folds.known(b.server)
 	switch {
+	case guess: // the second pass asks over TCP
+		b.strays++
+		b.settle(f, unknown(source.CauseTruncated, ""))
 	case err != nil:
-		b.settle(f, unknown(lifecycle.CauseMalformed, ""))
+		b.settle(f, unknown(source.CauseMalformed, ""))
 	case answer.Truncated:
-		b.settle(f, unknown(lifecycle.CauseTruncated, ""))
+		b.settle(f, unknown(source.CauseTruncated, ""))
 	default:
 		b.settle(f, b.call.client.guarded(b.call.questions[f.index].Name, func() verdict {
 			return judgeDelegation(f.query.name, b.zone.lowest, answer)
@@ -305,9 +312,9 @@ func (b *batch) expire() {
 		if f.settled {
 			continue
 		}
-		cause := lifecycle.CauseTimeout
+		cause := source.CauseTimeout
 		if f.strays > 0 {
-			cause = lifecycle.CauseMalformed // something came, but not an answer to the question
+			cause = source.CauseMalformed // something came, but not an answer to the question
 		}
 		b.silent++
 		b.forget(f)
@@ -325,7 +332,7 @@ func (b *batch) forget(f *flight) {
 }
 
 // giveUp settles everything under way; what was not sent yet is for the second pass.
-func (b *batch) giveUp(cause lifecycle.Cause) {
+func (b *batch) giveUp(cause source.Cause) {
 	for _, f := range b.waiting {
 		if !f.settled {
 			b.settle(f, unknown(cause, ""))
@@ -336,10 +343,10 @@ func (b *batch) giveUp(cause lifecycle.Cause) {
 // settle notes what an answer, or its absence, means, and whether another server may know better.
 func (b *batch) settle(f *flight, v verdict) {
 	f.settled = true
-	if v.outcome == lifecycle.Unknown {
+	if v.outcome == source.Unknown {
 		switch {
-		case v.cause == lifecycle.CauseNotAsked, v.cause == lifecycle.CauseInternal:
-		case v.cause == lifecycle.CauseTruncated:
+		case v.cause == source.CauseNotAsked, v.cause == source.CauseInternal:
+		case v.cause == source.CauseTruncated:
 			b.call.again[f.index] = again{wanted: true, offset: b.offset} // over TCP
 		default:
 			b.call.again[f.index] = again{wanted: b.call.client.tries > 1, offset: b.offset + 1}
@@ -350,5 +357,5 @@ func (b *batch) settle(f *flight, v verdict) {
 }
 
 func (b *batch) observe(index int, v verdict) {
-	b.call.observations[index] = b.call.client.observe(lifecycle.SourceDelegation, b.zone.name, v)
+	b.call.observations[index] = b.call.client.observe(source.SourceDelegation, b.zone.name, v)
 }

@@ -19,7 +19,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Defaults of Config, and the bounds that no configuration crosses.
@@ -69,6 +69,7 @@ type Client struct {
 	zonePort string // the port of the zones' own servers
 
 	zones zoneCache
+	folds folding
 	idle  chan *worker
 
 	buffers sync.Pool // of *buffers
@@ -135,7 +136,7 @@ type Question struct {
 
 // Delegation asks the servers of the zone directly above name what they delegate it to. Observation.Server
 // is that zone ("com"), or the suffix where the zone could not be found or Config.Servers answer.
-func (c *Client) Delegation(ctx context.Context, name, suffix string) lifecycle.Observation {
+func (c *Client) Delegation(ctx context.Context, name, suffix string) source.Observation {
 	w := c.take()
 	defer c.put(w)
 	return c.delegation(ctx, w, Question{Name: name, Suffix: suffix}, c.tries)
@@ -145,11 +146,11 @@ func (c *Client) Delegation(ctx context.Context, name, suffix string) lifecycle.
 // What the context's deadline does not leave time for is Unknown with CauseNotAsked; so is the rest of a
 // zone whose servers were silent many times in a row, because a dead zone must not use up the time
 // of the others.
-func (c *Client) Delegations(ctx context.Context, questions []Question) []lifecycle.Observation {
+func (c *Client) Delegations(ctx context.Context, questions []Question) []source.Observation {
 	all := call{
 		client:       c,
 		questions:    questions,
-		observations: make([]lifecycle.Observation, len(questions)),
+		observations: make([]source.Observation, len(questions)),
 		again:        make([]again, len(questions)),
 		silent:       silence{limit: 2 * c.inFlight, streak: map[string]int{}},
 	}
@@ -194,8 +195,8 @@ func (c *call) askAgain(ctx context.Context, w *worker, i int) {
 	case over && first.wanted:
 		return // it keeps what the first pass heard
 	case over:
-		v := unknown(lifecycle.CauseNotAsked, "")
-		c.observations[i] = c.client.observe(lifecycle.SourceDelegation, question.Suffix, v)
+		v := unknown(source.CauseNotAsked, "")
+		c.observations[i] = c.client.observe(source.SourceDelegation, question.Suffix, v)
 		return
 	}
 	tries := c.client.tries
@@ -208,14 +209,14 @@ func (c *call) askAgain(ctx context.Context, w *worker, i int) {
 
 // Mail asks the resolver (or Config.Servers) for the MX set of a name. No such name, no MX and the null
 // MX (RFC 7505) are all an empty set: a resolver has no authority to say that a name is Absent.
-func (c *Client) Mail(ctx context.Context, name string) lifecycle.Observation {
+func (c *Client) Mail(ctx context.Context, name string) source.Observation {
 	w := c.take()
 	defer c.put(w)
 	query := query{name: mdns.Fqdn(name), kind: mdns.TypeMX, recurse: true, tries: c.tries}
 	v := c.guarded(name, func() verdict {
 		return c.ask(ctx, w, c.resolver, query, func(m *mdns.Msg) verdict { return judgeMail(query.name, m) })
 	})
-	return c.observe(lifecycle.SourceMail, "resolver", v)
+	return c.observe(source.SourceMail, "resolver", v)
 }
 
 // delegationQuery is the question for a name's NS records; ok is false where the name is not below its suffix.
@@ -224,15 +225,15 @@ func delegationQuery(question Question) (q query, ok bool) {
 	return query{name: mdns.Fqdn(question.Name), kind: mdns.TypeNS}, ok
 }
 
-func (c *Client) delegation(ctx context.Context, w *worker, question Question, tries int) lifecycle.Observation {
+func (c *Client) delegation(ctx context.Context, w *worker, question Question, tries int) source.Observation {
 	server := question.Suffix
 	v := c.guarded(question.Name, func() verdict {
 		query, ok := delegationQuery(question)
 		if !ok {
-			return unknown(lifecycle.CauseInternal, "")
+			return unknown(source.CauseInternal, "")
 		}
 		zone := c.zoneAbove(ctx, w, question.Suffix)
-		if zone.cause != lifecycle.CauseNone {
+		if zone.cause != source.CauseNone {
 			return unknown(zone.cause, "")
 		}
 		server = zone.name
@@ -240,7 +241,7 @@ func (c *Client) delegation(ctx context.Context, w *worker, question Question, t
 		judge := func(m *mdns.Msg) verdict { return judgeDelegation(query.name, zone.lowest, m) }
 		return c.ask(ctx, w, zone.servers, query, judge)
 	})
-	return c.observe(lifecycle.SourceDelegation, server, v)
+	return c.observe(source.SourceDelegation, server, v)
 }
 
 // guarded keeps a domain that breaks the program from breaking the others.
@@ -248,11 +249,11 @@ func (c *Client) guarded(name string, ask func() verdict) (v verdict) {
 	defer func() {
 		if broken := recover(); broken != nil {
 			c.log.Error("dns: question failed", "domain", name, "panic", fmt.Sprint(broken))
-			v = unknown(lifecycle.CauseInternal, "")
+			v = unknown(source.CauseInternal, "")
 		}
 	}()
 	v = ask()
-	if v.outcome == lifecycle.Unknown {
+	if v.outcome == source.Unknown {
 		c.log.Debug("dns: no answer to believe", "domain", name, "cause", string(v.cause), "said", v.said)
 	}
 	return v
@@ -261,21 +262,21 @@ func (c *Client) guarded(name string, ask func() verdict) (v verdict) {
 // ask tries up to q.tries servers until one gives an answer that may be believed, and otherwise returns
 // what the last one tried gave.
 func (c *Client) ask(ctx context.Context, w *worker, servers []string, q query, judge func(*mdns.Msg) verdict) verdict {
-	v := unknown(lifecycle.CauseNoServer, "")
+	v := unknown(source.CauseNoServer, "")
 	for range q.tries {
 		if ctx.Err() != nil {
-			return unknown(lifecycle.CauseNotAsked, "")
+			return unknown(source.CauseNotAsked, "")
 		}
 		server := servers[w.offset%len(servers)]
 		v = c.askOnce(ctx, w, server, q, judge)
-		if v.outcome != lifecycle.Unknown {
+		if v.outcome != source.Unknown {
 			return v
 		}
 		// The worker's next question starts at another server, not at the one that just failed.
 		w.offset++
 	}
 	if ctx.Err() != nil {
-		return unknown(lifecycle.CauseNotAsked, "")
+		return unknown(source.CauseNotAsked, "")
 	}
 	return v
 }
@@ -284,15 +285,15 @@ func (c *Client) askOnce(ctx context.Context, w *worker, server string, q query,
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	answer, cause := w.exchange(ctx, server, q)
-	if cause != lifecycle.CauseNone {
+	if cause != source.CauseNone {
 		return unknown(cause, "")
 	}
 	return judge(answer)
 }
 
-func (c *Client) observe(source lifecycle.Source, server string, v verdict) lifecycle.Observation {
-	return lifecycle.Observation{
-		Source:     source,
+func (c *Client) observe(kind source.Source, server string, v verdict) source.Observation {
+	return source.Observation{
+		Source:     kind,
 		Server:     server,
 		At:         c.now().UTC(),
 		Outcome:    v.outcome,
@@ -309,7 +310,7 @@ func (c *Client) take() *worker {
 		return w
 	default:
 		// Workers start at different servers, so that the load spreads over all of them.
-		return newWorker(int(c.zones.started.Add(1) - 1))
+		return newWorker(int(c.zones.started.Add(1)-1), &c.folds)
 	}
 }
 
@@ -334,12 +335,12 @@ func (s *silence) tooLong(suffix string) bool {
 	return s.streak[suffix] >= s.limit
 }
 
-func (s *silence) heard(suffix string, cause lifecycle.Cause) {
+func (s *silence) heard(suffix string, cause source.Cause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cause == lifecycle.CauseTimeout || cause == lifecycle.CauseUnreachable {
+	if cause == source.CauseTimeout || cause == source.CauseUnreachable {
 		s.streak[suffix]++
-	} else if cause != lifecycle.CauseNotAsked {
+	} else if cause != source.CauseNotAsked {
 		s.streak[suffix] = 0
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("", 3600))
@@ -48,14 +48,14 @@ const soaOf = " 900 IN SOA a.example. b.example. 1 2 3 4 5"
 
 // outcome is an expected observation: its form, or its cause.
 type outcome struct {
-	outcome lifecycle.Outcome
-	cause   lifecycle.Cause
+	outcome source.Outcome
+	cause   source.Cause
 	form    string
 	ns      []string
 	said    string
 }
 
-func check(t *testing.T, got lifecycle.Observation, want outcome) {
+func check(t *testing.T, got source.Observation, want outcome) {
 	t.Helper()
 	form, ns := "", []string(nil)
 	if got.Delegation != nil {
@@ -65,22 +65,22 @@ func check(t *testing.T, got lifecycle.Observation, want outcome) {
 		!slices.Equal(ns, want.ns) || got.Said != want.said {
 		t.Errorf("got %s %q %s %v %q\nwant %+v", got.Outcome, got.Cause, form, ns, got.Said, want)
 	}
-	if (got.Delegation != nil) != (got.Outcome == lifecycle.Observed) || got.Mail != nil {
+	if (got.Delegation != nil) != (got.Outcome == source.Observed) || got.Mail != nil {
 		t.Errorf("pointers do not fit outcome %s", got.Outcome)
 	}
-	if got.Source != lifecycle.SourceDelegation || !got.At.Equal(noon) || got.At.Location() != time.UTC {
+	if got.Source != source.SourceDelegation || !got.At.Equal(noon) || got.At.Location() != time.UTC {
 		t.Errorf("source %s at %s", got.Source, got.At)
 	}
 }
 
 func TestDelegationOutcomes(t *testing.T) {
 	const name, suffix = "foo.co.uk", "co.uk"
-	gone := func(said string) outcome { return outcome{outcome: lifecycle.Absent, said: said} }
-	not := func(cause lifecycle.Cause, said string) outcome {
-		return outcome{outcome: lifecycle.Unknown, cause: cause, said: said}
+	gone := func(said string) outcome { return outcome{outcome: source.Absent, said: said} }
+	not := func(cause source.Cause, said string) outcome {
+		return outcome{outcome: source.Unknown, cause: cause, said: said}
 	}
 	is := func(form, said string, ns ...string) outcome {
-		return outcome{outcome: lifecycle.Observed, form: form, ns: ns, said: said}
+		return outcome{outcome: source.Observed, form: form, ns: ns, said: said}
 	}
 	tests := map[string]struct {
 		lines []string
@@ -96,36 +96,36 @@ func TestDelegationOutcomes(t *testing.T) {
 		"address in the zone":             {[]string{"aa", "foo.co.uk. 1 IN A 192.0.2.1"}, is("authority", "authority A")},
 		"alias":                           {[]string{"aa", "foo.co.uk. 1 IN CNAME bar.example."}, is("authority", "authority CNAME")},
 		"alias of a missing name":         {[]string{"aa", "NXDOMAIN", "foo.co.uk. 1 IN CNAME bar.example.", "ns:example." + soaOf}, is("authority", "authority CNAME")},
-		"answer without authority":        {[]string{"foo.co.uk. 1 IN NS a.example."}, not(lifecycle.CauseLame, "answer without authority")},
-		"answer of another name":          {[]string{"aa", "bar.co.uk. 1 IN NS a.example."}, not(lifecycle.CauseWrongName, "answer about bar.co.uk")},
+		"answer without authority":        {[]string{"foo.co.uk. 1 IN NS a.example."}, not(source.CauseLame, "answer without authority")},
+		"answer of another name":          {[]string{"aa", "bar.co.uk. 1 IN NS a.example."}, not(source.CauseWrongName, "answer about bar.co.uk")},
 		"nodata":                          {[]string{"aa", "ns:co.uk." + soaOf}, is("nodata", "NODATA")},
 		"nodata of the zone further up":   {[]string{"aa", "ns:uk." + soaOf}, is("nodata", "NODATA")},
 		"nodata, SOA without authority":   {[]string{"ns:co.uk." + soaOf}, is("nodata", "NODATA")},
 		"nodata without SOA":              {[]string{"aa"}, is("nodata", "NODATA")},
 		"nodata of the child":             {[]string{"aa", "ns:foo.co.uk." + soaOf}, is("authority", "authority NODATA")},
-		"nodata of the root":              {[]string{"aa", "ns:." + soaOf}, not(lifecycle.CauseLame, "NODATA from zone .")},
-		"nodata of a stranger":            {[]string{"aa", "ns:example.org." + soaOf}, not(lifecycle.CauseLame, "NODATA from zone example.org")},
-		"nothing without authority":       {nil, not(lifecycle.CauseLame, "empty answer without authority")},
+		"nodata of the root":              {[]string{"aa", "ns:." + soaOf}, not(source.CauseLame, "NODATA from zone .")},
+		"nodata of a stranger":            {[]string{"aa", "ns:example.org." + soaOf}, not(source.CauseLame, "NODATA from zone example.org")},
+		"nothing without authority":       {nil, not(source.CauseLame, "empty answer without authority")},
 		"nxdomain":                        {[]string{"aa", "NXDOMAIN", "ns:co.uk." + soaOf}, gone("NXDOMAIN")},
 		"nxdomain without SOA":            {[]string{"aa", "NXDOMAIN"}, gone("NXDOMAIN")},
 		"nxdomain by SOA":                 {[]string{"NXDOMAIN", "ns:CO.uk." + soaOf}, gone("NXDOMAIN")},
-		"nxdomain by nobody":              {[]string{"NXDOMAIN"}, not(lifecycle.CauseLame, "NXDOMAIN without authority")},
-		"nxdomain of the root":            {[]string{"aa", "NXDOMAIN", "ns:." + soaOf}, not(lifecycle.CauseLame, "NXDOMAIN from zone .")},
-		"nxdomain of a stranger":          {[]string{"aa", "NXDOMAIN", "ns:com." + soaOf}, not(lifecycle.CauseLame, "NXDOMAIN from zone com")},
-		"nxdomain of the child itself":    {[]string{"aa", "NXDOMAIN", "ns:foo.co.uk." + soaOf}, not(lifecycle.CauseLame, "NXDOMAIN from zone foo.co.uk")},
-		"nxdomain with records":           {[]string{"aa", "NXDOMAIN", "foo.co.uk. 1 IN NS a.example."}, not(lifecycle.CauseMalformed, "NXDOMAIN with records of the name")},
-		"nxdomain behind a DNAME":         {[]string{"aa", "NXDOMAIN", "co.uk. 1 IN DNAME example.", "foo.co.uk. 0 IN CNAME foo.example."}, not(lifecycle.CauseWrongName, "DNAME at co.uk")},
+		"nxdomain by nobody":              {[]string{"NXDOMAIN"}, not(source.CauseLame, "NXDOMAIN without authority")},
+		"nxdomain of the root":            {[]string{"aa", "NXDOMAIN", "ns:." + soaOf}, not(source.CauseLame, "NXDOMAIN from zone .")},
+		"nxdomain of a stranger":          {[]string{"aa", "NXDOMAIN", "ns:com." + soaOf}, not(source.CauseLame, "NXDOMAIN from zone com")},
+		"nxdomain of the child itself":    {[]string{"aa", "NXDOMAIN", "ns:foo.co.uk." + soaOf}, not(source.CauseLame, "NXDOMAIN from zone foo.co.uk")},
+		"nxdomain with records":           {[]string{"aa", "NXDOMAIN", "foo.co.uk. 1 IN NS a.example."}, not(source.CauseMalformed, "NXDOMAIN with records of the name")},
+		"nxdomain behind a DNAME":         {[]string{"aa", "NXDOMAIN", "co.uk. 1 IN DNAME example.", "foo.co.uk. 0 IN CNAME foo.example."}, not(source.CauseWrongName, "DNAME at co.uk")},
 		"DNAME at the name":               {[]string{"aa", "foo.co.uk. 1 IN DNAME example."}, is("authority", "authority DNAME")},
-		"servfail":                        {[]string{"SERVFAIL"}, not(lifecycle.CauseServfail, "SERVFAIL")},
-		"refused":                         {[]string{"REFUSED"}, not(lifecycle.CauseRefused, "REFUSED")},
-		"notimp":                          {[]string{"NOTIMP"}, not(lifecycle.CauseRefused, "NOTIMP")},
-		"formerr":                         {[]string{"FORMERR"}, not(lifecycle.CauseMalformed, "FORMERR")},
-		"notauth":                         {[]string{"NOTAUTH"}, not(lifecycle.CauseLame, "NOTAUTH")},
-		"upward referral":                 {[]string{"ns:. 1 IN NS a.root-servers.net."}, not(lifecycle.CauseLame, "referral to .")},
-		"referral to itself":              {[]string{"ns:co.uk. 1 IN NS a.example."}, not(lifecycle.CauseLame, "referral to co.uk")},
-		"referral for another name":       {[]string{"ns:bar.co.uk. 1 IN NS a.example."}, not(lifecycle.CauseLame, "referral to bar.co.uk")},
-		"referral below the name":         {[]string{"ns:x.foo.co.uk. 1 IN NS a.example."}, not(lifecycle.CauseLame, "referral to x.foo.co.uk")},
-		"referral in another class":       {[]string{"aa", "ns:foo.co.uk. 1 CH NS a.example."}, not(lifecycle.CauseLame, "referral to foo.co.uk")},
+		"servfail":                        {[]string{"SERVFAIL"}, not(source.CauseServfail, "SERVFAIL")},
+		"refused":                         {[]string{"REFUSED"}, not(source.CauseRefused, "REFUSED")},
+		"notimp":                          {[]string{"NOTIMP"}, not(source.CauseRefused, "NOTIMP")},
+		"formerr":                         {[]string{"FORMERR"}, not(source.CauseMalformed, "FORMERR")},
+		"notauth":                         {[]string{"NOTAUTH"}, not(source.CauseLame, "NOTAUTH")},
+		"upward referral":                 {[]string{"ns:. 1 IN NS a.root-servers.net."}, not(source.CauseLame, "referral to .")},
+		"referral to itself":              {[]string{"ns:co.uk. 1 IN NS a.example."}, not(source.CauseLame, "referral to co.uk")},
+		"referral for another name":       {[]string{"ns:bar.co.uk. 1 IN NS a.example."}, not(source.CauseLame, "referral to bar.co.uk")},
+		"referral below the name":         {[]string{"ns:x.foo.co.uk. 1 IN NS a.example."}, not(source.CauseLame, "referral to x.foo.co.uk")},
+		"referral in another class":       {[]string{"aa", "ns:foo.co.uk. 1 CH NS a.example."}, not(source.CauseLame, "referral to foo.co.uk")},
 		"hostile name servers": {
 			[]string{`ns:foo.co.uk. 1 IN NS a\ b\000c\"\.d.Example.`, "ns:foo.co.uk. 1 IN NS ."},
 			is("referral", `NS . a\032b\000c\034\046d.example`, ".", `a\032b\000c\034\046d.example`),
@@ -169,21 +169,21 @@ func TestTruncated(t *testing.T) {
 	}
 	tests := map[string]struct {
 		script script
-		check  func(lifecycle.Observation) bool
+		check  func(source.Observation) bool
 	}{
-		"had over TCP": {overTCP(many(60, "ns:foo.com. 1 IN NS ns%02d.a-rather-long-name-of-a-provider.example.")...), func(o lifecycle.Observation) bool {
-			return o.Outcome == lifecycle.Observed && len(o.Delegation.NS) == 60 && len(o.Said) == lifecycle.MaxSaid
+		"had over TCP": {overTCP(many(60, "ns:foo.com. 1 IN NS ns%02d.a-rather-long-name-of-a-provider.example.")...), func(o source.Observation) bool {
+			return o.Outcome == source.Observed && len(o.Delegation.NS) == 60 && len(o.Said) == source.MaxSaid
 		}},
-		"huge set":           {overTCP(many(1500, "ns:foo.com. 1 IN NS ns%d.example.")...), hasCause(lifecycle.CauseTooLarge)},
-		"huge set in answer": {overTCP(append(many(1500, "foo.com. 1 IN NS ns%d.example."), "aa")...), hasCause(lifecycle.CauseTooLarge)},
-		"truncated again":    {overTCP("tc"), hasCause(lifecycle.CauseTruncated)},
-		"silent over TCP":    {overTCP(), hasCause(lifecycle.CauseTruncated)},
-		"absent over TCP":    {overTCP("aa", "NXDOMAIN"), func(o lifecycle.Observation) bool { return o.Outcome == lifecycle.Absent }},
-		"truncated NXDOMAIN": {says("aa", "NXDOMAIN", "tc"), hasCause(lifecycle.CauseTruncated)},
-		"malformed over TCP": {tcpRaw([]byte("nonsense")), hasCause(lifecycle.CauseTruncated)},
-		"cut short over TCP": {tcpCut, hasCause(lifecycle.CauseMalformed)},
-		"larger than promised": {says(many(40, "ns:foo.com. 1 IN NS ns%02d.a-rather-long-name-of-a-provider.example.")...), func(o lifecycle.Observation) bool {
-			return o.Outcome == lifecycle.Observed && len(o.Delegation.NS) == 40
+		"huge set":           {overTCP(many(1500, "ns:foo.com. 1 IN NS ns%d.example.")...), hasCause(source.CauseTooLarge)},
+		"huge set in answer": {overTCP(append(many(1500, "foo.com. 1 IN NS ns%d.example."), "aa")...), hasCause(source.CauseTooLarge)},
+		"truncated again":    {overTCP("tc"), hasCause(source.CauseTruncated)},
+		"silent over TCP":    {overTCP(), hasCause(source.CauseTruncated)},
+		"absent over TCP":    {overTCP("aa", "NXDOMAIN"), func(o source.Observation) bool { return o.Outcome == source.Absent }},
+		"truncated NXDOMAIN": {says("aa", "NXDOMAIN", "tc"), hasCause(source.CauseTruncated)},
+		"malformed over TCP": {tcpRaw([]byte("nonsense")), hasCause(source.CauseTruncated)},
+		"cut short over TCP": {tcpCut, hasCause(source.CauseMalformed)},
+		"larger than promised": {says(many(40, "ns:foo.com. 1 IN NS ns%02d.a-rather-long-name-of-a-provider.example.")...), func(o source.Observation) bool {
+			return o.Outcome == source.Observed && len(o.Delegation.NS) == 40
 		}},
 	}
 	for title, tt := range tests {
@@ -201,8 +201,8 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-func hasCause(cause lifecycle.Cause) func(lifecycle.Observation) bool {
-	return func(o lifecycle.Observation) bool { return o.Outcome == lifecycle.Unknown && o.Cause == cause }
+func hasCause(cause source.Cause) func(source.Observation) bool {
+	return func(o source.Observation) bool { return o.Outcome == source.Unknown && o.Cause == cause }
 }
 
 func tcpRaw(packet []byte) script {
@@ -230,60 +230,60 @@ func TestHostilePackets(t *testing.T) {
 	}
 	tests := map[string]struct {
 		script script
-		want   lifecycle.Cause
+		want   source.Cause
 	}{
-		"silence":  {silent, lifecycle.CauseTimeout},
-		"wrong id": {change(func(p []byte) []byte { p[0] ^= 1; return p }), lifecycle.CauseMalformed},
+		"silence":  {silent, source.CauseTimeout},
+		"wrong id": {change(func(p []byte) []byte { p[0] ^= 1; return p }), source.CauseMalformed},
 		"wrong question": {func(question *mdns.Msg, _ bool) [][]byte {
 			m := reply(question, "aa", "NXDOMAIN")
 			m.Question[0].Name = "bar.com."
 			return [][]byte{packed(m)}
-		}, lifecycle.CauseMalformed},
+		}, source.CauseMalformed},
 		"wrong type": {func(question *mdns.Msg, _ bool) [][]byte {
 			m := reply(question, "aa", "NXDOMAIN")
 			m.Question[0].Qtype = mdns.TypeA
 			return [][]byte{packed(m)}
-		}, lifecycle.CauseMalformed},
+		}, source.CauseMalformed},
 		"no question": {func(question *mdns.Msg, _ bool) [][]byte {
 			m := reply(question, "aa", "NXDOMAIN")
 			m.Question = nil
 			return [][]byte{packed(m)}
-		}, lifecycle.CauseMalformed},
+		}, source.CauseMalformed},
 		"refusal without question": {func(question *mdns.Msg, _ bool) [][]byte {
 			m := reply(question, "REFUSED")
 			m.Question = nil
 			return [][]byte{packed(m)}
-		}, lifecycle.CauseRefused},
-		"the question itself": {change(func(p []byte) []byte { p[2] &^= 0x80; return p }), lifecycle.CauseMalformed},
-		"another opcode":      {change(func(p []byte) []byte { p[2] |= 0x28; return p }), lifecycle.CauseMalformed},
-		"empty":               {change(func([]byte) []byte { return nil }), lifecycle.CauseMalformed},
-		"header only":         {change(func(p []byte) []byte { return p[:headerSize] }), lifecycle.CauseMalformed},
-		"counts that lie":     {change(func(p []byte) []byte { p[9] = 7; return p }), lifecycle.CauseMalformed},
+		}, source.CauseRefused},
+		"the question itself": {change(func(p []byte) []byte { p[2] &^= 0x80; return p }), source.CauseMalformed},
+		"another opcode":      {change(func(p []byte) []byte { p[2] |= 0x28; return p }), source.CauseMalformed},
+		"empty":               {change(func([]byte) []byte { return nil }), source.CauseMalformed},
+		"header only":         {change(func(p []byte) []byte { return p[:headerSize] }), source.CauseMalformed},
+		"counts that lie":     {change(func(p []byte) []byte { p[9] = 7; return p }), source.CauseMalformed},
 		"cut at a record": {func(question *mdns.Msg, _ bool) [][]byte {
 			whole := packed(reply(question, "aa", "ns:foo.com. 1 IN NS a.example."))
 			empty := packed(reply(question, "aa"))
 			return [][]byte{whole[:len(empty)]}
-		}, lifecycle.CauseMalformed},
-		"pointer loop": {change(func(p []byte) []byte { p[7] = 1; return append(p, 0xc0, byte(len(p)), 0, 2, 0, 1) }), lifecycle.CauseMalformed},
+		}, source.CauseMalformed},
+		"pointer loop": {change(func(p []byte) []byte { p[7] = 1; return append(p, 0xc0, byte(len(p)), 0, 2, 0, 1) }), source.CauseMalformed},
 		"record without data": {change(func(p []byte) []byte { // an NS record of foo.com with no name in it
 			p[3] &^= 0x0f
 			p[9] = 1
 			return append(p, 0xc0, headerSize, 0, 2, 0, 1, 0, 0, 0, 1, 0, 0)
-		}), lifecycle.CauseMalformed},
-		"noise": {func(*mdns.Msg, bool) [][]byte { return [][]byte{make([]byte, 600), {1, 2, 3}} }, lifecycle.CauseMalformed},
+		}), source.CauseMalformed},
+		"noise": {func(*mdns.Msg, bool) [][]byte { return [][]byte{make([]byte, 600), {1, 2, 3}} }, source.CauseMalformed},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel() // most of them wait for the timeout
 			s := serve(t, tt.script)
 			c := client(t, Config{Servers: []string{s.address}, Timeout: brief, Tries: 1})
-			check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: lifecycle.Unknown, cause: tt.want, said: saidOf(tt.want)})
+			check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: source.Unknown, cause: tt.want, said: saidOf(tt.want)})
 		})
 	}
 }
 
-func saidOf(cause lifecycle.Cause) string {
-	if cause == lifecycle.CauseRefused {
+func saidOf(cause source.Cause) string {
+	if cause == source.CauseRefused {
 		return "REFUSED"
 	}
 	return ""
@@ -308,7 +308,7 @@ func TestForgeriesBeforeTheAnswer(t *testing.T) {
 		s := serve(t, forged(n))
 		c := client(t, Config{Servers: []string{s.address}})
 		got := c.Delegation(deadline(t), "foo.com", "com")
-		check(t, got, outcome{outcome: lifecycle.Observed, form: "referral", ns: []string{"a.example"}, said: "NS a.example"})
+		check(t, got, outcome{outcome: source.Observed, form: "referral", ns: []string{"a.example"}, said: "NS a.example"})
 		if overTCP := strings.HasPrefix(s.history()[len(s.history())-1], "tcp"); overTCP != (n >= maxStrays) {
 			t.Errorf("%d forgeries: asked %v", n, s.history())
 		}
@@ -326,7 +326,7 @@ func TestLateAnswerDoesNotMeetTheNextQuestion(t *testing.T) {
 	})
 	c := client(t, Config{Servers: []string{s.address}, Timeout: brief})
 	got := c.Delegation(deadline(t), "foo.com", "com")
-	check(t, got, outcome{outcome: lifecycle.Observed, form: "referral", ns: []string{"a.example"}, said: "NS a.example"})
+	check(t, got, outcome{outcome: source.Observed, form: "referral", ns: []string{"a.example"}, said: "NS a.example"})
 }
 
 func TestNextServerAfterAFailure(t *testing.T) {
@@ -336,8 +336,8 @@ func TestNextServerAfterAFailure(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			first, second := serve(t, bad), serve(t, says("aa", "NXDOMAIN"))
 			c := client(t, Config{Servers: []string{first.address, second.address}, Timeout: brief})
-			check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: lifecycle.Absent, said: "NXDOMAIN"})
-			check(t, c.Delegation(deadline(t), "bar.com", "com"), outcome{outcome: lifecycle.Absent, said: "NXDOMAIN"})
+			check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: source.Absent, said: "NXDOMAIN"})
+			check(t, c.Delegation(deadline(t), "bar.com", "com"), outcome{outcome: source.Absent, said: "NXDOMAIN"})
 			if n := len(first.history()); n != 1 {
 				t.Errorf("the bad server was asked %d times: %v", n, first.history())
 			}
@@ -348,7 +348,7 @@ func TestNextServerAfterAFailure(t *testing.T) {
 func TestTries(t *testing.T) {
 	s := serve(t, says("SERVFAIL"))
 	c := client(t, Config{Servers: []string{s.address}, Tries: 3})
-	check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: lifecycle.Unknown, cause: lifecycle.CauseServfail, said: "SERVFAIL"})
+	check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: source.Unknown, cause: source.CauseServfail, said: "SERVFAIL"})
 	if n := len(s.history()); n != 3 {
 		t.Errorf("asked %d times", n)
 	}
@@ -361,7 +361,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	packets.Close()
 	c := client(t, Config{Servers: []string{packets.LocalAddr().String()}})
-	check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: lifecycle.Unknown, cause: lifecycle.CauseUnreachable})
+	check(t, c.Delegation(deadline(t), "foo.com", "com"), outcome{outcome: source.Unknown, cause: source.CauseUnreachable})
 }
 
 func TestBadQuestions(t *testing.T) {
@@ -371,7 +371,7 @@ func TestBadQuestions(t *testing.T) {
 		{"", ""}, {"com", "com"}, {"foo.org", "com"}, {"foo.com", ""}, {"foocom", "com"},
 		{"a..com", "com"}, {strings.Repeat("a", 64) + ".com", "com"},
 	} {
-		check(t, c.Delegation(deadline(t), q.Name, q.Suffix), outcome{outcome: lifecycle.Unknown, cause: lifecycle.CauseInternal})
+		check(t, c.Delegation(deadline(t), q.Name, q.Suffix), outcome{outcome: source.Unknown, cause: source.CauseInternal})
 	}
 	if asked := s.history(); len(asked) != 0 {
 		t.Errorf("asked %v", asked)
@@ -381,7 +381,7 @@ func TestBadQuestions(t *testing.T) {
 func TestContextEnds(t *testing.T) {
 	s := serve(t, silent)
 	c := client(t, Config{Servers: []string{s.address}, Timeout: time.Minute})
-	notAsked := outcome{outcome: lifecycle.Unknown, cause: lifecycle.CauseNotAsked}
+	notAsked := outcome{outcome: source.Unknown, cause: source.CauseNotAsked}
 	for _, limit := range []time.Duration{-1, brief} {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		check(t, c.Delegation(ctx, "foo.com", "com"), notAsked)
@@ -413,9 +413,9 @@ func TestDelegationsKeepTheirPlaces(t *testing.T) {
 	for range 2 { // the second time over kept sockets
 		for i, got := range c.Delegations(deadline(t), questions(1500)) {
 			name := fmt.Sprintf("d%d.com", i)
-			want := outcome{outcome: lifecycle.Observed, form: "referral", ns: []string{"ns." + name}, said: "NS ns." + name}
+			want := outcome{outcome: source.Observed, form: "referral", ns: []string{"ns." + name}, said: "NS ns." + name}
 			if strings.HasPrefix(name, "d7") {
-				want = outcome{outcome: lifecycle.Absent, said: "NXDOMAIN"}
+				want = outcome{outcome: source.Absent, said: "NXDOMAIN"}
 			}
 			check(t, got, want)
 		}
@@ -438,12 +438,12 @@ func TestSilentZoneLeavesTimeForOthers(t *testing.T) {
 	})
 	c := client(t, Config{Servers: []string{s.address}, InFlight: 4, Timeout: brief, Tries: 1})
 	got := c.Delegations(deadline(t), append(questions(400), Question{"foo.org", "org"}))
-	counts := map[lifecycle.Cause]int{}
+	counts := map[source.Cause]int{}
 	for _, observation := range got {
 		counts[observation.Cause]++
 	}
-	if got[400].Outcome != lifecycle.Absent || counts[lifecycle.CauseTimeout] < 8 || counts[lifecycle.CauseTimeout] > 12 ||
-		counts[lifecycle.CauseTimeout]+counts[lifecycle.CauseNotAsked] != 400 {
+	if got[400].Outcome != source.Absent || counts[source.CauseTimeout] < 8 || counts[source.CauseTimeout] > 12 ||
+		counts[source.CauseTimeout]+counts[source.CauseNotAsked] != 400 {
 		t.Errorf("last %+v, causes %v", got[400], counts)
 	}
 }
@@ -451,7 +451,7 @@ func TestSilentZoneLeavesTimeForOthers(t *testing.T) {
 func TestPanicIsOneDomainsOwn(t *testing.T) {
 	c := client(t, Config{Servers: []string{"127.0.0.1:9"}})
 	v := c.guarded("foo.com", func() verdict { panic("boom") })
-	if v.outcome != lifecycle.Unknown || v.cause != lifecycle.CauseInternal {
+	if v.outcome != source.Unknown || v.cause != source.CauseInternal {
 		t.Errorf("got %+v", v)
 	}
 }
@@ -461,7 +461,7 @@ func TestMail(t *testing.T) {
 		lines []string
 		hosts []string
 		said  string
-		cause lifecycle.Cause
+		cause source.Cause
 	}{
 		"set":                 {[]string{"foo.com. 1 IN MX 10 MX2.Example.", "foo.com. 1 IN MX 5 mx1.example.", "foo.com. 1 IN MX 20 mx1.example."}, []string{"mx1.example", "mx2.example"}, "MX mx1.example mx2.example", ""},
 		"null":                {[]string{"foo.com. 1 IN MX 0 ."}, nil, "null MX", ""},
@@ -470,22 +470,22 @@ func TestMail(t *testing.T) {
 		"no such name":        {[]string{"NXDOMAIN", "ns:com." + soaOf}, nil, "NXDOMAIN", ""},
 		"behind an alias":     {[]string{"foo.com. 1 IN CNAME bar.com.", "bar.com. 1 IN CNAME baz.com.", "baz.com. 1 IN MX 5 mx1.example."}, []string{"mx1.example"}, "MX mx1.example", ""},
 		"alias loop":          {[]string{"foo.com. 1 IN CNAME bar.com.", "bar.com. 1 IN CNAME foo.com."}, nil, "no MX", ""},
-		"of another name":     {[]string{"bar.com. 1 IN MX 5 mx1.example."}, nil, "MX of another name", lifecycle.CauseWrongName},
-		"servfail":            {[]string{"SERVFAIL"}, nil, "SERVFAIL", lifecycle.CauseServfail},
-		"refused":             {[]string{"REFUSED"}, nil, "REFUSED", lifecycle.CauseRefused},
-		"not a resolver":      {[]string{"ns:com. 1 IN NS a.example."}, nil, "referral from a resolver", lifecycle.CauseLame},
-		"more than is honest": {many(maxHosts+1, "foo.com. 1 IN MX 5 mx%d.e."), nil, "65 MX", lifecycle.CauseTooLarge},
+		"of another name":     {[]string{"bar.com. 1 IN MX 5 mx1.example."}, nil, "MX of another name", source.CauseWrongName},
+		"servfail":            {[]string{"SERVFAIL"}, nil, "SERVFAIL", source.CauseServfail},
+		"refused":             {[]string{"REFUSED"}, nil, "REFUSED", source.CauseRefused},
+		"not a resolver":      {[]string{"ns:com. 1 IN NS a.example."}, nil, "referral from a resolver", source.CauseLame},
+		"more than is honest": {many(maxHosts+1, "foo.com. 1 IN MX 5 mx%d.e."), nil, "65 MX", source.CauseTooLarge},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
 			s := serve(t, says(tt.lines...))
 			c := client(t, Config{Resolver: s.address})
 			got := c.Mail(deadline(t), "foo.com")
-			want := lifecycle.Observation{Source: lifecycle.SourceMail, Server: "resolver", At: noon.UTC(), Outcome: lifecycle.Observed, Said: tt.said}
+			want := source.Observation{Source: source.SourceMail, Server: "resolver", At: noon.UTC(), Outcome: source.Observed, Said: tt.said}
 			if tt.cause != "" {
-				want.Outcome, want.Cause = lifecycle.Unknown, tt.cause
+				want.Outcome, want.Cause = source.Unknown, tt.cause
 			} else {
-				want.Mail = &lifecycle.Mail{Hosts: tt.hosts}
+				want.Mail = &source.Mail{Hosts: tt.hosts}
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v\nwant %+v", got, want)
@@ -546,7 +546,7 @@ func BenchmarkDelegation(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, observation := range c.Delegations(b.Context(), all) {
-			if observation.Outcome != lifecycle.Observed {
+			if observation.Outcome != source.Observed {
 				b.Fatal(observation)
 			}
 		}

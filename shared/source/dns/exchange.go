@@ -14,7 +14,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 const (
@@ -25,8 +25,9 @@ const (
 	// maxStrays is how many packets that do not answer the question are passed over in one exchange
 	// before it goes on over TCP: somebody may be guessing.
 	maxStrays = 16
-	// maxUses and maxKept bound how long a source port stays in use, and how many a worker holds.
-	maxUses = 512
+	// maxUses and maxKept bound how long a source port stays in use, and how many a worker holds. A new port costs a
+	// few microseconds in 64 questions; who guesses at a port has as little time as that.
+	maxUses = 64
 	maxKept = 8
 )
 
@@ -38,7 +39,8 @@ type query struct {
 	name    string // with its trailing dot
 	kind    uint16
 	recurse bool
-	tries   int // at different servers
+	tries   int    // at different servers
+	random  uint64 // the case of its letters, see setCase
 }
 
 // worker asks one question at a time over sockets that it keeps, one per server. A connected socket
@@ -47,6 +49,7 @@ type worker struct {
 	dialer net.Dialer
 	offset int // the server that the next question goes to, modulo their number
 	kept   map[string]*socket
+	folds  *folding
 	in     []byte
 	out    []byte
 }
@@ -56,8 +59,8 @@ type socket struct {
 	uses int
 }
 
-func newWorker(offset int) *worker {
-	return &worker{offset: offset, kept: map[string]*socket{}, in: make([]byte, readSize), out: make([]byte, 512)}
+func newWorker(offset int, folds *folding) *worker {
+	return &worker{offset: offset, kept: map[string]*socket{}, folds: folds, in: make([]byte, readSize), out: make([]byte, 512)}
 }
 
 func (w *worker) close() {
@@ -75,25 +78,25 @@ func (w *worker) drop(server string) {
 
 // exchange asks over UDP and, where the answer does not fit, over TCP. The message it returns has the
 // question's ID and question, is whole, and is not truncated.
-func (w *worker) exchange(ctx context.Context, server string, q query) (*mdns.Msg, lifecycle.Cause) {
+func (w *worker) exchange(ctx context.Context, server string, q query) (*mdns.Msg, source.Cause) {
 	answer, cause := w.overUDP(ctx, server, q)
-	if cause != lifecycle.CauseNone {
+	if cause != source.CauseNone {
 		w.drop(server) // a late answer must not meet the next question
 	}
-	if cause != lifecycle.CauseTruncated {
+	if cause != source.CauseTruncated {
 		return answer, cause
 	}
 	answer, cause = w.overTCP(ctx, server, q)
-	if cause == lifecycle.CauseTimeout || cause == lifecycle.CauseUnreachable {
-		cause = lifecycle.CauseTruncated
+	if cause == source.CauseTimeout || cause == source.CauseUnreachable {
+		cause = source.CauseTruncated
 	}
 	return answer, cause
 }
 
-func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg, lifecycle.Cause) {
-	packet, id, err := w.pack(q)
+func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg, source.Cause) {
+	packet, id, err := w.pack(&q)
 	if err != nil {
-		return nil, lifecycle.CauseInternal
+		return nil, source.CauseInternal
 	}
 	conn, err := w.socketTo(ctx, server)
 	if err != nil {
@@ -112,8 +115,8 @@ func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg
 		n, err := conn.Read(w.in)
 		if err != nil {
 			cause := causeOf(err)
-			if cause == lifecycle.CauseTimeout && strays > 0 {
-				cause = lifecycle.CauseMalformed // something came, but not an answer to the question
+			if cause == source.CauseTimeout && strays > 0 {
+				cause = source.CauseMalformed // something came, but not an answer to the question
 			}
 			return nil, cause
 		}
@@ -121,20 +124,22 @@ func (w *worker) overUDP(ctx context.Context, server string, q query) (*mdns.Msg
 		switch {
 		case !ours:
 			continue
+		case forgeable(answer, w.in[:n], q) && !w.folds.known(server):
+			return nil, source.CauseTruncated // TCP tells whether it is the server's way, or a guess
 		case err != nil:
-			return nil, lifecycle.CauseMalformed
+			return nil, source.CauseMalformed
 		case answer.Truncated:
-			return nil, lifecycle.CauseTruncated
+			return nil, source.CauseTruncated
 		}
-		return answer, lifecycle.CauseNone
+		return answer, source.CauseNone
 	}
-	return nil, lifecycle.CauseTruncated
+	return nil, source.CauseTruncated
 }
 
-func (w *worker) overTCP(ctx context.Context, server string, q query) (*mdns.Msg, lifecycle.Cause) {
-	packet, id, err := w.pack(q)
+func (w *worker) overTCP(ctx context.Context, server string, q query) (*mdns.Msg, source.Cause) {
+	packet, id, err := w.pack(&q)
 	if err != nil {
-		return nil, lifecycle.CauseInternal
+		return nil, source.CauseInternal
 	}
 	conn, err := w.dialer.DialContext(ctx, "tcp", server)
 	if err != nil {
@@ -156,13 +161,16 @@ func (w *worker) overTCP(ctx context.Context, server string, q query) (*mdns.Msg
 		case !ours:
 			continue
 		case err != nil:
-			return nil, lifecycle.CauseMalformed
+			return nil, source.CauseMalformed
 		case answer.Truncated:
-			return nil, lifecycle.CauseTruncated
+			return nil, source.CauseTruncated
 		}
-		return answer, lifecycle.CauseNone
+		if forgeable(answer, message, q) {
+			w.folds.learn(server)
+		}
+		return answer, source.CauseNone
 	}
-	return nil, lifecycle.CauseMalformed
+	return nil, source.CauseMalformed
 }
 
 // readFramed reads one message of RFC 7766; its length prefix bounds it at 64 KiB.
@@ -201,14 +209,27 @@ func endWith(ctx context.Context, conn net.Conn) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 }
 
-// pack builds the packet with a random ID. It is valid until the worker's next pack.
-func (w *worker) pack(q query) ([]byte, uint16, error) {
-	var random [2]byte
+// pack builds the packet with a random ID and in random case. It is valid until the worker's next pack.
+func (w *worker) pack(q *query) ([]byte, uint16, error) {
+	var random [randomSize]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
 	id := binary.BigEndian.Uint16(random[:])
-	packet, err := appendQuery(w.out[:0], id, q)
+	q.random = binary.BigEndian.Uint64(random[2:])
+	packet, err := appendQuery(w.out[:0], id, *q)
 	return packet, id, err
 }
+
+// forgeable tells of an answer that its question is not in the case in which it was asked. One without a question
+// only ever means "unknown".
+func forgeable(answer *mdns.Msg, packet []byte, q query) bool {
+	if answer != nil && len(answer.Question) == 0 {
+		return false
+	}
+	return !sameCase(packet, q.random)
+}
+
+// randomSize is what a question takes of randomness, in bytes: its ID, and the case of its letters.
+const randomSize = 2 + 8
 
 // maxQuery is the size that any query has room in: header, name, type and class, and an OPT record of 11 bytes.
 const maxQuery = headerSize + 255 + 4 + 11
@@ -228,6 +249,7 @@ func appendQuery(packet []byte, id uint16, q query) ([]byte, error) {
 	if end > headerSize+255 {
 		return nil, errName
 	}
+	setCase(packet[headerSize:end], q.random)
 	packet = binary.BigEndian.AppendUint16(packet[:end], q.kind)
 	packet = binary.BigEndian.AppendUint16(packet, mdns.ClassINET)
 	packet = append(packet, 0, 0, byte(mdns.TypeOPT)) // EDNS (RFC 6891 section 6.1.2), of the root
@@ -311,11 +333,11 @@ func matches(asked mdns.Question, q query) bool {
 }
 
 // causeOf tells silence from everything else that a socket reports.
-func causeOf(err error) lifecycle.Cause {
+func causeOf(err error) source.Cause {
 	var timeout net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &timeout) && timeout.Timeout() {
-		return lifecycle.CauseTimeout
+		return source.CauseTimeout
 	}
-	return lifecycle.CauseUnreachable
+	return source.CauseUnreachable
 }

@@ -14,13 +14,18 @@ import (
 // script says which packets a question is answered with: none is silence.
 type script func(question *mdns.Msg, overTCP bool) [][]byte
 
-// server is a DNS server on loopback, UDP and TCP on one port, that follows a script and remembers.
+// server is a DNS server on loopback, UDP and TCP on one port, that follows a script and remembers. The script sees
+// the question in lower case; its answers have it in the case that was asked.
 type server struct {
 	address string
 	script  script
 
+	folds    bool // answers in lower case
+	foldsUDP bool // over UDP alone, as a forger would who did not see the question
+
 	mu    sync.Mutex
-	asked []string // "udp example.com. NS rd=false"
+	asked []string          // "udp example.com. NS rd=false"
+	cases map[string][]byte // names as they were asked
 }
 
 func serve(t testing.TB, script script) *server {
@@ -45,7 +50,7 @@ func serveOn(t testing.TB, address string, script script) *server {
 	if streams == nil {
 		t.Fatal("no port is free for both UDP and TCP")
 	}
-	s := &server{address: packets.LocalAddr().String(), script: script}
+	s := &server{address: packets.LocalAddr().String(), script: script, cases: map[string][]byte{}}
 	var group sync.WaitGroup
 	group.Go(func() { s.overUDP(packets) })
 	group.Go(func() { s.overTCP(streams, &group) })
@@ -105,11 +110,41 @@ func (s *server) answer(packet []byte, overTCP bool) [][]byte {
 	if question.RecursionDesired {
 		recurse = " rd=true"
 	}
-	asked := question.Question[0]
+	asked := &question.Question[0]
+	asked.Name = strings.ToLower(asked.Name)
+	name, key := questionOf(packet)
 	s.mu.Lock()
+	s.cases[key] = append([]byte(nil), name...)
 	s.asked = append(s.asked, network+" "+asked.Name+" "+mdns.TypeToString[asked.Qtype]+recurse)
 	s.mu.Unlock()
-	return s.script(question, overTCP)
+	answers := s.script(question, overTCP)
+	if !s.folds && (overTCP || !s.foldsUDP) {
+		for _, answer := range answers {
+			s.copyCase(answer)
+		}
+	}
+	return answers
+}
+
+// questionOf is the part of a packet that names its question, and under what it is remembered: ID and lower case.
+func questionOf(packet []byte) (name []byte, key string) {
+	end := headerSize
+	for end < len(packet) && packet[end] != 0 {
+		end += 1 + int(packet[end])
+	}
+	if end >= len(packet) {
+		return nil, ""
+	}
+	name = packet[headerSize:end]
+	return name, string(packet[:2]) + strings.ToLower(string(name))
+}
+
+// copyCase gives the question of a reply the case that it was asked in, if it was asked.
+func (s *server) copyCase(answer []byte) {
+	name, key := questionOf(answer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	copy(name, s.cases[key])
 }
 
 // history is what was asked so far.
@@ -159,6 +194,16 @@ func packed(m *mdns.Msg) []byte {
 // says is the script that answers every question with the same lines.
 func says(lines ...string) script {
 	return func(question *mdns.Msg, _ bool) [][]byte { return [][]byte{packed(reply(question, lines...))} }
+}
+
+// over is how many questions came that way.
+func (s *server) over(network string) (n int) {
+	for _, asked := range s.history() {
+		if strings.HasPrefix(asked, network+" ") {
+			n++
+		}
+	}
+	return n
 }
 
 func silent(*mdns.Msg, bool) [][]byte { return nil }

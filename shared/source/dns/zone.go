@@ -10,7 +10,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 const (
@@ -29,7 +29,7 @@ type zone struct {
 	name    string   // without trailing dot
 	lowest  string   // with trailing dot; see judgeDelegation
 	servers []string // host:port
-	cause   lifecycle.Cause
+	cause   source.Cause
 	ttl     time.Duration
 }
 
@@ -59,10 +59,10 @@ func (c *Client) zoneAbove(ctx context.Context, w *worker, suffix string) zone {
 		select {
 		case <-entry.ready:
 		case <-ctx.Done():
-			return zone{cause: lifecycle.CauseNotAsked}
+			return zone{cause: source.CauseNotAsked}
 		}
 		// The one who searched may have run out of time; this caller may have some left.
-		if entry.zone.cause != lifecycle.CauseNotAsked || ctx.Err() != nil {
+		if entry.zone.cause != source.CauseNotAsked || ctx.Err() != nil {
 			return entry.zone
 		}
 	}
@@ -82,7 +82,7 @@ func (z *zoneCache) entry(suffix string, now time.Time) (entry *zoneEntry, mine 
 			return entry, false
 		}
 	}
-	entry = &zoneEntry{ready: make(chan struct{}), zone: zone{cause: lifecycle.CauseInternal}}
+	entry = &zoneEntry{ready: make(chan struct{}), zone: zone{cause: source.CauseInternal}}
 	z.entries[suffix] = entry
 	return entry, true
 }
@@ -91,11 +91,11 @@ func (z *zoneCache) entry(suffix string, now time.Time) (entry *zoneEntry, mine 
 func (c *Client) fill(ctx context.Context, w *worker, suffix string, entry *zoneEntry) zone {
 	defer close(entry.ready)
 	found := c.findZone(ctx, w, suffix)
-	if found.cause != lifecycle.CauseNone {
+	if found.cause != source.CauseNone {
 		c.log.Warn("dns: zone not found", "suffix", suffix, "cause", string(found.cause))
 	}
 	entry.zone = found
-	if found.cause != lifecycle.CauseNotAsked { // else until stays in the past, and the next one searches
+	if found.cause != source.CauseNotAsked { // else until stays in the past, and the next one searches
 		entry.until = c.now().Add(found.ttl)
 	}
 	return found
@@ -112,19 +112,19 @@ func (c *Client) findZone(ctx context.Context, w *worker, suffix string) zone {
 			hosts, ttl = zoneHosts(query.name, m)
 			return judgeResolved(m)
 		})
-		if v.outcome == lifecycle.Unknown {
+		if v.outcome == source.Unknown {
 			return zone{cause: v.cause, ttl: failedZoneTTL}
 		}
 		if len(hosts) > 0 {
 			return c.resolveHosts(ctx, w, zone{name: name, lowest: query.name, ttl: ttl}, hosts)
 		}
 	}
-	return zone{cause: lifecycle.CauseNoServer, ttl: failedZoneTTL}
+	return zone{cause: source.CauseNoServer, ttl: failedZoneTTL}
 }
 
 // resolveHosts adds IPv4 addresses: a function outside a VPC has no IPv6.
 func (c *Client) resolveHosts(ctx context.Context, w *worker, found zone, hosts []string) zone {
-	cause := lifecycle.CauseNoServer
+	cause := source.CauseNoServer
 	for _, host := range hosts {
 		if len(found.servers) >= maxServers {
 			break
@@ -135,7 +135,7 @@ func (c *Client) resolveHosts(ctx context.Context, w *worker, found zone, hosts 
 			addresses = addressesIn(m)
 			return judgeResolved(m)
 		})
-		if v.outcome == lifecycle.Unknown {
+		if v.outcome == source.Unknown {
 			cause = v.cause
 		}
 		for _, address := range addresses {
@@ -156,7 +156,7 @@ func judgeResolved(m *mdns.Msg) verdict {
 	if v, failed := judgeCode(m); failed {
 		return v
 	}
-	return verdict{outcome: lifecycle.Observed}
+	return verdict{outcome: source.Observed}
 }
 
 // zoneHosts are the NS targets that name itself has, in the order of the answer, which resolvers vary.

@@ -10,7 +10,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // records answers like a resolver out of a list of records.
@@ -49,7 +49,7 @@ func TestFindsTheZoneAbove(t *testing.T) {
 	c := ownServers(t, resolver, zoneServer, Config{})
 	for suffix, zone := range map[string]string{"ac.uk": "ac.uk", "co.uk": "uk", "uk": "uk"} {
 		got := c.Delegation(deadline(t), "foo."+suffix, suffix)
-		check(t, got, outcome{outcome: lifecycle.Absent, said: "NXDOMAIN"})
+		check(t, got, outcome{outcome: source.Absent, said: "NXDOMAIN"})
 		if got.Server != zone {
 			t.Errorf("zone above foo.%s is %q, want %q", suffix, got.Server, zone)
 		}
@@ -71,30 +71,30 @@ func TestAbsenceOfTheWrongZone(t *testing.T) {
 	resolver := serve(t, records("ac.uk. 3600 IN NS ns.ja.net.", "ns.ja.net. 60 IN A 127.0.0.1"))
 	c := ownServers(t, resolver, serve(t, says("aa", "NXDOMAIN", "ns:uk."+soaOf)), Config{})
 	got := c.Delegation(deadline(t), "foo.ac.uk", "ac.uk")
-	check(t, got, outcome{outcome: lifecycle.Unknown, cause: lifecycle.CauseLame, said: "NXDOMAIN from zone uk"})
+	check(t, got, outcome{outcome: source.Unknown, cause: source.CauseLame, said: "NXDOMAIN from zone uk"})
 }
 
 func TestZoneNotFound(t *testing.T) {
 	tests := map[string]struct {
 		resolver script
-		want     lifecycle.Cause
+		want     source.Cause
 	}{
-		"nobody":            {records(), lifecycle.CauseNoServer},
-		"no such name":      {says("NXDOMAIN"), lifecycle.CauseNoServer},
-		"no address":        {records("com. 1 IN NS ns.example."), lifecycle.CauseNoServer},
-		"IPv6 only":         {records("com. 1 IN NS ns.example.", "ns.example. 1 IN AAAA 2001:db8::1"), lifecycle.CauseNoServer},
-		"no real address":   {records("com. 1 IN NS ns.example.", "ns.example. 1 IN A 0.0.0.0"), lifecycle.CauseNoServer},
-		"NS of another":     {says("org. 1 IN NS ns.example."), lifecycle.CauseNoServer},
-		"silent resolver":   {silent, lifecycle.CauseTimeout},
-		"failing resolver":  {says("SERVFAIL"), lifecycle.CauseServfail},
-		"refusing resolver": {says("REFUSED"), lifecycle.CauseRefused},
+		"nobody":            {records(), source.CauseNoServer},
+		"no such name":      {says("NXDOMAIN"), source.CauseNoServer},
+		"no address":        {records("com. 1 IN NS ns.example."), source.CauseNoServer},
+		"IPv6 only":         {records("com. 1 IN NS ns.example.", "ns.example. 1 IN AAAA 2001:db8::1"), source.CauseNoServer},
+		"no real address":   {records("com. 1 IN NS ns.example.", "ns.example. 1 IN A 0.0.0.0"), source.CauseNoServer},
+		"NS of another":     {says("org. 1 IN NS ns.example."), source.CauseNoServer},
+		"silent resolver":   {silent, source.CauseTimeout},
+		"failing resolver":  {says("SERVFAIL"), source.CauseServfail},
+		"refusing resolver": {says("REFUSED"), source.CauseRefused},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
 			resolver := serve(t, tt.resolver)
 			c := ownServers(t, resolver, resolver, Config{Timeout: brief, Tries: 1, InFlight: 4})
 			got := c.Delegation(deadline(t), "foo.com", "com")
-			check(t, got, outcome{outcome: lifecycle.Unknown, cause: tt.want})
+			check(t, got, outcome{outcome: source.Unknown, cause: tt.want})
 			if got.Server != "com" {
 				t.Errorf("server %q", got.Server)
 			}
@@ -119,7 +119,7 @@ func TestZoneIsSearchedOnceAndAges(t *testing.T) {
 	}{{0, 1}, {2*time.Hour - 1, 1}, {2 * time.Hour, 2}, {4*time.Hour - 1, 2}, {4 * time.Hour, 3}} {
 		now.Store(int64(step.after))
 		for _, observation := range c.Delegations(deadline(t), questions(200)) {
-			if observation.Outcome != lifecycle.Absent {
+			if observation.Outcome != source.Absent {
 				t.Fatalf("after %s: %+v", step.after, observation)
 			}
 		}
@@ -135,7 +135,7 @@ func TestZoneTTLBounds(t *testing.T) {
 	} {
 		resolver := serve(t, records(line, "ns.example. 1 IN A 127.0.0.1"))
 		c := client(t, Config{Resolver: resolver.address})
-		if found := c.findZone(deadline(t), newWorker(0), "com"); found.ttl != want || found.cause != "" {
+		if found := c.findZone(deadline(t), newWorker(0, new(folding)), "com"); found.ttl != want || found.cause != "" {
 			t.Errorf("%s: %+v", line, found)
 		}
 	}
@@ -149,18 +149,18 @@ func TestImpatientSearcher(t *testing.T) {
 	if !mine {
 		t.Fatal("the entry is somebody else's")
 	}
-	done := make(chan lifecycle.Observation)
+	done := make(chan source.Observation)
 	go func() { done <- c.Delegation(deadline(t), "foo.com", "com") }()
-	entry.zone = zone{cause: lifecycle.CauseNotAsked}
+	entry.zone = zone{cause: source.CauseNotAsked}
 	close(entry.ready)
-	check(t, <-done, outcome{outcome: lifecycle.Absent, said: "NXDOMAIN"})
+	check(t, <-done, outcome{outcome: source.Absent, said: "NXDOMAIN"})
 }
 
 func TestManyServersOfAZone(t *testing.T) {
 	resolver := serve(t, records(append(many(13, "com. 7200 IN NS ns%d.example."),
 		many(13, "ns%[1]d.example. 1 IN A 127.0.0.%[1]d")...)...))
 	c := client(t, Config{Resolver: resolver.address})
-	found := c.findZone(deadline(t), newWorker(0), "com")
+	found := c.findZone(deadline(t), newWorker(0, new(folding)), "com")
 	if len(found.servers) != maxServers || len(resolver.history()) != 1+maxServers {
 		t.Errorf("%v, asked %v", found.servers, resolver.history())
 	}

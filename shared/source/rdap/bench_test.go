@@ -7,7 +7,7 @@ import (
 	"net"
 	"testing"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 func BenchmarkDecode(b *testing.B) {
@@ -16,7 +16,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, cause := c.Decode(body, "lapsed.example"); cause != lifecycle.CauseNone {
+		if _, cause := c.Decode(body, "lapsed.example"); cause != source.CauseNone {
 			b.Fatal(cause)
 		}
 	}
@@ -29,7 +29,7 @@ func BenchmarkLookup(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		o := c.Lookup(context.Background(), "lapsed.example", "example")
-		if o.Outcome != lifecycle.Observed {
+		if o.Outcome != source.Observed {
 			b.Fatal(o.Cause, o.Said)
 		}
 	}

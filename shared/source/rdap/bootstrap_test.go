@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -249,45 +249,45 @@ func to(location string) http.HandlerFunc {
 var redirections = []struct {
 	name  string
 	hosts map[string]http.HandlerFunc // by host and path
-	want  lifecycle.Cause             // none: observed
+	want  source.Cause                // none: observed
 }{
 	{"within the server", map[string]http.HandlerFunc{
 		"rdap.example/domain/lapsed.example":    to("/v1/domain/lapsed.example"),
 		"rdap.example/v1/domain/lapsed.example": respond(200, jsonType, goodBody),
-	}, lifecycle.CauseNone},
+	}, source.CauseNone},
 	{"to a listed host", map[string]http.HandlerFunc{
 		"rdap.example/domain/lapsed.example":  to("https://OTHER.example/domain/lapsed.example"),
 		"other.example/domain/lapsed.example": respond(200, jsonType, goodBody),
-	}, lifecycle.CauseNone},
+	}, source.CauseNone},
 	{"three", map[string]http.HandlerFunc{
 		"rdap.example/domain/lapsed.example":   to("/2/domain/lapsed.example"),
 		"rdap.example/2/domain/lapsed.example": to("/3/domain/lapsed.example"),
 		"rdap.example/3/domain/lapsed.example": to("/4/domain/lapsed.example"),
 		"rdap.example/4/domain/lapsed.example": respond(200, jsonType, goodBody),
-	}, lifecycle.CauseNone},
-	{"for ever", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to a host not listed", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://evil.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to another port", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://other.example:8443/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to plain http", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("http://other.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"with a user", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://u@other.example/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to a listed loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://127.0.0.1/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to a listed mapped loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://[::ffff:127.0.0.1]/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to a listed private address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://10.0.0.1/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to a listed link-local address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://169.254.169.254/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"to a listed localhost", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://localhost/domain/lapsed.example")}, lifecycle.CauseRedirect},
-	{"nowhere", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://%zz")}, lifecycle.CauseRedirect},
+	}, source.CauseNone},
+	{"for ever", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("/domain/lapsed.example")}, source.CauseRedirect},
+	{"to a host not listed", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://evil.example/domain/lapsed.example")}, source.CauseRedirect},
+	{"to another port", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://other.example:8443/domain/lapsed.example")}, source.CauseRedirect},
+	{"to plain http", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("http://other.example/domain/lapsed.example")}, source.CauseRedirect},
+	{"with a user", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://u@other.example/domain/lapsed.example")}, source.CauseRedirect},
+	{"to a listed loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://127.0.0.1/domain/lapsed.example")}, source.CauseRedirect},
+	{"to a listed mapped loopback", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://[::ffff:127.0.0.1]/domain/lapsed.example")}, source.CauseRedirect},
+	{"to a listed private address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://10.0.0.1/domain/lapsed.example")}, source.CauseRedirect},
+	{"to a listed link-local address", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://169.254.169.254/domain/lapsed.example")}, source.CauseRedirect},
+	{"to a listed localhost", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://localhost/domain/lapsed.example")}, source.CauseRedirect},
+	{"nowhere", map[string]http.HandlerFunc{"rdap.example/domain/lapsed.example": to("https://%zz")}, source.CauseRedirect},
 	{"404 of another server", map[string]http.HandlerFunc{
 		"rdap.example/domain/lapsed.example":  to("https://other.example/domain/lapsed.example"),
 		"other.example/domain/lapsed.example": respond(404, jsonType, `{"errorCode":404}`),
-	}, lifecycle.CauseNotAuthority},
+	}, source.CauseNotAuthority},
 	{"404 of another page", map[string]http.HandlerFunc{
 		"rdap.example/domain/lapsed.example": to("/maintenance"),
 		"rdap.example/maintenance":           respond(404, jsonType, ""),
-	}, lifecycle.CauseNotAuthority},
+	}, source.CauseNotAuthority},
 	{"nameless answer of another page", map[string]http.HandlerFunc{
 		"rdap.example/domain/lapsed.example": to("/domain/other.example"),
 		"rdap.example/domain/other.example":  respond(200, jsonType, `{"objectClassName":"domain","status":["pending delete"]}`),
-	}, lifecycle.CauseWrongName},
+	}, source.CauseWrongName},
 }
 
 func TestRedirects(t *testing.T) {
@@ -315,9 +315,9 @@ func TestRedirects(t *testing.T) {
 			if asked.Load() > 1+maxRedirects {
 				t.Errorf("%d requests", asked.Load())
 			}
-			if tc.want != lifecycle.CauseNone {
+			if tc.want != source.CauseNone {
 				wantCause(t, o, tc.want)
-			} else if o.Outcome != lifecycle.Observed || o.Registration.Authoritative == (tc.name == "to a listed host") {
+			} else if o.Outcome != source.Observed || o.Registration.Authoritative == (tc.name == "to a listed host") {
 				t.Errorf("got %+v", o)
 			}
 		})
@@ -332,12 +332,12 @@ func TestPlainLoopbackServerMayNotRedirect(t *testing.T) {
 		}
 		http.Redirect(w, r, "/else/domain/lapsed.example", http.StatusFound)
 	})
-	wantCause(t, newClient(t, srv.URL).Lookup(t.Context(), "lapsed.example", "example"), lifecycle.CauseRedirect)
+	wantCause(t, newClient(t, srv.URL).Lookup(t.Context(), "lapsed.example", "example"), source.CauseRedirect)
 }
 
 // TestPlainServerMayMoveToHTTPS: a server that is listed with plain http may redirect to its own https, and only there.
 func TestPlainServerMayMoveToHTTPS(t *testing.T) {
-	for scheme, want := range map[string]lifecycle.Outcome{"https": lifecycle.Observed, "http": lifecycle.Unknown} {
+	for scheme, want := range map[string]source.Outcome{"https": source.Observed, "http": source.Unknown} {
 		c, err := New(Config{
 			Bootstrap: bootstrapFile(t, [2]string{"example", "http://plain.example/"}),
 			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -375,7 +375,7 @@ func TestRedirectDialsOnlyPublicAddresses(t *testing.T) {
 	if err == nil {
 		_ = resp.Body.Close()
 	}
-	if !errors.Is(err, errNotPublic) || causeOfError(err) != lifecycle.CauseRedirect {
+	if !errors.Is(err, errNotPublic) || causeOfError(err) != source.CauseRedirect {
 		t.Errorf("got %v", err)
 	}
 }
@@ -414,7 +414,7 @@ func TestRefreshOutlivesItsCaller(t *testing.T) {
 		<-started
 		cancel()
 	}()
-	wantCause(t, c.Lookup(ctx, "lapsed.com", "com"), lifecycle.CauseNotAsked)
+	wantCause(t, c.Lookup(ctx, "lapsed.com", "com"), source.CauseNotAsked)
 	close(release)
 	<-fetched
 	if base, _, _ := c.Server("com"); base != "https://fresh.example/" {

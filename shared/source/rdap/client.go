@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
@@ -104,23 +104,23 @@ func (c *Client) Server(tld string) (base string, authoritative, ok bool) {
 
 // Lookup asks the server of tld about name, a registrable domain in canonical form (lower case, A-labels) under
 // tld. It never fails: what went wrong is the Cause of an Unknown observation.
-func (c *Client) Lookup(ctx context.Context, name, tld string) lifecycle.Observation {
-	o := lifecycle.Observation{Source: lifecycle.SourceRDAP, Outcome: lifecycle.Unknown}
+func (c *Client) Lookup(ctx context.Context, name, tld string) source.Observation {
+	o := source.Observation{Source: source.SourceRDAP, Outcome: source.Unknown}
 	asked, ok := hostName(name)
 	zone := canonicalName(tld)
 	// Another TLD's server would answer 404, and be believed.
 	if !ok || zone == "" || !strings.HasSuffix(asked, "."+zone) {
 		c.cfg.Log.ErrorContext(ctx, "rdap: not a name of this TLD", "domain", name, "tld", tld)
-		o.At, o.Cause, o.Said = c.cfg.Now().UTC(), lifecycle.CauseInternal, "not a host name under the TLD"
+		o.At, o.Cause, o.Said = c.cfg.Now().UTC(), source.CauseInternal, "not a host name under the TLD"
 		return o
 	}
 	t := c.current(ctx)
 	s, ok := t.find(zone)
 	switch {
 	case !ok:
-		o.Cause = lifecycle.CauseNoServer
+		o.Cause = source.CauseNoServer
 	case ctx.Err() != nil:
-		o.Server, o.Cause = s.base, lifecycle.CauseNotAsked
+		o.Server, o.Cause = s.base, source.CauseNotAsked
 	default:
 		o.Server = s.base
 		c.ask(ctx, t, s, asked, &o)
@@ -130,7 +130,7 @@ func (c *Client) Lookup(ctx context.Context, name, tld string) lifecycle.Observa
 }
 
 // ask sends the question and fills in what came of it.
-func (c *Client) ask(ctx context.Context, t *table, s server, name string, o *lifecycle.Observation) {
+func (c *Client) ask(ctx context.Context, t *table, s server, name string, o *source.Observation) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	h := hop{table: t, server: s, name: name}
@@ -154,65 +154,65 @@ func (c *Client) ask(ctx context.Context, t *table, s server, name string, o *li
 }
 
 // read200 judges an answer with status 200.
-func (c *Client) read200(r *reader, resp *http.Response, h hop, o *lifecycle.Observation) {
-	if o.Cause = r.fill(resp, c.cfg.MaxBody); o.Cause != lifecycle.CauseNone {
+func (c *Client) read200(r *reader, resp *http.Response, h hop, o *source.Observation) {
+	if o.Cause = r.fill(resp, c.cfg.MaxBody); o.Cause != source.CauseNone {
 		o.Said = "HTTP 200"
 		return
 	}
-	if o.Cause = r.kind(resp); o.Cause != lifecycle.CauseNone {
+	if o.Cause = r.kind(resp); o.Cause != source.CauseNone {
 		o.Said = upstream.Said("HTTP 200 " + resp.Header.Get("Content-Type"))
 		return
 	}
 	a := answer{asked: h.name, now: c.cfg.Now()}
-	if o.Cause = r.decode(&a); o.Cause == lifecycle.CauseNone {
+	if o.Cause = r.decode(&a); o.Cause == source.CauseNone {
 		o.Cause = a.cause()
 	}
-	if o.Cause == lifecycle.CauseNone && a.name == nameAbsent && !h.sameQuestion {
+	if o.Cause == source.CauseNone && a.name == nameAbsent && !h.sameQuestion {
 		// A redirect led elsewhere, and the answer does not say whom it is about.
-		o.Cause = lifecycle.CauseWrongName
+		o.Cause = source.CauseWrongName
 	}
-	if o.Cause != lifecycle.CauseNone {
+	if o.Cause != source.CauseNone {
 		o.Said = a.saidError(http.StatusOK)
 		return
 	}
 	reg := a.reg
 	reg.Authoritative = h.server.authoritative && h.sameServer
-	o.Outcome, o.Said, o.Registration = lifecycle.Observed, saidRegistration(&reg), &reg
+	o.Outcome, o.Said, o.Registration = source.Observed, saidRegistration(&reg), &reg
 }
 
 // read404 judges a 404. It is absence only where the server of the bootstrap itself says so about this name, with
 // an empty body or in RDAP's own form (RFC 9083 section 6); anything else may come from something in between.
-func (c *Client) read404(r *reader, resp *http.Response, h hop, o *lifecycle.Observation) {
+func (c *Client) read404(r *reader, resp *http.Response, h hop, o *source.Observation) {
 	o.Said = "HTTP 404"
-	if o.Cause = r.fill(resp, c.cfg.MaxBody); o.Cause != lifecycle.CauseNone {
+	if o.Cause = r.fill(resp, c.cfg.MaxBody); o.Cause != source.CauseNone {
 		return
 	}
-	if kind := r.kind(resp); kind != lifecycle.CauseEmptyBody {
-		if o.Cause = kind; kind != lifecycle.CauseNone {
+	if kind := r.kind(resp); kind != source.CauseEmptyBody {
+		if o.Cause = kind; kind != source.CauseNone {
 			o.Said = upstream.Said("HTTP 404 " + resp.Header.Get("Content-Type"))
 			return
 		}
 		a := answer{asked: h.name, now: c.cfg.Now()}
-		if o.Cause = r.decode(&a); o.Cause == lifecycle.CauseNone {
+		if o.Cause = r.decode(&a); o.Cause == source.CauseNone {
 			o.Cause = a.cause404()
 		}
 		o.Said = a.saidError(http.StatusNotFound)
 	}
 	switch {
-	case o.Cause != lifecycle.CauseNone:
+	case o.Cause != source.CauseNone:
 	case !h.server.authoritative || !h.sameServer || !h.sameQuestion:
-		o.Cause = lifecycle.CauseNotAuthority
+		o.Cause = source.CauseNotAuthority
 	default:
-		o.Outcome = lifecycle.Absent
+		o.Outcome = source.Absent
 	}
 }
 
 // readRefusal judges every other status. The body only adds words, so that nothing it does matters.
-func (c *Client) readRefusal(r *reader, resp *http.Response, o *lifecycle.Observation) {
-	o.Cause = cmp.Or(upstream.CauseOfStatus(resp.StatusCode), lifecycle.CauseNotRDAP)
+func (c *Client) readRefusal(r *reader, resp *http.Response, o *source.Observation) {
+	o.Cause = cmp.Or(upstream.CauseOfStatus(resp.StatusCode), source.CauseNotRDAP)
 	o.RetryAfter = upstream.RetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
 	a := answer{now: c.cfg.Now()}
-	if r.fill(resp, min(c.cfg.MaxBody, maxRefusal)) == lifecycle.CauseNone && r.kind(resp) == lifecycle.CauseNone {
+	if r.fill(resp, min(c.cfg.MaxBody, maxRefusal)) == source.CauseNone && r.kind(resp) == source.CauseNone {
 		_ = r.decode(&a)
 	}
 	o.Said = a.saidError(resp.StatusCode)
@@ -223,19 +223,19 @@ const maxRefusal = 64 << 10
 
 // Decode reduces the body of a 200 answer about name, as Lookup does; on a cause other than CauseNone the
 // registration is empty. Authoritative stays false: the body cannot know.
-func (c *Client) Decode(body []byte, name string) (lifecycle.Registration, lifecycle.Cause) {
+func (c *Client) Decode(body []byte, name string) (source.Registration, source.Cause) {
 	r := c.pool.Get().(*reader)
 	defer c.release(r)
 	r.buf.Write(body)
 	a := answer{asked: name, now: c.cfg.Now()}
 	cause := r.decode(&a)
-	if cause == lifecycle.CauseNone {
+	if cause == source.CauseNone {
 		cause = a.cause()
 	}
-	if cause != lifecycle.CauseNone {
-		return lifecycle.Registration{}, cause
+	if cause != source.CauseNone {
+		return source.Registration{}, cause
 	}
-	return a.reg, lifecycle.CauseNone
+	return a.reg, source.CauseNone
 }
 
 // release gives a reader back to the pool, unless one huge answer made it too large to keep.

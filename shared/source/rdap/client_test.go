@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 func TestLookupObserved(t *testing.T) {
@@ -27,10 +27,10 @@ func TestLookupObserved(t *testing.T) {
 	})
 	c := newClient(t, srv.URL, func(cfg *Config) { cfg.UserAgent = "guard/1 (+https://guard.example/contact)" })
 	got := c.Lookup(t.Context(), "lapsed.example", "example")
-	want := lifecycle.Observation{
-		Source: lifecycle.SourceRDAP, Server: srv.URL + "/rdap/", At: noon, Outcome: lifecycle.Observed,
+	want := source.Observation{
+		Source: source.SourceRDAP, Server: srv.URL + "/rdap/", At: noon, Outcome: source.Observed,
 		Said: "status: client hold, pending delete; registration 2019-03-01; expiration 2026-03-01",
-		Registration: &lifecycle.Registration{
+		Registration: &source.Registration{
 			Authoritative: true,
 			Statuses:      []string{"client hold", "pending delete"},
 			Registered:    time.Date(2019, 3, 1, 10, 0, 0, 0, time.UTC),
@@ -49,39 +49,39 @@ func TestLookupObserved(t *testing.T) {
 func TestLookup200(t *testing.T) {
 	for _, tc := range []struct {
 		name, kind, body string
-		want             lifecycle.Cause
+		want             source.Cause
 	}{
-		{"error inside", jsonType, `{"errorCode":404,"title":"Not Found"}`, lifecycle.CauseErrorInside},
-		{"error beside a domain", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","errorCode":"500"}`, lifecycle.CauseErrorInside},
-		{"odd error code", jsonType, `{"objectClassName":"domain","errorCode":{}}`, lifecycle.CauseErrorInside},
-		{"search results", jsonType, `{"domainSearchResults":[` + goodBody + `]}`, lifecycle.CauseSearch},
-		{"search results beside a domain", jsonType, `{"nameserverSearchResults":[],` + goodBody[1:], lifecycle.CauseSearch},
-		{"entities found", jsonType, `{"rdapConformance":["rdap_level_0"],"entitySearchResults":[]}`, lifecycle.CauseSearch},
-		{"entity", jsonType, `{"objectClassName":"entity","handle":"X"}`, lifecycle.CauseWrongClass},
-		{"help", jsonType, `{"rdapConformance":["rdap_level_0"],"notices":[]}`, lifecycle.CauseWrongClass},
-		{"name server", jsonType, `{"objectClassName":"nameserver","ldhName":"lapsed.example"}`, lifecycle.CauseWrongClass},
-		{"second class", jsonType, `{"objectClassName":"domain","objectClassName":"entity","ldhName":"lapsed.example"}`, lifecycle.CauseWrongClass},
-		{"no class, no name", jsonType, `{"status":["active"]}`, lifecycle.CauseWrongClass},
-		{"empty object", jsonType, `{}`, lifecycle.CauseWrongClass},
-		{"other name", jsonType, `{"objectClassName":"domain","ldhName":"other.example"}`, lifecycle.CauseWrongName},
-		{"parent", jsonType, `{"objectClassName":"domain","ldhName":"example"}`, lifecycle.CauseWrongName},
-		{"second name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","ldhName":"other.example"}`, lifecycle.CauseWrongName},
-		{"other unicode name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","unicodeName":"other.example"}`, lifecycle.CauseWrongName},
-		{"odd unicode name alone", jsonType, `{"objectClassName":"domain","unicodeName":"a b"}`, lifecycle.CauseWrongName},
-		{"html", "text/html", "<!doctype html><title>Down</title>", lifecycle.CauseHTML},
-		{"html said to be json", jsonType, "\r\n <html>", lifecycle.CauseHTML},
-		{"empty", jsonType, "", lifecycle.CauseEmptyBody},
-		{"blank", jsonType, " \r\n", lifecycle.CauseEmptyBody},
-		{"text", "text/plain", "No match for domain", lifecycle.CauseNotRDAP},
-		{"array", jsonType, `[` + goodBody + `]`, lifecycle.CauseMalformed},
-		{"null", jsonType, `null`, lifecycle.CauseMalformed},
-		{"cut off", jsonType, goodBody[:len(goodBody)-3], lifecycle.CauseMalformed},
-		{"trailing junk", jsonType, goodBody + "}", lifecycle.CauseMalformed},
-		{"second object", jsonType, goodBody + goodBody, lifecycle.CauseMalformed},
-		{"bad literal in a skipped member", jsonType, `{"notices":[nul],` + goodBody[1:], lifecycle.CauseMalformed},
-		{"bad number in a skipped member", jsonType, `{"x":01,` + goodBody[1:], lifecycle.CauseMalformed},
-		{"control character", jsonType, "{\"x\":\"\x01\"," + goodBody[1:], lifecycle.CauseMalformed},
-		{"bad vCard of a registrar", jsonType, `{"entities":[{"roles":["registrar"],"vcardArray":["vcard",[[}]]}],` + goodBody[1:], lifecycle.CauseMalformed},
+		{"error inside", jsonType, `{"errorCode":404,"title":"Not Found"}`, source.CauseErrorInside},
+		{"error beside a domain", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","errorCode":"500"}`, source.CauseErrorInside},
+		{"odd error code", jsonType, `{"objectClassName":"domain","errorCode":{}}`, source.CauseErrorInside},
+		{"search results", jsonType, `{"domainSearchResults":[` + goodBody + `]}`, source.CauseSearch},
+		{"search results beside a domain", jsonType, `{"nameserverSearchResults":[],` + goodBody[1:], source.CauseSearch},
+		{"entities found", jsonType, `{"rdapConformance":["rdap_level_0"],"entitySearchResults":[]}`, source.CauseSearch},
+		{"entity", jsonType, `{"objectClassName":"entity","handle":"X"}`, source.CauseWrongClass},
+		{"help", jsonType, `{"rdapConformance":["rdap_level_0"],"notices":[]}`, source.CauseWrongClass},
+		{"name server", jsonType, `{"objectClassName":"nameserver","ldhName":"lapsed.example"}`, source.CauseWrongClass},
+		{"second class", jsonType, `{"objectClassName":"domain","objectClassName":"entity","ldhName":"lapsed.example"}`, source.CauseWrongClass},
+		{"no class, no name", jsonType, `{"status":["active"]}`, source.CauseWrongClass},
+		{"empty object", jsonType, `{}`, source.CauseWrongClass},
+		{"other name", jsonType, `{"objectClassName":"domain","ldhName":"other.example"}`, source.CauseWrongName},
+		{"parent", jsonType, `{"objectClassName":"domain","ldhName":"example"}`, source.CauseWrongName},
+		{"second name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","ldhName":"other.example"}`, source.CauseWrongName},
+		{"other unicode name", jsonType, `{"objectClassName":"domain","ldhName":"lapsed.example","unicodeName":"other.example"}`, source.CauseWrongName},
+		{"odd unicode name alone", jsonType, `{"objectClassName":"domain","unicodeName":"a b"}`, source.CauseWrongName},
+		{"html", "text/html", "<!doctype html><title>Down</title>", source.CauseHTML},
+		{"html said to be json", jsonType, "\r\n <html>", source.CauseHTML},
+		{"empty", jsonType, "", source.CauseEmptyBody},
+		{"blank", jsonType, " \r\n", source.CauseEmptyBody},
+		{"text", "text/plain", "No match for domain", source.CauseNotRDAP},
+		{"array", jsonType, `[` + goodBody + `]`, source.CauseMalformed},
+		{"null", jsonType, `null`, source.CauseMalformed},
+		{"cut off", jsonType, goodBody[:len(goodBody)-3], source.CauseMalformed},
+		{"trailing junk", jsonType, goodBody + "}", source.CauseMalformed},
+		{"second object", jsonType, goodBody + goodBody, source.CauseMalformed},
+		{"bad literal in a skipped member", jsonType, `{"notices":[nul],` + goodBody[1:], source.CauseMalformed},
+		{"bad number in a skipped member", jsonType, `{"x":01,` + goodBody[1:], source.CauseMalformed},
+		{"control character", jsonType, "{\"x\":\"\x01\"," + goodBody[1:], source.CauseMalformed},
+		{"bad vCard of a registrar", jsonType, `{"entities":[{"roles":["registrar"],"vcardArray":["vcard",[[}]]}],` + goodBody[1:], source.CauseMalformed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newClient(t, serve(t, respond(200, tc.kind, tc.body)).URL)
@@ -94,31 +94,31 @@ func TestLookup404(t *testing.T) {
 	const rdapError = `{"rdapConformance":["rdap_level_0"],"errorCode":404,"title":"Object not found"}`
 	for _, tc := range []struct {
 		name, kind, body string
-		want             lifecycle.Cause // none: absent
+		want             source.Cause // none: absent
 	}{
-		{"empty", jsonType, "", lifecycle.CauseNone},
-		{"blank", "text/plain", "\r\n", lifecycle.CauseNone},
-		{"rdap error", jsonType, rdapError, lifecycle.CauseNone},
-		{"rdap error sent as text", "text/plain", rdapError, lifecycle.CauseNone},
-		{"code as a string", jsonType, `{"errorCode":"404"}`, lifecycle.CauseNone},
-		{"conformance alone", jsonType, `{"rdapConformance":["rdap_level_0"],"notices":[]}`, lifecycle.CauseNone},
-		{"html", "text/html", "<html>404</html>", lifecycle.CauseHTML},
-		{"html said to be json", jsonType, "<html>404</html>", lifecycle.CauseHTML},
-		{"text", "text/plain", "404 page not found", lifecycle.CauseNotRDAP},
-		{"gateway's json", "application/json", `{"message":"no Route matched with those values"}`, lifecycle.CauseNotRDAP},
-		{"another code", jsonType, `{"errorCode":429,"title":"slow down"}`, lifecycle.CauseErrorInside},
-		{"a domain", jsonType, goodBody, lifecycle.CauseMalformed},
-		{"cut off", jsonType, rdapError[:20], lifecycle.CauseMalformed},
-		{"trailing junk", jsonType, rdapError + "x", lifecycle.CauseMalformed},
+		{"empty", jsonType, "", source.CauseNone},
+		{"blank", "text/plain", "\r\n", source.CauseNone},
+		{"rdap error", jsonType, rdapError, source.CauseNone},
+		{"rdap error sent as text", "text/plain", rdapError, source.CauseNone},
+		{"code as a string", jsonType, `{"errorCode":"404"}`, source.CauseNone},
+		{"conformance alone", jsonType, `{"rdapConformance":["rdap_level_0"],"notices":[]}`, source.CauseNone},
+		{"html", "text/html", "<html>404</html>", source.CauseHTML},
+		{"html said to be json", jsonType, "<html>404</html>", source.CauseHTML},
+		{"text", "text/plain", "404 page not found", source.CauseNotRDAP},
+		{"gateway's json", "application/json", `{"message":"no Route matched with those values"}`, source.CauseNotRDAP},
+		{"another code", jsonType, `{"errorCode":429,"title":"slow down"}`, source.CauseErrorInside},
+		{"a domain", jsonType, goodBody, source.CauseMalformed},
+		{"cut off", jsonType, rdapError[:20], source.CauseMalformed},
+		{"trailing junk", jsonType, rdapError + "x", source.CauseMalformed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newClient(t, serve(t, respond(404, tc.kind, tc.body)).URL)
 			o := c.Lookup(t.Context(), "lapsed.example", "example")
-			if tc.want != lifecycle.CauseNone {
+			if tc.want != source.CauseNone {
 				wantCause(t, o, tc.want)
 				return
 			}
-			if o.Outcome != lifecycle.Absent || o.Cause != lifecycle.CauseNone || !strings.HasPrefix(o.Said, "HTTP 404") {
+			if o.Outcome != source.Absent || o.Cause != source.CauseNone || !strings.HasPrefix(o.Said, "HTTP 404") {
 				t.Errorf("got %+v, want absent", o)
 			}
 		})
@@ -130,29 +130,29 @@ func TestLookupRefusals(t *testing.T) {
 	for _, tc := range []struct {
 		status int
 		retry  string
-		want   lifecycle.Cause
+		want   source.Cause
 		after  time.Duration
 	}{
-		{429, "", lifecycle.CauseRateLimited, 0},
-		{429, "120", lifecycle.CauseRateLimited, 2 * time.Minute},
-		{429, in90, lifecycle.CauseRateLimited, 90 * time.Second},
-		{429, "soon", lifecycle.CauseRateLimited, 0},
-		{429, "-5", lifecycle.CauseRateLimited, 0},
-		{429, noon.Add(-time.Hour).Format(http.TimeFormat), lifecycle.CauseRateLimited, 0},
-		{429, "99999999999999999999999", lifecycle.CauseRateLimited, MaxRetryAfter},
-		{429, "18446744073709551615", lifecycle.CauseRateLimited, MaxRetryAfter},
-		{429, "Fri, 31 Dec 9999 23:59:59 GMT", lifecycle.CauseRateLimited, MaxRetryAfter},
-		{401, "", lifecycle.CauseForbidden, 0},
-		{403, "60", lifecycle.CauseForbidden, time.Minute},
-		{451, "", lifecycle.CauseForbidden, 0},
-		{500, "", lifecycle.CauseServerError, 0},
-		{503, "30", lifecycle.CauseServerError, 30 * time.Second},
-		{400, "", lifecycle.CauseBadRequest, 0},
-		{410, "", lifecycle.CauseBadRequest, 0},
-		{422, "", lifecycle.CauseBadRequest, 0},
-		{304, "", lifecycle.CauseRedirect, 0},
-		{302, "", lifecycle.CauseRedirect, 0}, // without a Location
-		{202, "", lifecycle.CauseNotRDAP, 0},
+		{429, "", source.CauseRateLimited, 0},
+		{429, "120", source.CauseRateLimited, 2 * time.Minute},
+		{429, in90, source.CauseRateLimited, 90 * time.Second},
+		{429, "soon", source.CauseRateLimited, 0},
+		{429, "-5", source.CauseRateLimited, 0},
+		{429, noon.Add(-time.Hour).Format(http.TimeFormat), source.CauseRateLimited, 0},
+		{429, "99999999999999999999999", source.CauseRateLimited, MaxRetryAfter},
+		{429, "18446744073709551615", source.CauseRateLimited, MaxRetryAfter},
+		{429, "Fri, 31 Dec 9999 23:59:59 GMT", source.CauseRateLimited, MaxRetryAfter},
+		{401, "", source.CauseForbidden, 0},
+		{403, "60", source.CauseForbidden, time.Minute},
+		{451, "", source.CauseForbidden, 0},
+		{500, "", source.CauseServerError, 0},
+		{503, "30", source.CauseServerError, 30 * time.Second},
+		{400, "", source.CauseBadRequest, 0},
+		{410, "", source.CauseBadRequest, 0},
+		{422, "", source.CauseBadRequest, 0},
+		{304, "", source.CauseRedirect, 0},
+		{302, "", source.CauseRedirect, 0}, // without a Location
+		{202, "", source.CauseNotRDAP, 0},
 	} {
 		t.Run(http.StatusText(tc.status)+" "+tc.retry, func(t *testing.T) {
 			srv := serve(t, respond(tc.status, jsonType, `{"errorCode":1,"title":"go away\u0000\n"}`, "Retry-After", tc.retry))
@@ -175,11 +175,11 @@ func TestSupplementalProvesNoAbsence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCause(t, c.Lookup(t.Context(), "lapsed.io", "io"), lifecycle.CauseNotAuthority)
-	if o := c.Lookup(t.Context(), "lapsed.com", "com"); o.Outcome != lifecycle.Absent {
+	wantCause(t, c.Lookup(t.Context(), "lapsed.io", "io"), source.CauseNotAuthority)
+	if o := c.Lookup(t.Context(), "lapsed.com", "com"); o.Outcome != source.Absent {
 		t.Errorf("com: got %+v, want absent", o)
 	}
-	wantCause(t, c.Lookup(t.Context(), "lapsed.cn", "cn"), lifecycle.CauseNoServer)
+	wantCause(t, c.Lookup(t.Context(), "lapsed.cn", "cn"), source.CauseNoServer)
 }
 
 func TestSupplementalIsBelievedInWhatItSays(t *testing.T) {
@@ -190,7 +190,7 @@ func TestSupplementalIsBelievedInWhatItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := c.Lookup(t.Context(), "lapsed.io", "io")
-	if o.Outcome != lifecycle.Observed || o.Registration.Authoritative {
+	if o.Outcome != source.Observed || o.Registration.Authoritative {
 		t.Errorf("got %+v", o)
 	}
 }
@@ -203,12 +203,12 @@ func TestLookupBadQuestion(t *testing.T) {
 		{"a b.example", "example"}, {"a..example", "example"}, {".example", "example"}, {"lapsed.example", ""},
 		{strings.Repeat("a", 64) + ".example", "example"}, {"a?x=.example", "example"},
 	} {
-		wantCause(t, c.Lookup(t.Context(), q[0], q[1]), lifecycle.CauseInternal)
+		wantCause(t, c.Lookup(t.Context(), q[0], q[1]), source.CauseInternal)
 	}
-	wantCause(t, c.Lookup(t.Context(), "lapsed.invalid", "invalid"), lifecycle.CauseNoServer)
+	wantCause(t, c.Lookup(t.Context(), "lapsed.invalid", "invalid"), source.CauseNoServer)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantCause(t, c.Lookup(gone, "lapsed.example", "example"), lifecycle.CauseNotAsked)
+	wantCause(t, c.Lookup(gone, "lapsed.example", "example"), source.CauseNotAsked)
 }
 
 func TestLookupTransportFailures(t *testing.T) {
@@ -236,17 +236,17 @@ func TestLookupTransportFailures(t *testing.T) {
 	gone.Close()
 	for _, tc := range []struct {
 		name, url string
-		want      lifecycle.Cause
+		want      source.Cause
 	}{
-		{"silence", hang.URL, lifecycle.CauseTimeout},
-		{"silence in the body", drip.URL, lifecycle.CauseTimeout},
-		{"refused", gone.URL, lifecycle.CauseUnreachable},
-		{"reset", reset.URL, lifecycle.CauseUnreachable},
-		{"cut off", short.URL, lifecycle.CauseUnreachable},
+		{"silence", hang.URL, source.CauseTimeout},
+		{"silence in the body", drip.URL, source.CauseTimeout},
+		{"refused", gone.URL, source.CauseUnreachable},
+		{"reset", reset.URL, source.CauseUnreachable},
+		{"cut off", short.URL, source.CauseUnreachable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newClient(t, tc.url, func(cfg *Config) {
-				if tc.want == lifecycle.CauseTimeout {
+				if tc.want == source.CauseTimeout {
 					cfg.Timeout = 50 * time.Millisecond
 				}
 			})
@@ -266,7 +266,7 @@ func TestCallerGivesUp(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	wantCause(t, newClient(t, srv.URL).Lookup(ctx, "lapsed.example", "example"), lifecycle.CauseNotAsked)
+	wantCause(t, newClient(t, srv.URL).Lookup(ctx, "lapsed.example", "example"), source.CauseNotAsked)
 }
 
 func TestHostileBodies(t *testing.T) {
@@ -286,32 +286,32 @@ func TestHostileBodies(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		h    http.HandlerFunc
-		want lifecycle.Cause
+		want source.Cause
 	}{
-		{"30 MB with a length", respond(200, jsonType, huge, "Content-Length", "31457288"), lifecycle.CauseTooLarge},
-		{"30 MB in chunks", respond(200, jsonType, huge), lifecycle.CauseTooLarge},
-		{"30 MB in 30 kB", respond(200, jsonType, zipped.String(), "Content-Encoding", "gzip"), lifecycle.CauseTooLarge},
-		{"30 MB of 404", respond(404, jsonType, huge), lifecycle.CauseTooLarge},
-		{"30 MB of 503", respond(503, jsonType, huge), lifecycle.CauseServerError},
-		{"not gzip", respond(200, jsonType, goodBody, "Content-Encoding", "gzip"), lifecycle.CauseMalformed},
-		{"100,000 deep", respond(200, jsonType, nested(100_000)), lifecycle.CauseTooDeep},
-		{"100,000 deep and open", respond(200, jsonType, nested(100_000)[:90_000]), lifecycle.CauseTooDeep},
-		{"100,000 deep in a 404", respond(404, jsonType, nested(100_000)), lifecycle.CauseTooDeep},
-		{"100,000 deep in a vCard", respond(200, jsonType, `{"entities":[{"vcardArray":`+nested(100_000)+`}]}`), lifecycle.CauseTooDeep},
-		{"20,000 entities deep", respond(200, jsonType, strings.Repeat(`{"entities":[`, 20_000)+strings.Repeat(`]}`, 20_000)), lifecycle.CauseTooDeep},
-		{"10,000 deep", respond(200, jsonType, nested(9_999)), lifecycle.CauseNone},
-		{"10,000 slashes in a name", respond(200, jsonType, `{"`+strings.Repeat("/", 10_000)+`":[x]}`), lifecycle.CauseMalformed},
-		{"200 statuses", respond(200, jsonType, many+`]}`), lifecycle.CauseMalformed},
-		{"a name of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","ldhName":"`+letters(300_000)+`"}`), lifecycle.CauseWrongName},
-		{"name servers of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","nameservers":["`+letters(300_000)+`"]}`), lifecycle.CauseNone},
-		{"1,000 deep", respond(200, jsonType, nested(1000)), lifecycle.CauseNone},
-		{"4,900 entities deep", respond(200, jsonType, `{"objectClassName":"domain","entities":[`+entities[:4900*13]+entities[len(entities)-4900*2:]+`]}`), lifecycle.CauseNone},
+		{"30 MB with a length", respond(200, jsonType, huge, "Content-Length", "31457288"), source.CauseTooLarge},
+		{"30 MB in chunks", respond(200, jsonType, huge), source.CauseTooLarge},
+		{"30 MB in 30 kB", respond(200, jsonType, zipped.String(), "Content-Encoding", "gzip"), source.CauseTooLarge},
+		{"30 MB of 404", respond(404, jsonType, huge), source.CauseTooLarge},
+		{"30 MB of 503", respond(503, jsonType, huge), source.CauseServerError},
+		{"not gzip", respond(200, jsonType, goodBody, "Content-Encoding", "gzip"), source.CauseMalformed},
+		{"100,000 deep", respond(200, jsonType, nested(100_000)), source.CauseTooDeep},
+		{"100,000 deep and open", respond(200, jsonType, nested(100_000)[:90_000]), source.CauseTooDeep},
+		{"100,000 deep in a 404", respond(404, jsonType, nested(100_000)), source.CauseTooDeep},
+		{"100,000 deep in a vCard", respond(200, jsonType, `{"entities":[{"vcardArray":`+nested(100_000)+`}]}`), source.CauseTooDeep},
+		{"20,000 entities deep", respond(200, jsonType, strings.Repeat(`{"entities":[`, 20_000)+strings.Repeat(`]}`, 20_000)), source.CauseTooDeep},
+		{"10,000 deep", respond(200, jsonType, nested(9_999)), source.CauseNone},
+		{"10,000 slashes in a name", respond(200, jsonType, `{"`+strings.Repeat("/", 10_000)+`":[x]}`), source.CauseMalformed},
+		{"200 statuses", respond(200, jsonType, many+`]}`), source.CauseMalformed},
+		{"a name of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","ldhName":"`+letters(300_000)+`"}`), source.CauseWrongName},
+		{"name servers of 300,000 letters", respond(200, jsonType, `{"objectClassName":"domain","nameservers":["`+letters(300_000)+`"]}`), source.CauseNone},
+		{"1,000 deep", respond(200, jsonType, nested(1000)), source.CauseNone},
+		{"4,900 entities deep", respond(200, jsonType, `{"objectClassName":"domain","entities":[`+entities[:4900*13]+entities[len(entities)-4900*2:]+`]}`), source.CauseNone},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := newClient(t, serve(t, tc.h).URL).Lookup(t.Context(), "lapsed.example", "example")
-			if tc.want != lifecycle.CauseNone {
+			if tc.want != source.CauseNone {
 				wantCause(t, o, tc.want)
-			} else if o.Outcome != lifecycle.Observed {
+			} else if o.Outcome != source.Observed {
 				t.Errorf("got %q %q", o.Cause, o.Said)
 			}
 		})
@@ -329,7 +329,7 @@ func letters(n int) string {
 
 func TestBodyAtTheLimit(t *testing.T) {
 	srv := serve(t, respond(200, jsonType, goodBody))
-	for limit, want := range map[int]lifecycle.Outcome{len(goodBody): lifecycle.Observed, len(goodBody) - 1: lifecycle.Unknown} {
+	for limit, want := range map[int]source.Outcome{len(goodBody): source.Observed, len(goodBody) - 1: source.Unknown} {
 		c := newClient(t, srv.URL, func(cfg *Config) { cfg.MaxBody = int64(limit) })
 		if o := c.Lookup(t.Context(), "lapsed.example", "example"); o.Outcome != want {
 			t.Errorf("limit %d: got %s %q", limit, o.Outcome, o.Cause)
@@ -348,8 +348,8 @@ func TestBuffersStartEmpty(t *testing.T) {
 		respond(200, jsonType, goodBody)(w, r)
 	}).URL)
 	for range 4 {
-		wantCause(t, c.Lookup(t.Context(), "lapsed.example", "example"), lifecycle.CauseHTML)
-		if o := c.Lookup(t.Context(), "lapsed.example", "example"); o.Outcome != lifecycle.Observed {
+		wantCause(t, c.Lookup(t.Context(), "lapsed.example", "example"), source.CauseHTML)
+		if o := c.Lookup(t.Context(), "lapsed.example", "example"); o.Outcome != source.Observed {
 			t.Errorf("got %q %q", o.Cause, o.Said)
 		}
 	}
@@ -368,7 +368,7 @@ func TestConcurrentLookups(t *testing.T) {
 			name := strings.Repeat("a", i+1) + ".example"
 			for range 50 {
 				o := c.Lookup(t.Context(), name, "example")
-				if o.Outcome != lifecycle.Observed || o.Registration.NameServers[0] != "ns."+name {
+				if o.Outcome != source.Observed || o.Registration.NameServers[0] != "ns."+name {
 					t.Errorf("%s: got %+v", name, o)
 				}
 			}

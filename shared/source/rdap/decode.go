@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
@@ -60,32 +60,32 @@ func (r *reader) reset() {
 }
 
 // fill reads the body, up to limit bytes.
-func (r *reader) fill(resp *http.Response, limit int64) lifecycle.Cause {
+func (r *reader) fill(resp *http.Response, limit int64) source.Cause {
 	if resp.ContentLength > limit {
-		return lifecycle.CauseTooLarge
+		return source.CauseTooLarge
 	}
 	n, err := r.buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case n > limit:
-		return lifecycle.CauseTooLarge
+		return source.CauseTooLarge
 	case err != nil:
 		return causeOfError(err)
 	}
-	return lifecycle.CauseNone
+	return source.CauseNone
 }
 
 // kind names a body that is no JSON: empty, a page, or text that the server itself calls so.
-func (r *reader) kind(resp *http.Response) lifecycle.Cause {
+func (r *reader) kind(resp *http.Response) source.Cause {
 	body := bytes.TrimLeft(bytes.TrimPrefix(r.buf.Bytes(), byteOrderMark), " \t\r\n")
 	switch {
 	case len(body) == 0:
-		return lifecycle.CauseEmptyBody
+		return source.CauseEmptyBody
 	case body[0] == '<':
-		return lifecycle.CauseHTML
+		return source.CauseHTML
 	case body[0] != '{' && !strings.Contains(resp.Header.Get("Content-Type"), "json"):
-		return lifecycle.CauseNotRDAP
+		return source.CauseNotRDAP
 	}
-	return lifecycle.CauseNone
+	return source.CauseNone
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -105,7 +105,7 @@ type answer struct {
 	asked string    // the canonical name; matters to names only
 	now   time.Time // dates of the past are not after it
 
-	reg       lifecycle.Registration
+	reg       source.Registration
 	name      nameSeen
 	domain    bool // objectClassName "domain"
 	other     bool // another objectClassName
@@ -118,65 +118,65 @@ type answer struct {
 }
 
 // cause judges an answer with status 200.
-func (a *answer) cause() lifecycle.Cause {
+func (a *answer) cause() source.Cause {
 	switch {
 	case a.errorCode != nil:
-		return lifecycle.CauseErrorInside
+		return source.CauseErrorInside
 	case a.search:
-		return lifecycle.CauseSearch
+		return source.CauseSearch
 	case a.other, !a.domain && a.name == nameAbsent:
-		return lifecycle.CauseWrongClass
+		return source.CauseWrongClass
 	case a.name == nameWrong, a.name == nameUnreadable:
-		return lifecycle.CauseWrongName
+		return source.CauseWrongName
 	}
-	return lifecycle.CauseNone
+	return source.CauseNone
 }
 
 // cause404 judges the JSON of a 404: an RDAP error, or something in between that speaks JSON too.
-func (a *answer) cause404() lifecycle.Cause {
+func (a *answer) cause404() source.Cause {
 	switch {
 	case a.domain || a.other || a.search || a.name != nameAbsent:
-		return lifecycle.CauseMalformed // an object, and no such object
+		return source.CauseMalformed // an object, and no such object
 	case a.errorCode == nil && !a.rdap:
-		return lifecycle.CauseNotRDAP
+		return source.CauseNotRDAP
 	case a.errorCode != nil && string(a.errorCode) != "404":
-		return lifecycle.CauseErrorInside
+		return source.CauseErrorInside
 	}
-	return lifecycle.CauseNone
+	return source.CauseNone
 }
 
 // decode reads the whole body into a. It refuses what is not one JSON object with nothing after it.
-func (r *reader) decode(a *answer) lifecycle.Cause {
+func (r *reader) decode(a *answer) source.Cause {
 	if bytes.HasPrefix(r.buf.Bytes(), byteOrderMark) {
 		r.buf.Next(len(byteOrderMark)) // RFC 8259 section 8.1 lets us
 	}
 	r.body = r.buf.Bytes()
 	r.dec.Reset(&r.buf, lenient, repetitive)
 	if r.dec.PeekKind() != '{' {
-		return lifecycle.CauseMalformed
+		return source.CauseMalformed
 	}
 	if err := r.object(func(name []byte) error { return r.member(a, name) }); err != nil {
 		return causeOfJSON(err)
 	}
 	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return lifecycle.CauseMalformed
+		return source.CauseMalformed
 	}
 	slices.Sort(a.reg.Statuses)
 	slices.Sort(a.reg.NameServers)
 	slices.Sort(a.reg.DS)
-	return lifecycle.CauseNone
+	return source.CauseNone
 }
 
 // maxDepth is the nesting that jsontext refuses to go beyond.
 const maxDepth = 10_000
 
 // causeOfJSON tells what is nested too deeply from what is wrong.
-func causeOfJSON(err error) lifecycle.Cause {
+func causeOfJSON(err error) source.Cause {
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) && strings.Count(string(syntax.JSONPointer), "/") >= maxDepth {
-		return lifecycle.CauseTooDeep
+		return source.CauseTooDeep
 	}
-	return lifecycle.CauseMalformed
+	return source.CauseMalformed
 }
 
 // member takes one member of the topmost object.
@@ -247,7 +247,7 @@ func (r *reader) ownName(a *answer, ldh bool) error {
 }
 
 // status takes a status, or several in one string with commas.
-func (r *reader) status(reg *lifecycle.Registration) error {
+func (r *reader) status(reg *source.Registration) error {
 	list, err := r.text()
 	for err == nil && len(list) > 0 {
 		var one []byte
@@ -271,8 +271,8 @@ func insert(list []string, s string) ([]string, error) {
 }
 
 // event takes a date. Of several of one kind the latest counts: an earlier registration is the one of a former
-// owner, and taking it would hide that the name changed hands; an earlier expiration was renewed. A registration
-// or transfer that lies in the future is not one.
+// owner, and taking it would hide that the name changed hands; an earlier expiration was renewed. A registration,
+// transfer or deletion that lies in the future is not one.
 func (r *reader) event(a *answer) error {
 	var action, date []byte
 	err := r.object(func(name []byte) (err error) {
@@ -297,6 +297,8 @@ func (r *reader) event(a *answer) error {
 		to, past = &a.reg.Registered, true
 	case "transfer":
 		to, past = &a.reg.Transferred, true
+	case "deletion":
+		to, past = &a.reg.Deleted, true
 	case "expiration":
 		to = &a.reg.Expires
 	case "registrarexpiration":
@@ -312,7 +314,7 @@ func (r *reader) event(a *answer) error {
 }
 
 // nameServer takes a name-server object, or a bare name.
-func (r *reader) nameServer(reg *lifecycle.Registration) error {
+func (r *reader) nameServer(reg *source.Registration) error {
 	var ldh, unicode []byte
 	var err error
 	if r.dec.PeekKind() == '"' {
@@ -343,7 +345,7 @@ func (r *reader) nameServer(reg *lifecycle.Registration) error {
 }
 
 // secure takes a member of secureDNS.
-func (r *reader) secure(reg *lifecycle.Registration, name []byte) error {
+func (r *reader) secure(reg *source.Registration, name []byte) error {
 	switch string(name) {
 	case "delegationSigned":
 		signed, err := r.text()
@@ -356,7 +358,7 @@ func (r *reader) secure(reg *lifecycle.Registration, name []byte) error {
 }
 
 // ds takes a DS record. One that cannot be is left out: it is no sign of anybody's control.
-func (r *reader) ds(reg *lifecycle.Registration) error {
+func (r *reader) ds(reg *source.Registration) error {
 	var tag, algorithm, kind, digest []byte
 	err := r.object(func(name []byte) (err error) {
 		switch string(name) {

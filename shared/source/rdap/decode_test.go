@@ -9,23 +9,23 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
 func day(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, time.UTC) }
 
 // decodes expects that a domain object with the given members can be read.
-func decodes(t *testing.T, members string) lifecycle.Registration {
+func decodes(t *testing.T, members string) source.Registration {
 	t.Helper()
 	return decodesAs(t, "lapsed.example", `"ldhName":"lapsed.example",`+members)
 }
 
-func decodesAs(t *testing.T, name, members string) lifecycle.Registration {
+func decodesAs(t *testing.T, name, members string) source.Registration {
 	t.Helper()
 	c := newClient(t, "http://127.0.0.1:1")
 	reg, cause := c.Decode([]byte(`{"objectClassName":"domain",`+members+`}`), name)
-	if cause != lifecycle.CauseNone {
+	if cause != source.CauseNone {
 		t.Fatalf("%s: %s", members, cause)
 	}
 	return reg
@@ -34,13 +34,13 @@ func decodesAs(t *testing.T, name, members string) lifecycle.Registration {
 func TestDecodeBigBody(t *testing.T) {
 	c := newClient(t, "http://127.0.0.1:1")
 	got, cause := c.Decode(bigBody(), "lapsed.example")
-	want := lifecycle.Registration{
+	want := source.Registration{
 		Statuses:   []string{"client delete prohibited", "client transfer prohibited", "client update prohibited", "server hold"},
 		Registered: time.Date(2019, 3, 1, 10, 0, 0, 0, time.UTC), Expires: time.Date(2027, 3, 1, 10, 0, 0, 0, time.UTC),
 		Registrar: "292", Signed: true, DS: []string{"12345 13 2 49fd46e6c4b45c55d4ac49fd46e6c4b45c55d4ac49fd46e6c4b45c55d4ac0000"},
 		NameServers: []string{"ns0.lapsed.example", "ns1.lapsed.example", "ns2.lapsed.example", "ns3.lapsed.example"},
 	}
-	if d := cmp.Diff(want, got); d != "" || cause != lifecycle.CauseNone {
+	if d := cmp.Diff(want, got); d != "" || cause != source.CauseNone {
 		t.Error(cause, d)
 	}
 }
@@ -66,10 +66,10 @@ func TestDecodeNames(t *testing.T) {
 	}
 	c := newClient(t, "http://127.0.0.1:1")
 	reg, cause := c.Decode([]byte(`{"ldhName":"lapsed.example","status":"active"}`), "lapsed.example") // no class
-	if cause != lifecycle.CauseNone || len(reg.Statuses) != 1 {
+	if cause != source.CauseNone || len(reg.Statuses) != 1 {
 		t.Error(cause, reg)
 	}
-	if _, cause := c.Decode([]byte("\xef\xbb\xbf"+goodBody), "lapsed.example"); cause != lifecycle.CauseNone {
+	if _, cause := c.Decode([]byte("\xef\xbb\xbf"+goodBody), "lapsed.example"); cause != source.CauseNone {
 		t.Error("byte order mark:", cause)
 	}
 }
@@ -109,25 +109,29 @@ func TestDecodeEvents(t *testing.T) {
 	const margin = `{"eventAction":"registration","eventDate":"2026-11-25T11:59:00Z"}`
 	for _, tc := range []struct {
 		name, events string
-		want         lifecycle.Registration
+		want         source.Registration
 	}{
 		{"all", `[{"eventDate":"2020-01-02","eventAction":"Registration"},{"eventAction":"EXPIRATION","eventDate":"2027-01-02"},
 			{"eventAction":"registrar expiration","eventDate":"2026-01-02"},{"eventAction":"transfer","eventDate":"2025-01-02"}]`,
-			lifecycle.Registration{Registered: day(2020, 1, 2), Expires: day(2027, 1, 2), RegistrarExpires: day(2026, 1, 2), Transferred: day(2025, 1, 2)}},
+			source.Registration{Registered: day(2020, 1, 2), Expires: day(2027, 1, 2), RegistrarExpires: day(2026, 1, 2), Transferred: day(2025, 1, 2)}},
 		{"whole names only", `[{"eventAction":"reregistration","eventDate":"2025-01-02"},{"eventAction":"soft expiration","eventDate":"2025-01-02"},
-			{"eventAction":"last changed","eventDate":"2025-01-02"},{"eventAction":"registrations","eventDate":"2025-01-02"}]`, lifecycle.Registration{}},
+			{"eventAction":"last changed","eventDate":"2025-01-02"},{"eventAction":"registrations","eventDate":"2025-01-02"}]`, source.Registration{}},
 		{"latest registration", `[{"eventAction":"registration","eventDate":"2024-01-02"},{"eventAction":"registration","eventDate":"2010-01-02"}]`,
-			lifecycle.Registration{Registered: day(2024, 1, 2)}},
+			source.Registration{Registered: day(2024, 1, 2)}},
 		{"future registration", `[{"eventAction":"registration","eventDate":"2010-01-02"},{"eventAction":"registration","eventDate":"2027-01-02"}]`,
-			lifecycle.Registration{Registered: day(2010, 1, 2)}},
-		{"within a day", `[` + margin + `]`, lifecycle.Registration{Registered: time.Date(2026, 11, 25, 11, 59, 0, 0, time.UTC)}},
-		{"future transfer", `[{"eventAction":"transfer","eventDate":"2027-01-02"}]`, lifecycle.Registration{}},
+			source.Registration{Registered: day(2010, 1, 2)}},
+		{"within a day", `[` + margin + `]`, source.Registration{Registered: time.Date(2026, 11, 25, 11, 59, 0, 0, time.UTC)}},
+		{"future transfer", `[{"eventAction":"transfer","eventDate":"2027-01-02"}]`, source.Registration{}},
 		{"latest expiration", `[{"eventAction":"expiration","eventDate":"2027-01-02"},{"eventAction":"expiration","eventDate":"2026-01-02"}]`,
-			lifecycle.Registration{Expires: day(2027, 1, 2)}},
+			source.Registration{Expires: day(2027, 1, 2)}},
+		{"latest deletion of the past", `[{"eventAction":"deletion","eventDate":"2024-01-02"},{"eventAction":"Deletion","eventDate":"2025-01-02"},
+			{"eventAction":"deletion","eventDate":"2027-01-02"}]`, source.Registration{Deleted: day(2025, 1, 2)}},
+		{"future deletion", `[{"eventAction":"deletion","eventDate":"2027-01-02"}]`, source.Registration{}},
+		{"no deletion", `[{"eventAction":"soft deletion","eventDate":"2020-01-02"},{"eventAction":"deletions","eventDate":"2020-01-02"}]`, source.Registration{}},
 		{"odd date beside a good one", `[{"eventAction":"registration","eventDate":false},{"eventAction":"expiration","eventDate":"2027-01-02"}]`,
-			lifecycle.Registration{Expires: day(2027, 1, 2)}},
-		{"one event, no list", `{"eventAction":"expiration","eventDate":"2027-01-02"}`, lifecycle.Registration{Expires: day(2027, 1, 2)}},
-		{"odd kinds", `[null,3,"x",[],{},{"eventAction":"registration"},{"eventDate":"2020-01-02"},{"eventAction":[],"eventDate":{}}]`, lifecycle.Registration{}},
+			source.Registration{Expires: day(2027, 1, 2)}},
+		{"one event, no list", `{"eventAction":"expiration","eventDate":"2027-01-02"}`, source.Registration{Expires: day(2027, 1, 2)}},
+		{"odd kinds", `[null,3,"x",[],{},{"eventAction":"registration"},{"eventDate":"2020-01-02"},{"eventAction":[],"eventDate":{}}]`, source.Registration{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if d := cmp.Diff(tc.want, decodes(t, `"events":`+tc.events)); d != "" {
@@ -272,9 +276,9 @@ func TestSaid(t *testing.T) {
 		all = append(all, w)
 	}
 	slices.Sort(all)
-	r := lifecycle.Registration{Statuses: slices.Compact(all), Registered: noon, Expires: noon, RegistrarExpires: noon}
+	r := source.Registration{Statuses: slices.Compact(all), Registered: noon, Expires: noon, RegistrarExpires: noon}
 	got := saidRegistration(&r)
-	if len(got) > lifecycle.MaxSaid || !strings.HasSuffix(got, "; registrar expiration 2026-11-24") || !strings.Contains(got, ", ...; registration") {
+	if len(got) > source.MaxSaid || !strings.HasSuffix(got, "; registrar expiration 2026-11-24") || !strings.Contains(got, ", ...; registration") {
 		t.Errorf("%d bytes: %q", len(got), got)
 	}
 	r.Statuses = []string{"client delete prohibited", "client transfer prohibited", "client update prohibited",
@@ -282,7 +286,7 @@ func TestSaid(t *testing.T) {
 	if got := saidRegistration(&r); !strings.HasPrefix(got, "status: pending delete, client delete") {
 		t.Errorf("what matters is not first: %q", got)
 	}
-	if got := saidRegistration(&lifecycle.Registration{}); got != "status: none" {
+	if got := saidRegistration(&source.Registration{}); got != "status: none" {
 		t.Error(got)
 	}
 }
@@ -301,14 +305,14 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		reg, cause := c.Decode(body, "lapsed.example")
 		valid := jsontext.Value(strings.TrimPrefix(string(body), "\xef\xbb\xbf")).IsValid(lenient, repetitive)
-		if !valid && cause == lifecycle.CauseNone {
+		if !valid && cause == source.CauseNone {
 			t.Fatal("took malformed JSON")
 		}
 		again, cause2 := c.Decode(body, "lapsed.example")
 		if cause != cause2 || !cmp.Equal(reg, again) {
 			t.Fatal("a second reading differs")
 		}
-		if cause != lifecycle.CauseNone && !cmp.Equal(reg, lifecycle.Registration{}) {
+		if cause != source.CauseNone && !cmp.Equal(reg, source.Registration{}) {
 			t.Fatal("a refused answer left something")
 		}
 		for _, list := range [][]string{reg.Statuses, reg.NameServers, reg.DS} {
@@ -317,11 +321,11 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		for _, s := range append(slices.Concat(reg.Statuses, reg.NameServers, reg.DS), reg.Registrar, saidRegistration(&reg)) {
-			if s != upstream.Printable(s, lifecycle.MaxSaid+maxName) {
+			if s != upstream.Printable(s, source.MaxSaid+maxName) {
 				t.Fatalf("not printable: %q", s)
 			}
 		}
-		if got := saidRegistration(&reg); len(got) > lifecycle.MaxSaid {
+		if got := saidRegistration(&reg); len(got) > source.MaxSaid {
 			t.Fatalf("%d bytes said", len(got))
 		}
 	})

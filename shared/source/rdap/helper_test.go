@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -91,9 +91,9 @@ const goodBody = `{"objectClassName":"domain","ldhName":"lapsed.example","status
 "events":[{"eventAction":"registration","eventDate":"2019-03-01T10:00:00Z"},
 {"eventAction":"expiration","eventDate":"2026-03-01T10:00:00Z"}]}`
 
-func wantCause(t *testing.T, o lifecycle.Observation, want lifecycle.Cause) {
+func wantCause(t *testing.T, o source.Observation, want source.Cause) {
 	t.Helper()
-	if o.Outcome != lifecycle.Unknown || o.Cause != want || o.Registration != nil {
+	if o.Outcome != source.Unknown || o.Cause != want || o.Registration != nil {
 		t.Errorf("got %s %q (%q), want unknown %q", o.Outcome, o.Cause, o.Said, want)
 	}
 }

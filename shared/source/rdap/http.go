@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
@@ -178,12 +178,12 @@ func newTransport(timeout time.Duration, control dialControl) *http.Transport {
 }
 
 // causeOfError names what kept an answer from coming.
-func causeOfError(err error) lifecycle.Cause {
+func causeOfError(err error) source.Cause {
 	switch {
 	case errors.Is(err, errRedirect), errors.Is(err, errNotPublic):
-		return lifecycle.CauseRedirect
+		return source.CauseRedirect
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
-		return lifecycle.CauseMalformed
+		return source.CauseMalformed
 	}
 	return upstream.CauseOfError(err)
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
@@ -100,12 +100,12 @@ func compact(dst, b []byte) []byte {
 	return dst
 }
 
-// maxSaidStatus leaves room for three dates within lifecycle.MaxSaid.
+// maxSaidStatus leaves room for four dates within source.MaxSaid.
 const maxSaidStatus = 140
 
 // saidRegistration puts a registration into one line. The prohibitions come last: they are many and say least.
-func saidRegistration(r *lifecycle.Registration) string {
-	line := make([]byte, 0, lifecycle.MaxSaid)
+func saidRegistration(r *source.Registration) string {
+	line := make([]byte, 0, source.MaxSaid)
 	line = append(line, "status: "...)
 	start := len(line)
 	for _, prohibitions := range [...]bool{false, true} {
@@ -129,6 +129,7 @@ func saidRegistration(r *lifecycle.Registration) string {
 	line = appendDate(line, "; registration ", r.Registered)
 	line = appendDate(line, "; expiration ", r.Expires)
 	line = appendDate(line, "; registrar expiration ", r.RegistrarExpires)
+	line = appendDate(line, "; deletion ", r.Deleted)
 	return string(line)
 }
 

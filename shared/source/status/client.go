@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
@@ -107,13 +107,13 @@ func New(cfg Config) (*Client, error) {
 
 // Status asks about name, a registrable domain in canonical form. It never fails: what went wrong is the Cause of
 // an Unknown observation. After a 401 or 403 it asks once more if Config.Token has another token by then.
-func (c *Client) Status(ctx context.Context, name string) lifecycle.Observation {
-	o := lifecycle.Observation{Source: lifecycle.SourceStatus, Server: c.cfg.API, Outcome: lifecycle.Unknown}
+func (c *Client) Status(ctx context.Context, name string) source.Observation {
+	o := source.Observation{Source: source.SourceStatus, Server: c.cfg.API, Outcome: source.Unknown}
 	switch {
 	case name == "":
-		o.Cause, o.Said = lifecycle.CauseInternal, "no name to ask about"
+		o.Cause, o.Said = source.CauseInternal, "no name to ask about"
 	case ctx.Err() != nil:
-		o.Cause = lifecycle.CauseNotAsked
+		o.Cause = source.CauseNotAsked
 	default:
 		ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
@@ -124,7 +124,7 @@ func (c *Client) Status(ctx context.Context, name string) lifecycle.Observation 
 }
 
 // try asks with the token at hand, then perhaps with a fresh one.
-func (c *Client) try(ctx context.Context, name string, o *lifecycle.Observation) {
+func (c *Client) try(ctx context.Context, name string, o *source.Observation) {
 	token, ok := c.token(ctx, false, o)
 	if !ok {
 		return
@@ -142,7 +142,7 @@ func (c *Client) try(ctx context.Context, name string, o *lifecycle.Observation)
 }
 
 // token gets the token; where it cannot, it says so in o.
-func (c *Client) token(ctx context.Context, fresh bool, o *lifecycle.Observation) (string, bool) {
+func (c *Client) token(ctx context.Context, fresh bool, o *source.Observation) (string, bool) {
 	if c.cfg.Token == nil {
 		return "", true
 	}
@@ -150,12 +150,12 @@ func (c *Client) token(ctx context.Context, fresh bool, o *lifecycle.Observation
 	token = strings.TrimSpace(token) // parameters and files like to end in a newline
 	switch {
 	case err != nil && ctx.Err() != nil:
-		o.Cause = lifecycle.CauseNotAsked
+		o.Cause = source.CauseNotAsked
 	case err != nil:
 		// Its cause is the same for whoever looks at the figures: the API is closed to us.
-		o.Cause = lifecycle.CauseForbidden
+		o.Cause = source.CauseForbidden
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		o.Cause, err = lifecycle.CauseForbidden, errors.New("the token holds characters that no header can carry")
+		o.Cause, err = source.CauseForbidden, errors.New("the token holds characters that no header can carry")
 	default:
 		return token, true
 	}
@@ -165,12 +165,12 @@ func (c *Client) token(ctx context.Context, fresh bool, o *lifecycle.Observation
 }
 
 // ask sends one request, fills in what came of it, and gives the HTTP status, 0 where there was none.
-func (c *Client) ask(ctx context.Context, name, token string, o *lifecycle.Observation) int {
-	o.Outcome, o.Cause, o.Said, o.RetryAfter = lifecycle.Unknown, lifecycle.CauseNone, "", 0
+func (c *Client) ask(ctx context.Context, name, token string, o *source.Observation) int {
+	o.Outcome, o.Cause, o.Said, o.RetryAfter = source.Unknown, source.CauseNone, "", 0
 	s := newSecret(token)
 	req, err := c.request(ctx, name, token)
 	if err != nil {
-		o.Cause, o.Said = lifecycle.CauseInternal, s.said("building the request: "+err.Error())
+		o.Cause, o.Said = source.CauseInternal, s.said("building the request: "+err.Error())
 		return 0
 	}
 	resp, err := c.cfg.Transport.RoundTrip(req)
@@ -184,11 +184,11 @@ func (c *Client) ask(ctx context.Context, name, token string, o *lifecycle.Obser
 	case resp.StatusCode != http.StatusOK:
 		// The body only adds words, so that nothing it does matters.
 		// Redirects are never followed: they would carry the token elsewhere.
-		o.Cause = cmp.Or(upstream.CauseOfStatus(resp.StatusCode), lifecycle.CauseMalformed)
+		o.Cause = cmp.Or(upstream.CauseOfStatus(resp.StatusCode), source.CauseMalformed)
 		o.RetryAfter = upstream.RetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
 		o.Said = s.said(fmt.Sprintf("HTTP %d%s", resp.StatusCode, errorWords(body)))
 	case len(body) > maxBody:
-		o.Cause, o.Said = lifecycle.CauseTooLarge, "HTTP 200"
+		o.Cause, o.Said = source.CauseTooLarge, "HTTP 200"
 	case err != nil:
 		o.Cause, o.Said = upstream.CauseOfError(err), s.said(err.Error())
 	default:
@@ -198,16 +198,16 @@ func (c *Client) ask(ctx context.Context, name, token string, o *lifecycle.Obser
 }
 
 // read judges the body of a 200.
-func (c *Client) read(body []byte, name string, s secret, o *lifecycle.Observation) {
+func (c *Client) read(body []byte, name string, s secret, o *source.Observation) {
 	market, cause := Decode(c.cfg.API, body, name)
-	if cause == lifecycle.CauseNone && s.among(market.Tokens) {
-		cause = lifecycle.CauseMalformed
+	if cause == source.CauseNone && s.among(market.Tokens) {
+		cause = source.CauseMalformed
 	}
-	if o.Cause = cause; cause != lifecycle.CauseNone {
+	if o.Cause = cause; cause != source.CauseNone {
 		o.Said = s.said("HTTP 200" + errorWords(body))
 		return
 	}
-	o.Outcome, o.Market = lifecycle.Observed, &market
+	o.Outcome, o.Market = source.Observed, &market
 	line := "status: " + strings.Join(market.Tokens, " ")
 	if !market.Precise {
 		line += " (estimate)"

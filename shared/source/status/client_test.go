@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -76,12 +76,12 @@ func clean(t *testing.T, texts ...string) {
 	}
 }
 
-func wantCause(t *testing.T, o lifecycle.Observation, want lifecycle.Cause) {
+func wantCause(t *testing.T, o source.Observation, want source.Cause) {
 	t.Helper()
-	if o.Outcome != lifecycle.Unknown || o.Cause != want || o.Market != nil {
+	if o.Outcome != source.Unknown || o.Cause != want || o.Market != nil {
 		t.Errorf("got %s %q (%q), want unknown %q", o.Outcome, o.Cause, o.Said, want)
 	}
-	if len(o.Said) > lifecycle.MaxSaid {
+	if len(o.Said) > source.MaxSaid {
 		t.Errorf("%d bytes said", len(o.Said))
 	}
 	clean(t, o.Said)
@@ -97,9 +97,9 @@ func TestFastly(t *testing.T) {
 		cfg.UserAgent = "guard/1"
 		cfg.Token = fixed(" " + secretToken + "\n")
 	})
-	want := lifecycle.Observation{
-		Source: lifecycle.SourceStatus, Server: "fastly", At: noon, Outcome: lifecycle.Observed,
-		Said: "status: undelegated inactive", Market: &lifecycle.Market{Tokens: []string{"undelegated", "inactive"}, Precise: true},
+	want := source.Observation{
+		Source: source.SourceStatus, Server: "fastly", At: noon, Outcome: source.Observed,
+		Said: "status: undelegated inactive", Market: &source.Market{Tokens: []string{"undelegated", "inactive"}, Precise: true},
 	}
 	if d := cmp.Diff(want, c.Status(t.Context(), "lapsed.example")); d != "" {
 		t.Error(d)
@@ -118,7 +118,7 @@ func TestDomainr(t *testing.T) {
 	})
 	c, log := newClient(t, Domainr, at)
 	o := c.Status(t.Context(), "lapsed.example")
-	want := &lifecycle.Market{Tokens: []string{"active", "expiring"}, Precise: true}
+	want := &source.Market{Tokens: []string{"active", "expiring"}, Precise: true}
 	if d := cmp.Diff(want, o.Market); d != "" || o.Server != "domainr-v2" {
 		t.Error(d, o)
 	}
@@ -136,7 +136,7 @@ var answers = []struct {
 	name, api, body string
 	tokens          []string // empty: unknown with cause
 	precise         bool
-	cause           lifecycle.Cause
+	cause           source.Cause
 }{
 	{"unlisted tokens", Fastly, head + `"status":"active quantum-held"}`, []string{"active", "quantum-held"}, true, ""},
 	{"both", Fastly, head + `"status":"inactive active"}`, []string{"inactive", "active"}, true, ""},
@@ -149,46 +149,46 @@ var answers = []struct {
 	{"U-label", Fastly, `{"domain":"LAPSED.EXAMPLE.","status":"active"}`, []string{"active"}, true, ""},
 	{"no scope in v2", Domainr, `{"status":[{"domain":"lapsed.example","status":"active"}],"errors":null}`, []string{"active"}, true, ""},
 
-	{"other domain", Fastly, `{"domain":"other.example","status":"active"}`, nil, false, lifecycle.CauseWrongName},
-	{"other domain, long", Fastly, `{"domain":"` + strings.Repeat("ü", 100_000) + `","status":"active"}`, nil, false, lifecycle.CauseWrongName},
-	{"no domain", Fastly, `{"status":"active"}`, nil, false, lifecycle.CauseMalformed},
-	{"domain not a string", Fastly, `{"domain":7,"status":"active"}`, nil, false, lifecycle.CauseMalformed},
-	{"no status", Fastly, head + `"zone":"example"}`, nil, false, lifecycle.CauseMalformed},
-	{"empty status", Fastly, head + `"status":""}`, nil, false, lifecycle.CauseMalformed},
-	{"blank status", Fastly, head + `"status":" \n"}`, nil, false, lifecycle.CauseMalformed},
-	{"status null", Fastly, head + `"status":null}`, nil, false, lifecycle.CauseMalformed},
-	{"status a number", Fastly, head + `"status":200}`, nil, false, lifecycle.CauseMalformed},
-	{"status a list", Fastly, head + `"status":["active"]}`, nil, false, lifecycle.CauseMalformed},
-	{"status an object", Fastly, head + `"status":{}}`, nil, false, lifecycle.CauseMalformed},
-	{"repeated status", Fastly, head + `"status":"active","status":"deleting"}`, nil, false, lifecycle.CauseMalformed},
-	{"control characters", Fastly, head + `"status":"active \u0000x"}`, nil, false, lifecycle.CauseMalformed},
-	{"letters beyond ASCII", Fastly, head + `"status":"aktivé"}`, nil, false, lifecycle.CauseMalformed},
-	{"long token", Fastly, head + `"status":"` + strings.Repeat("a", 65) + `"}`, nil, false, lifecycle.CauseMalformed},
-	{"many tokens", Fastly, head + `"status":"` + strings.Repeat("a ", 33) + `"}`, nil, false, lifecycle.CauseMalformed},
-	{"the token as a token", Fastly, head + `"status":"active ` + secretToken + `"}`, nil, false, lifecycle.CauseMalformed},
-	{"not UTF-8", Fastly, head + "\"status\":\"active\",\"x\":\"\xff\"}", nil, false, lifecycle.CauseMalformed},
-	{"trailing junk", Fastly, head + `"status":"active"}}`, nil, false, lifecycle.CauseMalformed},
-	{"cut off", Fastly, head + `"status":"active"`, nil, false, lifecycle.CauseMalformed},
-	{"html", Fastly, `<html>`, nil, false, lifecycle.CauseMalformed},
-	{"nothing", Fastly, ``, nil, false, lifecycle.CauseMalformed},
-	{"list", Fastly, `[]`, nil, false, lifecycle.CauseMalformed},
-	{"100,000 deep", Fastly, head + `"status":"active","x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`, nil, false, lifecycle.CauseMalformed},
-	{"too large", Fastly, head + `"status":"active"}` + strings.Repeat(" ", maxBody), nil, false, lifecycle.CauseTooLarge},
-	{"problem in a 200", Fastly, `{"type":"about:blank","title":"Bad Request","status":400,"detail":"domain"}`, nil, false, lifecycle.CauseErrorInside},
-	{"message in a 200", Fastly, `{"message":"no"}`, nil, false, lifecycle.CauseErrorInside},
-	{"errors beside an answer", Fastly, head + `"status":"inactive","errors":[{"code":500}]}`, nil, false, lifecycle.CauseErrorInside},
+	{"other domain", Fastly, `{"domain":"other.example","status":"active"}`, nil, false, source.CauseWrongName},
+	{"other domain, long", Fastly, `{"domain":"` + strings.Repeat("ü", 100_000) + `","status":"active"}`, nil, false, source.CauseWrongName},
+	{"no domain", Fastly, `{"status":"active"}`, nil, false, source.CauseMalformed},
+	{"domain not a string", Fastly, `{"domain":7,"status":"active"}`, nil, false, source.CauseMalformed},
+	{"no status", Fastly, head + `"zone":"example"}`, nil, false, source.CauseMalformed},
+	{"empty status", Fastly, head + `"status":""}`, nil, false, source.CauseMalformed},
+	{"blank status", Fastly, head + `"status":" \n"}`, nil, false, source.CauseMalformed},
+	{"status null", Fastly, head + `"status":null}`, nil, false, source.CauseMalformed},
+	{"status a number", Fastly, head + `"status":200}`, nil, false, source.CauseMalformed},
+	{"status a list", Fastly, head + `"status":["active"]}`, nil, false, source.CauseMalformed},
+	{"status an object", Fastly, head + `"status":{}}`, nil, false, source.CauseMalformed},
+	{"repeated status", Fastly, head + `"status":"active","status":"deleting"}`, nil, false, source.CauseMalformed},
+	{"control characters", Fastly, head + `"status":"active \u0000x"}`, nil, false, source.CauseMalformed},
+	{"letters beyond ASCII", Fastly, head + `"status":"aktivé"}`, nil, false, source.CauseMalformed},
+	{"long token", Fastly, head + `"status":"` + strings.Repeat("a", 65) + `"}`, nil, false, source.CauseMalformed},
+	{"many tokens", Fastly, head + `"status":"` + strings.Repeat("a ", 33) + `"}`, nil, false, source.CauseMalformed},
+	{"the token as a token", Fastly, head + `"status":"active ` + secretToken + `"}`, nil, false, source.CauseMalformed},
+	{"not UTF-8", Fastly, head + "\"status\":\"active\",\"x\":\"\xff\"}", nil, false, source.CauseMalformed},
+	{"trailing junk", Fastly, head + `"status":"active"}}`, nil, false, source.CauseMalformed},
+	{"cut off", Fastly, head + `"status":"active"`, nil, false, source.CauseMalformed},
+	{"html", Fastly, `<html>`, nil, false, source.CauseMalformed},
+	{"nothing", Fastly, ``, nil, false, source.CauseMalformed},
+	{"list", Fastly, `[]`, nil, false, source.CauseMalformed},
+	{"100,000 deep", Fastly, head + `"status":"active","x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`, nil, false, source.CauseMalformed},
+	{"too large", Fastly, head + `"status":"active"}` + strings.Repeat(" ", maxBody), nil, false, source.CauseTooLarge},
+	{"problem in a 200", Fastly, `{"type":"about:blank","title":"Bad Request","status":400,"detail":"domain"}`, nil, false, source.CauseErrorInside},
+	{"message in a 200", Fastly, `{"message":"no"}`, nil, false, source.CauseErrorInside},
+	{"errors beside an answer", Fastly, head + `"status":"inactive","errors":[{"code":500}]}`, nil, false, source.CauseErrorInside},
 
-	{"v2: errors in a 200", Domainr, `{"status":[],"errors":[{"code":400,"detail":"bad","message":"invalid"}]}`, nil, false, lifecycle.CauseErrorInside},
-	{"v2: errors beside an answer", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"}],"errors":["x"]}`, nil, false, lifecycle.CauseErrorInside},
-	{"v2: message", Domainr, `{"message":"You are not subscribed"}`, nil, false, lifecycle.CauseErrorInside},
-	{"v2: empty list", Domainr, `{"status":[]}`, nil, false, lifecycle.CauseMalformed},
-	{"v2: other domain", Domainr, `{"status":[{"domain":"other.example","status":"inactive"}]}`, nil, false, lifecycle.CauseWrongName},
-	{"v2: nameless", Domainr, `{"status":[{"status":"inactive"}]}`, nil, false, lifecycle.CauseWrongName},
-	{"v2: twice", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"},{"domain":"lapsed.example","status":"active"}]}`, nil, false, lifecycle.CauseMalformed},
-	{"v2: empty status", Domainr, `{"status":[{"domain":"lapsed.example","status":""}]}`, nil, false, lifecycle.CauseMalformed},
-	{"v2: odd status", Domainr, `{"status":[{"domain":"lapsed.example","status":7}]}`, nil, false, lifecycle.CauseMalformed},
-	{"v2: Fastly's form", Domainr, head + `"status":"active"}`, nil, false, lifecycle.CauseMalformed},
-	{"v2's form at Fastly", Fastly, `{"status":[{"domain":"lapsed.example","status":"active"}]}`, nil, false, lifecycle.CauseMalformed},
+	{"v2: errors in a 200", Domainr, `{"status":[],"errors":[{"code":400,"detail":"bad","message":"invalid"}]}`, nil, false, source.CauseErrorInside},
+	{"v2: errors beside an answer", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"}],"errors":["x"]}`, nil, false, source.CauseErrorInside},
+	{"v2: message", Domainr, `{"message":"You are not subscribed"}`, nil, false, source.CauseErrorInside},
+	{"v2: empty list", Domainr, `{"status":[]}`, nil, false, source.CauseMalformed},
+	{"v2: other domain", Domainr, `{"status":[{"domain":"other.example","status":"inactive"}]}`, nil, false, source.CauseWrongName},
+	{"v2: nameless", Domainr, `{"status":[{"status":"inactive"}]}`, nil, false, source.CauseWrongName},
+	{"v2: twice", Domainr, `{"status":[{"domain":"lapsed.example","status":"inactive"},{"domain":"lapsed.example","status":"active"}]}`, nil, false, source.CauseMalformed},
+	{"v2: empty status", Domainr, `{"status":[{"domain":"lapsed.example","status":""}]}`, nil, false, source.CauseMalformed},
+	{"v2: odd status", Domainr, `{"status":[{"domain":"lapsed.example","status":7}]}`, nil, false, source.CauseMalformed},
+	{"v2: Fastly's form", Domainr, head + `"status":"active"}`, nil, false, source.CauseMalformed},
+	{"v2's form at Fastly", Fastly, `{"status":[{"domain":"lapsed.example","status":"active"}]}`, nil, false, source.CauseMalformed},
 }
 
 func TestAnswers(t *testing.T) {
@@ -201,7 +201,7 @@ func TestAnswers(t *testing.T) {
 				wantCause(t, o, tc.cause)
 				return
 			}
-			if o.Outcome != lifecycle.Observed || !slices.Equal(o.Market.Tokens, tc.tokens) || o.Market.Precise != tc.precise {
+			if o.Outcome != source.Observed || !slices.Equal(o.Market.Tokens, tc.tokens) || o.Market.Precise != tc.precise {
 				t.Errorf("got %+v %+v", o, o.Market)
 			}
 		})
@@ -210,7 +210,7 @@ func TestAnswers(t *testing.T) {
 
 func TestUnicodeNameInTheAnswer(t *testing.T) {
 	c, _ := newClient(t, Fastly, serve(t, respond(200, "application/json", `{"domain":"Bücher.example","status":"active"}`)))
-	if o := c.Status(t.Context(), "xn--bcher-kva.example"); o.Outcome != lifecycle.Observed {
+	if o := c.Status(t.Context(), "xn--bcher-kva.example"); o.Outcome != source.Observed {
 		t.Error(o)
 	}
 }
@@ -221,27 +221,27 @@ func TestErrors(t *testing.T) {
 		status     int
 		kind, body string
 		retry      string
-		want       lifecycle.Cause
+		want       source.Cause
 		after      time.Duration
 		said       string
 	}{
-		{400, "application/problem+json", `{"type":"about:blank","title":"Bad Request","status":400,"detail":"domain \u0000must be valid"}`, "", lifecycle.CauseBadRequest, 0, "HTTP 400: Bad Request; domain must be valid"},
-		{400, "application/json", `{"message":"missing domain"}`, "", lifecycle.CauseBadRequest, 0, "HTTP 400: missing domain"},
-		{400, "application/json", `{"errors":[{"title":"b","detail":"a"},"c",{"x":{"y":{"z":"too deep"}}}]}`, "", lifecycle.CauseBadRequest, 0, "HTTP 400: a; b; c"},
-		{404, "text/html", `<html>`, "", lifecycle.CauseBadRequest, 0, "HTTP 404"},
-		{401, "application/json", `{"msg":"Provided credentials are missing or invalid: ` + secretToken + `"}`, "", lifecycle.CauseForbidden, 0, "HTTP 401: Provided credentials are missing or invalid: [token]"},
-		{403, "application/json", `{"message":"` + strings.Repeat("x", lifecycle.MaxSaid-20) + ` ` + secretToken + `"}`, "", lifecycle.CauseForbidden, 0, ""},
-		{403, "application/json", `{"message":"` + strings.ToLower(secretToken) + ` ` + echo + `"}`, "", lifecycle.CauseForbidden, 0, "HTTP 403: [token] [token]"},
-		{451, "application/json", ``, "", lifecycle.CauseForbidden, 0, "HTTP 451"},
-		{429, "application/json", `{}`, "", lifecycle.CauseRateLimited, 0, "HTTP 429"},
-		{429, "application/json", `{}`, "90", lifecycle.CauseRateLimited, 90 * time.Second, "HTTP 429"},
-		{429, "application/json", `{}`, noon.Add(time.Minute).Format(http.TimeFormat), lifecycle.CauseRateLimited, time.Minute, "HTTP 429"},
-		{429, "application/json", `{}`, "999999999999999999999", lifecycle.CauseRateLimited, MaxRetryAfter, "HTTP 429"},
-		{429, "application/json", `{}`, "-1", lifecycle.CauseRateLimited, 0, "HTTP 429"},
-		{429, "application/json", `{}`, noon.Add(-time.Minute).Format(http.TimeFormat), lifecycle.CauseRateLimited, 0, "HTTP 429"},
-		{503, "text/html", strings.Repeat("x", 2*maxBody), "30", lifecycle.CauseServerError, 30 * time.Second, "HTTP 503"},
-		{204, "application/json", ``, "", lifecycle.CauseMalformed, 0, "HTTP 204"},
-		{304, "application/json", ``, "", lifecycle.CauseRedirect, 0, "HTTP 304"},
+		{400, "application/problem+json", `{"type":"about:blank","title":"Bad Request","status":400,"detail":"domain \u0000must be valid"}`, "", source.CauseBadRequest, 0, "HTTP 400: Bad Request; domain must be valid"},
+		{400, "application/json", `{"message":"missing domain"}`, "", source.CauseBadRequest, 0, "HTTP 400: missing domain"},
+		{400, "application/json", `{"errors":[{"title":"b","detail":"a"},"c",{"x":{"y":{"z":"too deep"}}}]}`, "", source.CauseBadRequest, 0, "HTTP 400: a; b; c"},
+		{404, "text/html", `<html>`, "", source.CauseBadRequest, 0, "HTTP 404"},
+		{401, "application/json", `{"msg":"Provided credentials are missing or invalid: ` + secretToken + `"}`, "", source.CauseForbidden, 0, "HTTP 401: Provided credentials are missing or invalid: [token]"},
+		{403, "application/json", `{"message":"` + strings.Repeat("x", source.MaxSaid-20) + ` ` + secretToken + `"}`, "", source.CauseForbidden, 0, ""},
+		{403, "application/json", `{"message":"` + strings.ToLower(secretToken) + ` ` + echo + `"}`, "", source.CauseForbidden, 0, "HTTP 403: [token] [token]"},
+		{451, "application/json", ``, "", source.CauseForbidden, 0, "HTTP 451"},
+		{429, "application/json", `{}`, "", source.CauseRateLimited, 0, "HTTP 429"},
+		{429, "application/json", `{}`, "90", source.CauseRateLimited, 90 * time.Second, "HTTP 429"},
+		{429, "application/json", `{}`, noon.Add(time.Minute).Format(http.TimeFormat), source.CauseRateLimited, time.Minute, "HTTP 429"},
+		{429, "application/json", `{}`, "999999999999999999999", source.CauseRateLimited, MaxRetryAfter, "HTTP 429"},
+		{429, "application/json", `{}`, "-1", source.CauseRateLimited, 0, "HTTP 429"},
+		{429, "application/json", `{}`, noon.Add(-time.Minute).Format(http.TimeFormat), source.CauseRateLimited, 0, "HTTP 429"},
+		{503, "text/html", strings.Repeat("x", 2*maxBody), "30", source.CauseServerError, 30 * time.Second, "HTTP 503"},
+		{204, "application/json", ``, "", source.CauseMalformed, 0, "HTTP 204"},
+		{304, "application/json", ``, "", source.CauseRedirect, 0, "HTTP 304"},
 	} {
 		for _, api := range []string{Fastly, Domainr} {
 			t.Run(fmt.Sprint(api, " ", tc.status, " ", tc.retry), func(t *testing.T) {
@@ -263,7 +263,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		c, _ := newClient(t, api, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, thief+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 		}))
-		wantCause(t, c.Status(t.Context(), "lapsed.example"), lifecycle.CauseRedirect)
+		wantCause(t, c.Status(t.Context(), "lapsed.example"), source.CauseRedirect)
 	}
 }
 
@@ -276,14 +276,14 @@ func TestFreshTokenAfterRefusal(t *testing.T) {
 		err    error
 		asked  int
 		tokens []bool // as the token function was called
-		want   lifecycle.Cause
+		want   source.Cause
 	}{
 		{"401, another token", 401, good, nil, 2, []bool{false, true}, ""},
 		{"403, another token", 403, good, nil, 2, []bool{false, true}, ""},
-		{"another that is refused too", 401, "wrong-0123456789", nil, 2, []bool{false, true}, lifecycle.CauseForbidden},
-		{"the same token", 401, old, nil, 1, []bool{false, true}, lifecycle.CauseForbidden},
-		{"none to be had", 401, "", errors.New("no parameter"), 1, []bool{false, true}, lifecycle.CauseForbidden},
-		{"451 is not about the token", 451, good, nil, 1, []bool{false}, lifecycle.CauseForbidden},
+		{"another that is refused too", 401, "wrong-0123456789", nil, 2, []bool{false, true}, source.CauseForbidden},
+		{"the same token", 401, old, nil, 1, []bool{false, true}, source.CauseForbidden},
+		{"none to be had", 401, "", errors.New("no parameter"), 1, []bool{false, true}, source.CauseForbidden},
+		{"451 is not about the token", 451, good, nil, 1, []bool{false}, source.CauseForbidden},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			asked := 0
@@ -309,7 +309,7 @@ func TestFreshTokenAfterRefusal(t *testing.T) {
 			o := c.Status(t.Context(), "lapsed.example")
 			if tc.want != "" {
 				wantCause(t, o, tc.want)
-			} else if o.Outcome != lifecycle.Observed || o.Cause != "" {
+			} else if o.Outcome != source.Observed || o.Cause != "" {
 				t.Errorf("got %+v", o)
 			}
 			if asked != tc.asked || !slices.Equal(called, tc.tokens) {
@@ -331,7 +331,7 @@ func TestNoToken(t *testing.T) {
 	})
 	for _, token := range []func(context.Context, bool) (string, error){nil, fixed(""), fixed(" \n")} {
 		c, _ := newClient(t, Fastly, at, func(cfg *Config) { cfg.Token = token })
-		if o := c.Status(t.Context(), "lapsed.example"); o.Outcome != lifecycle.Observed {
+		if o := c.Status(t.Context(), "lapsed.example"); o.Outcome != source.Observed {
 			t.Error(o)
 		}
 	}
@@ -346,7 +346,7 @@ func TestNoToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, log := newClient(t, Fastly, never, func(cfg *Config) { cfg.Token = token })
 			o := c.Status(t.Context(), "lapsed.example")
-			wantCause(t, o, lifecycle.CauseForbidden)
+			wantCause(t, o, source.CauseForbidden)
 			if !strings.HasPrefix(o.Said, "no token: ") || !strings.Contains(log.String(), "no token") {
 				t.Errorf("said %q, logged %q", o.Said, log)
 			}
@@ -371,12 +371,12 @@ func TestTransportFailures(t *testing.T) {
 	for _, tc := range []struct {
 		name, url string
 		timeout   time.Duration
-		want      lifecycle.Cause
+		want      source.Cause
 	}{
-		{"silence", hang, 50 * time.Millisecond, lifecycle.CauseTimeout},
-		{"silence in the body", drip, 50 * time.Millisecond, lifecycle.CauseTimeout},
-		{"refused", gone.URL, 5 * time.Second, lifecycle.CauseUnreachable},
-		{"cut off", short, 5 * time.Second, lifecycle.CauseUnreachable},
+		{"silence", hang, 50 * time.Millisecond, source.CauseTimeout},
+		{"silence in the body", drip, 50 * time.Millisecond, source.CauseTimeout},
+		{"refused", gone.URL, 5 * time.Second, source.CauseUnreachable},
+		{"cut off", short, 5 * time.Second, source.CauseUnreachable},
 	} {
 		for _, api := range []string{Fastly, Domainr} {
 			t.Run(tc.name+" "+api, func(t *testing.T) {
@@ -392,7 +392,7 @@ func TestTransportFailures(t *testing.T) {
 			return nil, &url.Error{Op: "Get", URL: r.URL.String(), Err: errors.New("reset")}
 		})
 	})
-	wantCause(t, c.Status(t.Context(), "lapsed.example"), lifecycle.CauseUnreachable)
+	wantCause(t, c.Status(t.Context(), "lapsed.example"), source.CauseUnreachable)
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -410,9 +410,9 @@ func TestCallerGivesUp(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	wantCause(t, c.Status(ctx, "lapsed.example"), lifecycle.CauseNotAsked)
-	wantCause(t, c.Status(ctx, "lapsed.example"), lifecycle.CauseNotAsked) // would close asked again
-	wantCause(t, c.Status(t.Context(), ""), lifecycle.CauseInternal)
+	wantCause(t, c.Status(ctx, "lapsed.example"), source.CauseNotAsked)
+	wantCause(t, c.Status(ctx, "lapsed.example"), source.CauseNotAsked) // would close asked again
+	wantCause(t, c.Status(t.Context(), ""), source.CauseInternal)
 }
 
 func TestNew(t *testing.T) {

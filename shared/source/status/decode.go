@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/net/idna"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Limits of what an answer may say before it is no longer credible: there are some 25 tokens, the longest has 12
@@ -41,17 +41,17 @@ type entry struct {
 // Decode reads the body of a 200 of an API (Fastly or Domainr) about name, a canonical domain. On a cause other than
 // CauseNone the market is empty. It is strict (no repeated members, UTF-8 only, nothing after the
 // object): there is one upstream, and an answer it garbles is no evidence.
-func Decode(api string, body []byte, name string) (lifecycle.Market, lifecycle.Cause) {
+func Decode(api string, body []byte, name string) (source.Market, source.Cause) {
 	var w wire
 	if err := json.Unmarshal(body, &w); err != nil {
-		return lifecycle.Market{}, lifecycle.CauseMalformed
+		return source.Market{}, source.CauseMalformed
 	}
 	var e entry
-	var cause lifecycle.Cause
+	var cause source.Cause
 	precise := true
 	switch {
 	case filled(w.Errors):
-		return lifecycle.Market{}, lifecycle.CauseErrorInside
+		return source.Market{}, source.CauseErrorInside
 	case api == Domainr && w.Status.Kind() == '[':
 		e, cause = pick(w.Status, name)
 	case api == Fastly && w.Status.Kind() == '"':
@@ -59,46 +59,46 @@ func Decode(api string, body []byte, name string) (lifecycle.Market, lifecycle.C
 		// Any scope that is not known to ask the registry is taken for one that does not.
 		precise = w.Scope == "" || strings.EqualFold(w.Scope, "precise")
 	case filled(w.Title) || filled(w.Message) || filled(w.Msg) || filled(w.Detail):
-		return lifecycle.Market{}, lifecycle.CauseErrorInside
+		return source.Market{}, source.CauseErrorInside
 	default:
-		return lifecycle.Market{}, lifecycle.CauseMalformed
+		return source.Market{}, source.CauseMalformed
 	}
-	if cause != lifecycle.CauseNone {
-		return lifecycle.Market{}, cause
+	if cause != source.CauseNone {
+		return source.Market{}, cause
 	}
 	tokens, ok := words(e.Status)
 	if !ok {
-		return lifecycle.Market{}, lifecycle.CauseMalformed
+		return source.Market{}, source.CauseMalformed
 	}
-	return lifecycle.Market{Tokens: tokens, Precise: precise}, lifecycle.CauseNone
+	return source.Market{Tokens: tokens, Precise: precise}, source.CauseNone
 }
 
 // only takes Fastly's single answer.
-func (w *wire) only(e *entry, name string) lifecycle.Cause {
+func (w *wire) only(e *entry, name string) source.Cause {
 	e.Domain = w.Domain
 	if err := json.Unmarshal(w.Status, &e.Status); err != nil || w.Domain == "" {
-		return lifecycle.CauseMalformed
+		return source.CauseMalformed
 	}
 	if !same(w.Domain, name) {
-		return lifecycle.CauseWrongName
+		return source.CauseWrongName
 	}
-	return lifecycle.CauseNone
+	return source.CauseNone
 }
 
 // pick takes the entry about name; two of them contradict each other, or say nothing more.
-func pick(list jsontext.Value, name string) (entry, lifecycle.Cause) {
+func pick(list jsontext.Value, name string) (entry, source.Cause) {
 	var entries []entry
 	if err := json.Unmarshal(list, &entries); err != nil || len(entries) == 0 {
-		return entry{}, lifecycle.CauseMalformed
+		return entry{}, source.CauseMalformed
 	}
 	about := slices.DeleteFunc(entries, func(e entry) bool { return !same(e.Domain, name) })
 	switch len(about) {
 	case 0:
-		return entry{}, lifecycle.CauseWrongName
+		return entry{}, source.CauseWrongName
 	case 1:
-		return about[0], lifecycle.CauseNone
+		return about[0], source.CauseNone
 	}
-	return entry{}, lifecycle.CauseMalformed
+	return entry{}, source.CauseMalformed
 }
 
 // words splits the tokens, in lower case and as they were ordered: the last has precedence. Unlisted ones stay.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/internal/upstream"
 )
 
@@ -27,7 +27,7 @@ func FuzzDecode(f *testing.F) {
 			if cause != cause2 || !cmp.Equal(m, again) {
 				t.Fatal("a second reading differs")
 			}
-			if (cause == lifecycle.CauseNone) != (len(m.Tokens) > 0) {
+			if (cause == source.CauseNone) != (len(m.Tokens) > 0) {
 				t.Fatalf("%q with %q", cause, m.Tokens)
 			}
 			for _, token := range m.Tokens {
@@ -37,7 +37,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		said := s.said("HTTP 400" + errorWords(body))
-		if len(said) > lifecycle.MaxSaid || said != upstream.Printable(said, lifecycle.MaxSaid) || strings.Contains(said, secretToken) {
+		if len(said) > source.MaxSaid || said != upstream.Printable(said, source.MaxSaid) || strings.Contains(said, secretToken) {
 			t.Fatalf("said %q", said)
 		}
 	})

@@ -19,7 +19,7 @@ func newSecret(token string) secret {
 	return secret{forms: []string{token, url.QueryEscape(token), url.PathEscape(token)}}
 }
 
-// said makes a line fit for an observation: printable, without the token, at most lifecycle.MaxSaid bytes. The
+// said makes a line fit for an observation: printable, without the token, at most source.MaxSaid bytes. The
 // token goes before the line is cut, lest half of it stays.
 func (s secret) said(line string) string {
 	line = upstream.Printable(line, len(line))

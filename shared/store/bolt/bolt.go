@@ -92,7 +92,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// DB is the open file, for others that keep buckets of their own in it (queue.Local).
+// DB is the open file, for others that keep buckets of their own in it (queue/local).
 func (s *Store) DB() *bbolt.DB { return s.db }
 
 // view runs fn in a read transaction unless ctx is over.

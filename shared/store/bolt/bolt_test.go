@@ -75,7 +75,7 @@ func TestInUse(t *testing.T) {
 	if path := os.Getenv(helperEnv); path != "" {
 		open(t, path, nil)
 		fmt.Println("open")
-		select {} // until it is killed
+		<-time.After(time.Minute) // until it is killed; a bare select is a deadlock to the runtime, which ends the process
 	}
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "store.db")

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // UserAgent names the product and a way to its makers (RFC 9110 section 10.1.5).
@@ -23,34 +23,34 @@ const MaxRetryAfter = 24 * time.Hour
 
 // CauseOfError names what kept an answer from coming. The deadline is the question's own or the caller's; a caller
 // that gave up did not wait for the answer.
-func CauseOfError(err error) lifecycle.Cause {
+func CauseOfError(err error) source.Cause {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, context.Canceled):
-		return lifecycle.CauseNotAsked
+		return source.CauseNotAsked
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return lifecycle.CauseTimeout
+		return source.CauseTimeout
 	}
-	return lifecycle.CauseUnreachable
+	return source.CauseUnreachable
 }
 
 // CauseOfStatus names what an HTTP status (RFC 9110 section 15) from 300 on says. For those below it is CauseNone:
 // what they are worth depends on the protocol above.
-func CauseOfStatus(status int) lifecycle.Cause {
+func CauseOfStatus(status int) source.Cause {
 	switch {
 	case status == http.StatusTooManyRequests:
-		return lifecycle.CauseRateLimited
+		return source.CauseRateLimited
 	case status == http.StatusUnauthorized, status == http.StatusForbidden,
 		status == http.StatusUnavailableForLegalReasons:
-		return lifecycle.CauseForbidden
+		return source.CauseForbidden
 	case status >= 500:
-		return lifecycle.CauseServerError
+		return source.CauseServerError
 	case status >= 400:
-		return lifecycle.CauseBadRequest
+		return source.CauseBadRequest
 	case status >= 300:
-		return lifecycle.CauseRedirect
+		return source.CauseRedirect
 	}
-	return lifecycle.CauseNone
+	return source.CauseNone
 }
 
 // RetryAfter reads the header of that name (RFC 9110 section 10.2.3): seconds or a date. What it cannot read, and
@@ -100,5 +100,5 @@ func clean(s string, limit int) bool {
 	return !space || s == ""
 }
 
-// Said makes a line of an upstream's words fit for lifecycle.Observation.Said.
-func Said(line string) string { return Printable(line, lifecycle.MaxSaid) }
+// Said makes a line of an upstream's words fit for source.Observation.Said.
+func Said(line string) string { return Printable(line, source.MaxSaid) }

@@ -12,7 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -20,12 +20,12 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 func TestCauseOfError(t *testing.T) {
 	for _, tc := range []struct {
 		err  error
-		want lifecycle.Cause
+		want source.Cause
 	}{
-		{fmt.Errorf("asking: %w", context.Canceled), lifecycle.CauseNotAsked},
-		{fmt.Errorf("asking: %w", context.DeadlineExceeded), lifecycle.CauseTimeout},
-		{fmt.Errorf("reading: %w", os.ErrDeadlineExceeded), lifecycle.CauseTimeout}, // a net.Error
-		{errors.New("connection reset"), lifecycle.CauseUnreachable},
+		{fmt.Errorf("asking: %w", context.Canceled), source.CauseNotAsked},
+		{fmt.Errorf("asking: %w", context.DeadlineExceeded), source.CauseTimeout},
+		{fmt.Errorf("reading: %w", os.ErrDeadlineExceeded), source.CauseTimeout}, // a net.Error
+		{errors.New("connection reset"), source.CauseUnreachable},
 	} {
 		if got := CauseOfError(tc.err); got != tc.want {
 			t.Errorf("%v: got %q, want %q", tc.err, got, tc.want)
@@ -34,13 +34,13 @@ func TestCauseOfError(t *testing.T) {
 }
 
 func TestCauseOfStatus(t *testing.T) {
-	for status, want := range map[int]lifecycle.Cause{
-		200: lifecycle.CauseNone, 202: lifecycle.CauseNone, 204: lifecycle.CauseNone, 299: lifecycle.CauseNone,
-		300: lifecycle.CauseRedirect, 304: lifecycle.CauseRedirect, 399: lifecycle.CauseRedirect,
-		400: lifecycle.CauseBadRequest, 401: lifecycle.CauseForbidden, 403: lifecycle.CauseForbidden,
-		404: lifecycle.CauseBadRequest, 429: lifecycle.CauseRateLimited, 451: lifecycle.CauseForbidden,
-		499: lifecycle.CauseBadRequest, 500: lifecycle.CauseServerError, 503: lifecycle.CauseServerError,
-		999: lifecycle.CauseServerError,
+	for status, want := range map[int]source.Cause{
+		200: source.CauseNone, 202: source.CauseNone, 204: source.CauseNone, 299: source.CauseNone,
+		300: source.CauseRedirect, 304: source.CauseRedirect, 399: source.CauseRedirect,
+		400: source.CauseBadRequest, 401: source.CauseForbidden, 403: source.CauseForbidden,
+		404: source.CauseBadRequest, 429: source.CauseRateLimited, 451: source.CauseForbidden,
+		499: source.CauseBadRequest, 500: source.CauseServerError, 503: source.CauseServerError,
+		999: source.CauseServerError,
 	} {
 		if got := CauseOfStatus(status); got != want {
 			t.Errorf("%d: got %q, want %q", status, got, want)
@@ -78,7 +78,7 @@ func TestPrintable(t *testing.T) {
 			t.Errorf("%q at most %d: got %q, want %q", tc.in, tc.limit, got, tc.want)
 		}
 	}
-	if got := Said(strings.Repeat("a", 1000)); len(got) != lifecycle.MaxSaid {
+	if got := Said(strings.Repeat("a", 1000)); len(got) != source.MaxSaid {
 		t.Errorf("%d bytes said", len(got))
 	}
 }

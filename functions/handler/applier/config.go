@@ -1,0 +1,50 @@
+package applier
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/lapseguard/lapseguard/shared/cloud"
+	"github.com/lapseguard/lapseguard/shared/safety"
+)
+
+// Config is the function's environment.
+type Config struct {
+	DomainsTable string   `env:"LAPSEGUARD_TABLE_DOMAINS,required"`
+	RecordsTable string   `env:"LAPSEGUARD_TABLE_RECORDS,required"`
+	Index        string   `env:"LAPSEGUARD_INDEX_ATTENTION,required"`
+	QueueURL     string   `env:"LAPSEGUARD_QUEUE_URL,required"`
+	RegistryURL  string   `env:"LAPSEGUARD_REGISTRY_URL,required"`
+	TokenName    string   `env:"LAPSEGUARD_REGISTRY_TOKEN_PARAMETER,required"`
+	Mode         Mode     `env:"LAPSEGUARD_MODE" envDefault:"observe"`
+	ModeName     string   `env:"LAPSEGUARD_MODE_PARAMETER"`
+	GraceAction  string   `env:"LAPSEGUARD_GRACE_ACTION" envDefault:"hold"`
+	BreakerCount int      `env:"LAPSEGUARD_BREAKER_COUNT" envDefault:"20"`
+	BreakerShare float64  `env:"LAPSEGUARD_BREAKER_SHARE" envDefault:"0.2"` // percent
+	Protected    []string `env:"LAPSEGUARD_PROTECTED"`
+	Contact      string   `env:"LAPSEGUARD_CONTACT,required"`
+}
+
+// ReadConfig reads the process's environment; the error lists everything wrong and what to set.
+func ReadConfig() (Config, error) { return ParseConfig(os.Environ()) }
+
+// ParseConfig reads an environment given as NAME=value.
+func ParseConfig(environ []string) (Config, error) {
+	var c Config
+	err := cloud.Parse(&c, environ, func() []error {
+		var errs []error
+		if !c.Mode.valid() {
+			errs = append(errs, fmt.Errorf("LAPSEGUARD_MODE is %q: set observe, enforce or stop", c.Mode))
+		}
+		if err := c.Limits().Validate(); err != nil {
+			errs = append(errs, err)
+		}
+		return errs
+	})
+	return c, err
+}
+
+// Limits are the breaker's.
+func (c Config) Limits() safety.Limits {
+	return safety.Limits{Count: c.BreakerCount, Share: c.BreakerShare / 100}
+}

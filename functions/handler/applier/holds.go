@@ -1,0 +1,100 @@
+package applier
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// maxHolds bounds the holds that are walked through at once; a crowd beyond them is one class, held as a whole.
+const maxHolds = 10_000
+
+// measureHours is how often the open holds are measured: a metric is paid for by the hour in which it is written.
+const measureHours = 6
+
+// waiting is what the open holds come to.
+type waiting struct {
+	open   int           // holds that wait for a person
+	stale  []safety.Hold // those of them that wait for longer than safety.StaleHold, oldest first
+	pinned int           // domains that an operator holds on purpose
+	more   bool          // there are more than maxHolds
+}
+
+// words says it to an operator.
+func (w waiting) words() string {
+	many := ""
+	if w.more {
+		many = " or more"
+	}
+	text := fmt.Sprintf("%d%s holds wait for a decision", w.open, many)
+	if w.pinned > 0 {
+		text += fmt.Sprintf(", %d domains are held by an operator", w.pinned)
+	}
+	if len(w.stale) > 0 {
+		text += "; " + w.staleWords()
+	}
+	return text
+}
+
+// staleWords names the holds that wait for too long.
+func (w waiting) staleWords() string {
+	names := make([]string, min(len(w.stale), 20))
+	for i := range names {
+		names[i] = w.stale[i].Domain + " (since " + w.stale[i].Since.Format("2 January") + ")"
+	}
+	rest := ""
+	if n := len(w.stale) - len(names); n > 0 {
+		rest = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%d have waited for more than three days: %s%s", len(w.stale), strings.Join(names, ", "), rest)
+}
+
+// waiting walks through the holds: what they come to is asked a few times a day, not by each tick.
+func (p *Parts) waiting(ctx context.Context) (waiting, error) {
+	var w waiting
+	n := 0
+	for h, err := range p.book().Holds(ctx) {
+		if err != nil {
+			return w, err
+		}
+		if n++; n > maxHolds {
+			w.more = true
+			break
+		}
+		switch hold := h.V; {
+		case hold.Pinned:
+			w.pinned++
+		case hold.ApprovedAt.IsZero():
+			w.open++
+			if hold.Stale(p.Now()) {
+				w.stale = append(w.stale, hold)
+			}
+		}
+	}
+	slices.SortFunc(w.stale, func(a, b safety.Hold) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Domain, b.Domain)) })
+	return w, nil
+}
+
+// measuring tells whether the open holds are measured now.
+func (p *Parts) measuring() bool { return p.Now().UTC().Hour()%measureHours == 0 }
+
+// measureHolds counts what waits for a person, for the alarm.
+func (p *Parts) measureHolds(ctx context.Context) error {
+	if !p.measuring() {
+		return nil
+	}
+	w, err := p.waiting(ctx)
+	if err != nil {
+		return err
+	}
+	if len(w.stale) > 0 {
+		p.Log.WarnContext(ctx, "holds_stale", "count", len(w.stale), "oldest", w.stale[0].Domain, "since", w.stale[0].Since.Format(time.RFC3339))
+	}
+	return p.Metrics.Emit(map[string]float64{telemetry.HoldsOpen: float64(w.open), telemetry.HoldsStale: float64(len(w.stale))})
+}

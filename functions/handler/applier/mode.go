@@ -1,0 +1,48 @@
+package applier
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lapseguard/lapseguard/shared/registry"
+)
+
+// Mode is what the applier may do. It is read by each tick that has work, so that it changes without a deployment.
+type Mode string
+
+// The modes.
+const (
+	Observe Mode = "observe" // writes "would …", changes nothing
+	Enforce Mode = "enforce"
+	Stop    Mode = "stop" // the kill switch: no call to the registry at all
+)
+
+func (m Mode) valid() bool { return m == Observe || m == Enforce || m == Stop }
+
+// Switch reads the mode whenever there is work: the parameter can only make the configured mode more careful, never less.
+func Switch(configured Mode, value func(ctx context.Context, fresh bool) (string, error)) func(context.Context) (Mode, error) {
+	return func(ctx context.Context) (Mode, error) {
+		text, err := value(ctx, true)
+		if err != nil {
+			return Stop, fmt.Errorf("kill switch: %w", err)
+		}
+		m := Mode(text)
+		switch {
+		case text == "":
+			return configured, nil
+		case !m.valid():
+			return Stop, fmt.Errorf("kill switch says %q: set observe, enforce or stop", text)
+		case m == Enforce:
+			return configured, nil
+		case m == Observe && configured == Enforce, m == Stop:
+			return m, nil
+		default:
+			return configured, nil
+		}
+	}
+}
+
+// unverifier is the registry's call, as the client and the dry run both have it.
+type unverifier interface {
+	Unverify(ctx context.Context, r registry.Request) (registry.Answer, error)
+}

@@ -1,0 +1,406 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"github.com/lapseguard/lapseguard/shared/decision"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+// An operator's actions. Each is an entry in the domain's (or the class's) history: when, who, which invocation.
+const (
+	actApprove = "approve" // a hold, or a whole class
+	actRevoke  = "revoke"  // the approval of a class
+	actRelease = "release" // a hold: the verdict is declined
+	actHold    = "hold"    // a domain: never acted on until it is released or approved
+	actRecheck = "recheck"
+	actRetry   = "retry" // an unverify that was carried out and yet protects nobody, or was taken back
+	actRestore = "restore"
+	actAccept  = "accept" // the registry's list, although it lost many hosts
+)
+
+// maxBy bounds a stated name, in bytes.
+const maxBy = 100
+
+// word is what an operator asks for, see Event.
+type word struct {
+	action, domain, decision, by, class string
+	count, perDay                       int
+}
+
+// operate carries out what a person decided.
+func (p *Parts) operate(ctx context.Context, w word) (text string, err error) {
+	busy, err := p.leased(ctx, func(ctx context.Context) (err error) {
+		text, err = p.operator(ctx, w)
+		return err
+	})
+	return text + busy, err
+}
+
+func (p *Parts) operator(ctx context.Context, w word) (string, error) {
+	if err := checkBy(w.by); err != nil {
+		return "", fmt.Errorf("%s: %w", w.action, err)
+	}
+	switch {
+	case w.action == actRevoke:
+		return p.revokeClass(ctx, w)
+	case w.action == actAccept:
+		return p.accept(ctx, w)
+	case w.action == actApprove && w.class != "":
+		return p.approveClass(ctx, w)
+	}
+	m, err := p.book().Matter(ctx, strings.ToLower(strings.TrimSuffix(w.domain, ".")))
+	if err != nil {
+		return "", err
+	}
+	if !m.Domain.Known() {
+		return "", fmt.Errorf("%s %q: no such domain in the table; give the registrable domain, such as example.org", w.action, w.domain)
+	}
+	if w.action == actRestore {
+		return p.restore(ctx, w, m)
+	}
+	text, c, err := p.decided(ctx, w, m)
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", w.action, m.Domain.Name, err)
+	}
+	c.With = append(c.With, records.PutEntry(m.Domain.Name, p.entry(ctx, w, m.Domain, text), 40))
+	_, ok, err := p.carry(ctx, m, c)
+	if err == nil && !ok {
+		err = store.ErrConflict
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w; try again", w.action, m.Domain.Name, err)
+	}
+	p.logAction(ctx, w, m.Domain.Name, "")
+	return text, nil
+}
+
+// decided is what an operator's word makes of a case, with the answer in words.
+func (p *Parts) decided(ctx context.Context, w word, m records.Matter) (text string, c change, err error) {
+	read, err := p.listRead(ctx)
+	if err != nil {
+		return "", c, err
+	}
+	d, v := m.Domain, p.verdict(m.Domain, read)
+	c.Case = m.Case.V.Judge(v)
+	soon := func(d *records.Domain) { d.NextLook = lifecycle.At(p.Now()) }
+	switch w.action {
+	case actApprove: // judged again on fresh evidence: the look comes first
+		c.Edit = soon
+		if c.Case, err = c.Case.Approve(v); err == nil {
+			c.With, err = p.approvedHold(ctx, w, d.Name)
+		}
+		return fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified", d.Name), c, err
+	case actRelease:
+		c.Case, err = c.Case.Release(v)
+		c.Case = c.Case.Judge(v)
+		c.With = []store.Write{records.EndHold(d.Name)}
+		return fmt.Sprintf("released: the hold on %s is off; it stays under watch, and another verdict counts anew", d.Name), c, err
+	case actHold:
+		c.Case = c.Case.Pin(w.by)
+		hold, err := p.described(ctx, d, safety.Hold{Why: "held by " + w.by, Pinned: true}, p.Now().UTC())
+		c.With = []store.Write{records.PutHold(hold), p.line(d, string(d.Decision()), "held", registry.Answer{})}
+		return fmt.Sprintf("held: nothing will be done about %s, whatever is found, until it is released or approved", d.Name), c, err
+	case actRecheck:
+		c.Edit = soon
+		return fmt.Sprintf("recheck: %s will be looked at with the next tick", d.Name), c, nil
+	default:
+		c.Edit = soon
+		text, c.Case, err = p.retry(ctx, d.Name, c.Case, v)
+		return text, c, err
+	}
+}
+
+// retry opens again a decision that was carried out, where doing it again can change anything: recovery was left
+// open, or it was taken back. It is judged as approved: one by one, beside the breaker's limits.
+func (p *Parts) retry(ctx context.Context, name string, c decision.Case, v decision.Verdict) (string, decision.Case, error) {
+	again, err := c.Retry(v)
+	if err != nil {
+		return "", c, err //nolint:wrapcheck // says itself what is wrong
+	}
+	last, err := p.book().Request(ctx, c.Key())
+	if err != nil {
+		return "", c, fmt.Errorf("the last request: %w", err)
+	}
+	why := "was taken back"
+	if c.Status != decision.Restored {
+		if last.V.Answer == nil || last.V.Answer.Recovery == registry.RecoveryClosed {
+			return "", c, errors.New("the registry answered that recovery is closed: there is nothing to do again")
+		}
+		why = "left recovery " + string(last.V.Answer.Recovery)
+	}
+	return fmt.Sprintf("retry: the last unverify of %s %s; the next tick sends it again, as %s", name, why, again.Key()), again, nil
+}
+
+// approvedHold notes the approval in the hold: it waits for nobody any more.
+func (p *Parts) approvedHold(ctx context.Context, w word, name string) ([]store.Write, error) {
+	hold, err := p.book().Hold(ctx, name)
+	if err != nil || !hold.Found() {
+		return nil, err
+	}
+	hold.V.ApprovedBy, hold.V.ApprovedAt, hold.V.Pinned = w.by, p.Now().UTC(), false
+	return []store.Write{hold.Put()}, nil
+}
+
+// entry is an operator's action as history keeps it.
+func (p *Parts) entry(ctx context.Context, w word, d records.Domain, text string) records.Entry {
+	return records.Entry{
+		At: p.Now().UTC(), What: w.action, By: w.by, After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: text, Request: invocation(ctx),
+	}
+}
+
+// invocation is the id of the Lambda invocation, by which CloudTrail and the log know it; empty on one machine.
+func invocation(ctx context.Context) string {
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		return lc.AwsRequestID
+	}
+	return ""
+}
+
+// logAction is the log event of an operator's action.
+func (p *Parts) logAction(ctx context.Context, w word, domain, class string) {
+	p.Log.InfoContext(ctx, "operator", "action", w.action, "domain", domain, "class", class, "by", w.by, "request", invocation(ctx))
+}
+
+// checkBy: a decision without a name is nobody's, and no address goes into the table.
+func checkBy(by string) error {
+	switch {
+	case strings.TrimSpace(by) == "":
+		return errors.New("nobody's name is given: say who decides (by)")
+	case len(by) > maxBy:
+		return fmt.Errorf("by is longer than %d bytes: state a name", maxBy)
+	case strings.ContainsFunc(by, func(r rune) bool { return r == '@' || !unicode.IsPrint(r) }):
+		return errors.New("by holds an @ or a sign that cannot be printed: state a name, not an address")
+	}
+	return nil
+}
+
+// approveClass takes a person's word for what the breaker holds of a class now, by name: reviewed as one list, applied
+// at a daily rate. What lapses later is judged by itself.
+func (p *Parts) approveClass(ctx context.Context, w word) (string, error) {
+	held, err := p.heldOf(ctx, w.class)
+	if err != nil {
+		return "", err
+	}
+	if len(held) == 0 {
+		return "", fmt.Errorf("approve %s: the breaker holds nothing of this class; write it as its holds do", w.class)
+	}
+	if len(held) != w.count {
+		return "", fmt.Errorf("approve %s: you reviewed %d domains and %d are held now: review the list again (holds --class), and give its length", w.class, w.count, len(held))
+	}
+	now := p.Now()
+	text := fmt.Sprintf("approved: the %d domains of %s that are held now, %d a day", w.count, w.class, w.perDay)
+	var id int64
+	err = p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+		l, err := l.Approve(w.class, safety.Approval{By: w.by, At: now, Until: now.Add(safety.MaxApproval), PerDay: w.perDay, Left: w.count})
+		id = l.Approvals[w.class].ID
+		return l, err //nolint:wrapcheck // says itself what is wrong
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, name := range held {
+		if err := p.approveOne(ctx, w, name, id); err != nil {
+			return "", fmt.Errorf("approve %s as one of %s: %w; approve again what is still held", name, w.class, err)
+		}
+	}
+	return text, nil
+}
+
+// approveOne notes at one domain of a reviewed list that it was approved.
+func (p *Parts) approveOne(ctx context.Context, w word, name string, id int64) error {
+	for range 4 {
+		m, err := p.book().Matter(ctx, name)
+		if err != nil {
+			return err
+		}
+		c, ok := m.Case.V.ApproveWith(w.class, lifecycle.Instant(id))
+		if !ok {
+			return nil // its verdict changed meanwhile
+		}
+		noted, err := p.approvedHold(ctx, w, name)
+		if err != nil {
+			return err
+		}
+		if _, ok, err = p.carry(ctx, m, change{Case: c, With: noted}); ok || err != nil {
+			return err
+		}
+	}
+	return store.ErrConflict
+}
+
+// heldOf are the domains that the breaker holds of a class.
+func (p *Parts) heldOf(ctx context.Context, class string) (held []string, err error) {
+	var names []string
+	for h, err := range p.book().Holds(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if h.V.Class == class && h.V.ApprovedAt.IsZero() { // the case says who holds it
+			names = append(names, h.V.Domain)
+		}
+	}
+	for len(names) > 0 {
+		n := min(len(names), page)
+		matters, err := p.book().Matters(ctx, names[:n])
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names[:n] {
+			if matters[name].Case.V.Breaks(class) {
+				held = append(held, name)
+			}
+		}
+		names = names[n:]
+	}
+	return held, nil
+}
+
+// revokeClass takes the approval of a class back: the breaker judges it again.
+func (p *Parts) revokeClass(ctx context.Context, w word) (string, error) {
+	text := fmt.Sprintf("revoked: %s is judged by the breaker again; what was done stays done", w.class)
+	return text, p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+		if _, ok := l.Approvals[w.class]; !ok {
+			return l, fmt.Errorf("revoke %q: no such class is approved", w.class)
+		}
+		return l.Revoke(w.class), nil
+	})
+}
+
+// accept takes a person's word that the registry's list really lost the hosts that it lacks: the next one, if it is
+// marked complete, is believed, and they are watched no more. The entry is in the history of "list".
+func (p *Parts) accept(ctx context.Context, w word) (string, error) {
+	synced, err := p.book().Synced(ctx)
+	if err == nil && !synced.Found() {
+		err = errors.New("no list was read yet")
+	}
+	if err != nil {
+		return "", fmt.Errorf("accept the list: %w", err)
+	}
+	synced.V.Accepted = lifecycle.At(p.Now())
+	text := "accepted: the next list is believed however many hosts it lost, if the registry marks it complete"
+	if err := p.Store.Write(ctx, synced.Put(), records.PutEntry("list", p.entry(ctx, w, records.Domain{}, text), 40)); err != nil {
+		return "", fmt.Errorf("accept the list: %w", err)
+	}
+	p.logAction(ctx, w, "", "")
+	return text, nil
+}
+
+// class changes the breaker's ledger on a person's word. The entry is in the history of the class.
+func (p *Parts) class(ctx context.Context, w word, text string, change func(safety.Ledger) (safety.Ledger, error)) error {
+	ledger, err := p.book().Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	if ledger.V, err = change(ledger.V); err != nil {
+		return err
+	}
+	entry := records.PutEntry(w.class, p.entry(ctx, w, records.Domain{}, text), 40)
+	if err := p.Store.Write(ctx, ledger.Put(), entry); err != nil {
+		return fmt.Errorf("%s %s: %w", w.action, w.class, err)
+	}
+	p.logAction(ctx, w, "", w.class)
+	return nil
+}
+
+// errNotCarriedOut: the request was sent and never answered, and the registry knows nothing of its key.
+var errNotCarriedOut = errors.New("it was not carried out")
+
+// restore takes a decision back: the registry verifies again those addresses that this decision changed and that
+// are still unverified for that reason. A decision that was retried is taken back whole, request by request.
+func (p *Parts) restore(ctx context.Context, w word, m records.Matter) (string, error) {
+	keys, err := p.restorable(ctx, w, m)
+	if err != nil {
+		return "", err
+	}
+	var sum registry.Restored
+	var missing error
+	anew, found := false, 0
+	for i, key := range keys {
+		restored, first, err := p.restoreKey(ctx, w, m.Domain, key, i)
+		if errors.Is(err, errNotCarriedOut) {
+			missing = fmt.Errorf("restore %s (%s): %w", m.Domain.Name, key, err)
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("restore %s (%s): %w", m.Domain.Name, key, err)
+		}
+		found++
+		anew = anew || first
+		sum.Restored += restored.Restored
+		sum.Kept += restored.Kept
+	}
+	if found == 0 {
+		return "", missing
+	}
+	text := restoredText(m.Domain.Name, sum)
+	if !anew {
+		text = fmt.Sprintf("%s was taken back before: %s", m.Domain.Name, text)
+	}
+	return text, nil
+}
+
+// restorable are the keys of what is to be taken back: the one that was named, or the last that was done, with its
+// repetitions. What was sent and never answered may have been done all the same.
+func (p *Parts) restorable(ctx context.Context, w word, m records.Matter) ([]string, error) {
+	if w.decision != "" {
+		return []string{w.decision}, nil
+	}
+	if done := m.Case.V.Done(); len(done) > 0 {
+		return done[0].Keys(), nil
+	}
+	keys, err := p.book().Requests(ctx, m.Domain.Name)
+	if err == nil && len(keys) == 0 {
+		err = fmt.Errorf("restore %s: nothing was unverified by this guard", m.Domain.Name)
+	}
+	return keys, err
+}
+
+func restoredText(name string, r registry.Restored) string {
+	return fmt.Sprintf("restored %d addresses at %s; %d were changed again meanwhile and left alone", r.Restored, name, r.Kept)
+}
+
+// restoreKey takes one request back. What was taken back before is answered from the record.
+func (p *Parts) restoreKey(ctx context.Context, w word, d records.Domain, key string, n int) (r registry.Restored, first bool, err error) {
+	req, err := p.book().Request(ctx, key)
+	switch {
+	case err != nil:
+		return r, false, err
+	case req.V.Restored != nil:
+		return *req.V.Restored, false, nil
+	}
+	r, err = p.Restorer.Restore(ctx, key)
+	var refusal *registry.Problem
+	if req.V.Answer == nil && errors.As(err, &refusal) && refusal.Type == registry.TypeUnknownKey {
+		return r, true, errors.Join(errNotCarriedOut, err)
+	}
+	if err != nil {
+		return r, true, err //nolint:wrapcheck // says what of which domain
+	}
+	req.V.Restored, req.V.Domain = &r, d.Name
+	if !req.Found() {
+		req = req.Until(p.Now().Add(records.HistoryTTL))
+	}
+	entry := p.entry(ctx, w, d, restoredText(d.Name, r))
+	entry.What = "restored"
+	m, err := p.book().Matter(ctx, d.Name)
+	if err != nil {
+		return r, true, err
+	}
+	m.Case.V = m.Case.V.Restore(key)
+	if err := p.Store.Write(ctx, req.Put(), m.Case.Put(), records.PutEntry(d.Name, entry, 40+n)); err != nil {
+		return r, true, fmt.Errorf("note that it was taken back: %w", err)
+	}
+	p.Log.InfoContext(ctx, "restored", "domain", d.Name, "decision", key, "by", w.by, "restored", r.Restored, "kept", r.Kept, "request", invocation(ctx))
+	return r, true, nil
+}

@@ -1,0 +1,479 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"github.com/lapseguard/lapseguard/shared/decision"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
+)
+
+// say carries an operator's action out, as an invocation with an id.
+func (w *world) say(e Event) (Result, error) {
+	ctx := lambdacontext.NewContext(w.t.Context(), &lambdacontext.LambdaContext{AwsRequestID: "invocation-" + e.Action})
+	if e.By == "" {
+		e.By = "on-call"
+	}
+	return w.Handle(ctx, e)
+}
+
+func (w *world) must(e Event) Result {
+	w.t.Helper()
+	res, err := w.say(e)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return res
+}
+
+// newest is the newest entry of a history.
+func (w *world) newest(name string) records.Entry {
+	w.t.Helper()
+	entries, err := w.book().History(w.t.Context(), name, 1)
+	if err != nil || len(entries) == 0 {
+		w.t.Fatalf("history of %s: %v %v", name, entries, err)
+	}
+	return entries[0]
+}
+
+// later moves the clock and lets the guard look again, so that the evidence is fresh.
+func (w *world) later(d time.Duration, names ...string) {
+	w.t.Helper()
+	w.at = w.at.Add(d)
+	for _, name := range names {
+		w.change(name, func(d *records.Domain) { d.State.RegAt, d.State.DelegAt = lifecycle.At(w.at), lifecycle.At(w.at) })
+	}
+}
+
+func (w *world) ledgerCounts() (acted, approved int) {
+	w.t.Helper()
+	l, err := w.book().Ledger(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l.V.Counted(w.at)
+}
+
+// TestRetryAfterOpenRecovery: the answer is final until a person retries; then the same decision goes out under
+// another key, beside the breaker's limits, although the registry's list lacks the domain by then.
+func TestRetryAfterOpenRecovery(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	w.reg.answer.Recovery = registry.RecoveryOpen
+	w.tick()
+	w.later(time.Hour, "example-one.com")
+	w.change("example-one.com", func(d *records.Domain) { d.Listed, d.Addresses, d.Hosts = false, 0, 0 })
+	w.tick()
+	if len(w.reg.requests) != 1 {
+		t.Fatalf("%d requests: open recovery is final until an operator retries", len(w.reg.requests))
+	}
+	w.reg.answer.Recovery = registry.RecoveryClosed
+	res := w.must(Event{Action: "retry", Domain: "example-one.com"})
+	if !strings.Contains(res.Text, "left recovery open") {
+		t.Errorf("answer %q", res.Text)
+	}
+	e := w.newest("example-one.com")
+	if e.What != "retry" || e.By != "on-call" || e.Request != "invocation-retry" || !e.At.Equal(w.at) {
+		t.Errorf("history %+v: want when, who and which invocation", e)
+	}
+	w.at = w.at.Add(15 * time.Minute)
+	if res := w.tick(); res.Acted != 1 || len(w.reg.requests) != 2 {
+		t.Fatalf("after the retry: %+v, %d requests", res, len(w.reg.requests))
+	}
+	first, second := w.reg.requests[0], w.reg.requests[1]
+	if second.Key != first.Key+":retry:1" || !registry.ValidKey(second.Key) || !second.VerifiedBefore.Equal(first.VerifiedBefore) {
+		t.Errorf("keys %q and %q, verified before %s and %s", first.Key, second.Key, first.VerifiedBefore, second.VerifiedBefore)
+	}
+	if acted, approved := w.ledgerCounts(); acted != 1 || approved != 1 {
+		t.Errorf("%d acted on, %d approved: a retry is judged as approved", acted, approved)
+	}
+	w.at = w.at.Add(15 * time.Minute)
+	w.tick()
+	if _, err := w.say(Event{Action: "retry", Domain: "example-one.com"}); err == nil || len(w.reg.requests) != 2 {
+		t.Errorf("closed recovery was retried: %v, %d requests", err, len(w.reg.requests))
+	}
+}
+
+// TestRetryAfterARestore: the registry answers 409 to a key that was taken back, so the second unverify has its own.
+func TestRetryAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	w.tick()
+	w.must(Event{Action: "restore", Domain: "example-one.com"})
+	if e := w.newest("example-one.com"); e.What != "restored" || e.Request != "invocation-restore" {
+		t.Errorf("history %+v", e)
+	}
+	w.at = w.at.Add(time.Hour)
+	w.tick()
+	if len(w.reg.requests) != 1 {
+		t.Fatal("what was taken back was done again by itself")
+	}
+	w.must(Event{Action: "retry", Domain: "example-one.com"})
+	w.tick()
+	w.must(Event{Action: "restore", Domain: "example-one.com"})
+	if got := strings.Join(w.reg.restored, " "); got != w.reg.requests[0].Key+" "+w.reg.requests[1].Key {
+		t.Errorf("restored %s: each request once", got)
+	}
+	w.must(Event{Action: "retry", Domain: "example-one.com"})
+	w.tick()
+	if key := w.reg.requests[2].Key; !strings.HasSuffix(key, ":retry:2") {
+		t.Errorf("third key %q", key)
+	}
+}
+
+func TestRetryHasToHaveAReason(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(w *world)
+		words   string
+	}{
+		"nothing was done": {func(w *world) { w.mode = Observe }, "nothing was unverified"},
+		"it works":         {func(*world) {}, "recovery is closed"},
+		"risk is over": {func(w *world) {
+			w.reg.answer.Recovery = registry.RecoveryOpen
+			w.tick()
+			w.change("example-one.com", func(d *records.Domain) { d.State.Phase, d.Action = lifecycle.Active, lifecycle.None })
+		}, "is active now"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.lapsed("example-one.com", nil)
+			c.prepare(w)
+			w.tick()
+			if _, err := w.say(Event{Action: "retry", Domain: "example-one.com"}); err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("error %v, want one with %q", err, c.words)
+			}
+		})
+	}
+}
+
+// TestAnOperatorsHoldStands whatever is found, through every later verdict, until it is released or approved.
+func TestAnOperatorsHoldStands(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", quiet)
+	w.must(Event{Action: "hold", Domain: "example-one.com"})
+	if h, ok := w.held("example-one.com"); !ok || h.Why != "held by on-call" {
+		t.Fatalf("hold %+v", h)
+	}
+	w.lapsedAgain("example-one.com")
+	w.tick()
+	w.at = w.at.Add(time.Hour)
+	w.tick()
+	if len(w.reg.requests) != 0 {
+		t.Fatal("a domain that an operator holds was acted on")
+	}
+	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	if w.tick(); len(w.reg.requests) != 0 {
+		t.Fatal("acted on before the look was answered")
+	}
+	w.later(time.Minute, "example-one.com")
+	if w.tick(); len(w.reg.requests) != 1 {
+		t.Errorf("%d requests after the approval", len(w.reg.requests))
+	}
+}
+
+// lapsedAgain lets a stored domain lapse.
+func (w *world) lapsedAgain(name string) {
+	now := lifecycle.At(w.at)
+	w.change(name, func(d *records.Domain) {
+		d.State.Phase, d.State.Since, d.State.LapseAt = lifecycle.Redemption, now, now
+		d.State.Reg, d.State.RegAt, d.State.DelegAt = lifecycle.WordRedemption, now, now
+		d.Action, d.Confidence, d.Reason = lifecycle.Unverify, lifecycle.High, lifecycle.ReasonDeleted
+		d.VerifiedBefore = now.Add(-lifecycle.ClockMargin)
+	})
+}
+
+// TestAReleaseLasts until there is another verdict: it is neither held nor acted on at the next tick.
+func TestAReleaseLasts(t *testing.T) {
+	for name, action := range map[string]lifecycle.Action{"a hold": lifecycle.Hold, "what the breaker stopped": lifecycle.Unverify} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.Protected = []string{"example-one.com"}
+			w.lapsed("example-one.com", func(d *records.Domain) { d.Action, d.Reason = action, lifecycle.ReasonRestore })
+			w.tick()
+			w.Protected = nil
+			w.must(Event{Action: "release", Domain: "example-one.com"})
+			w.at = w.at.Add(15 * time.Minute)
+			if res := w.tick(); res.Held != 0 || res.Acted != 0 {
+				t.Fatalf("the tick after the release: %+v", res)
+			}
+			if _, ok := w.held("example-one.com"); ok {
+				t.Error("the hold is there again")
+			}
+			w.change("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Unverify, lifecycle.ReasonDeleted })
+			if res := w.tick(); res.Acted != 1 {
+				t.Errorf("another verdict counts anew: %+v", res)
+			}
+		})
+	}
+}
+
+func TestAnApprovedClassIsRevoked(t *testing.T) {
+	w := newWorld(t)
+	for i := range 30 {
+		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
+	}
+	w.tick()
+	const class = "rdap.example.net/redemption"
+	w.must(Event{Action: "approve", Class: class, PerDay: 12, Count: 30})
+	if e := w.newest(class); e.What != "approve" || e.By != "on-call" || e.Request != "invocation-approve" {
+		t.Errorf("history of the class %+v", e)
+	}
+	w.must(Event{Action: "revoke", Class: class})
+	if e := w.newest(class); e.What != "revoke" {
+		t.Errorf("history of the class %+v", e)
+	}
+	if res := w.tick(); res.Acted != 0 {
+		t.Errorf("acted on %d of a class whose approval was taken back", res.Acted)
+	}
+	if _, err := w.say(Event{Action: "revoke", Class: class}); err == nil {
+		t.Error("revoked what is not approved")
+	}
+}
+
+func TestNobodysWordIsNotTaken(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	for _, action := range []string{actApprove, actRevoke, actRelease, actHold, actRecheck, actRetry, actRestore} {
+		for _, by := range []string{"", "  ", "on-call" + "@" + "example.org", strings.Repeat("x", 101), "a\nb"} {
+			_, err := w.Handle(t.Context(), Event{Action: action, Domain: "example-one.com", Class: "a/b", By: by})
+			if err == nil || !strings.Contains(err.Error(), "by") {
+				t.Errorf("%s by %d bytes: %v", action, len(by), err)
+			}
+		}
+	}
+}
+
+// TestARefusalGivesTheBudgetBackAndIsNotRepeated until a person approves; then the request is made anew.
+func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	w.reg.err = &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}
+	w.tick()
+	if acted, _ := w.ledgerCounts(); acted != 0 {
+		t.Errorf("a call that did nothing cost %d of the budget", acted)
+	}
+	w.at = w.at.Add(15 * time.Minute)
+	w.tick()
+	if len(w.reg.requests) != 1 {
+		t.Fatalf("%d requests: what was refused is not asked again by itself", len(w.reg.requests))
+	}
+	w.listed("example-one.com", 50)
+	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	w.tick() // looked at
+	w.later(time.Minute, "example-one.com")
+	w.tick() // refused again: the approval is used up
+	w.at = w.at.Add(15 * time.Minute)
+	w.tick()
+	if len(w.reg.requests) != 2 {
+		t.Fatalf("%d requests after one approval", len(w.reg.requests))
+	}
+	w.reg.err = nil
+	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	w.tick()
+	w.later(time.Minute, "example-one.com")
+	if res := w.tick(); res.Acted != 1 || w.reg.requests[2].MaxAddresses < 50 {
+		t.Errorf("%+v, requests %+v", res, w.reg.requests)
+	}
+}
+
+// TestARefusalAfterTheWorkFreesNothing: where the work may have been done, key, budget and request stay, restore
+// reaches what was done, and an approved repetition goes out under the next key.
+func TestARefusalAfterTheWorkFreesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		lost    error // the first answer, before the refusal; nil: none
+		refusal *registry.Problem
+	}{
+		"422 after a lost answer": {errors.New("connection reset"), &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}},
+		"409 after a lost answer": {errors.New("connection reset"), &registry.Problem{Status: 409, Type: registry.TypeKeyReused, Title: "reused"}},
+		"422 after a 500":         {&registry.Problem{Status: 500, Title: "oops"}, &registry.Problem{Status: 422, Type: registry.TypePublicSuffix, Title: "suffix"}},
+		"409 at once: reused":     {nil, &registry.Problem{Status: 409, Type: registry.TypeKeyReused, Title: "reused"}},
+		"409 at once: restored":   {nil, &registry.Problem{Status: 409, Type: registry.TypeRestored, Title: "taken back"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.lapsed("example-one.com", nil)
+			if c.lost != nil {
+				w.reg.err = c.lost
+				w.tick()
+				w.at = w.at.Add(15 * time.Minute)
+			}
+			w.reg.err = c.refusal
+			w.tick()
+			if acted, _ := w.ledgerCounts(); acted != 1 {
+				t.Errorf("%d of the budget: what may have been done counts", acted)
+			}
+			if h, _ := w.held("example-one.com"); !strings.Contains(h.Why, "may have been done") {
+				t.Errorf("the hold does not say what may be: %q", h.Why)
+			}
+			sent := len(w.reg.requests)
+			w.at = w.at.Add(15 * time.Minute)
+			w.tick()
+			if len(w.reg.requests) != sent {
+				t.Fatal("a refusal was asked again by itself")
+			}
+			w.must(Event{Action: "restore", Domain: "example-one.com"})
+			if got := strings.Join(w.reg.restored, " "); got != w.reg.requests[0].Key {
+				t.Fatalf("restored %q, want the first request's key", got)
+			}
+			w.reg.err = nil
+			w.must(Event{Action: "approve", Domain: "example-one.com"})
+			w.tick()
+			if len(w.reg.requests) != sent {
+				t.Fatal("approved, and sent before it was looked at afresh")
+			}
+			w.later(time.Minute, "example-one.com")
+			if res := w.tick(); res.Acted != 1 || w.reg.requests[sent].Key != w.reg.requests[0].Key+":retry:1" {
+				t.Fatalf("%+v, %+v", res, w.reg.requests)
+			}
+		})
+	}
+}
+
+// TestRestoreAfterARequestThatCameToNothing takes back what was done, though the registry knows one key only.
+func TestRestoreAfterARequestThatCameToNothing(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	w.reg.err = errors.New("connection reset")
+	w.tick()
+	w.reg.err = &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}
+	w.at = w.at.Add(15 * time.Minute)
+	w.tick()
+	key := w.reg.requests[0].Key
+	w.reg.unknown = map[string]bool{key: true}
+	if _, err := w.say(Event{Action: "restore", Domain: "example-one.com"}); err == nil || !strings.Contains(err.Error(), "not carried out") {
+		t.Fatalf("nothing was done at all: %v", err)
+	}
+	w.reg.err = nil
+	w.must(Event{Action: "approve", Domain: "example-one.com"})
+	w.tick()
+	w.later(time.Minute, "example-one.com")
+	w.tick()
+	w.must(Event{Action: "restore", Domain: "example-one.com"})
+	if got := strings.Join(w.reg.restored, " "); got != key+":retry:1" {
+		t.Errorf("restored %q", got)
+	}
+}
+
+func TestAMailHostsHoldNamesWhomItEndangers(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("mail-host.net", func(d *records.Domain) {
+		d.Listed, d.MailHost, d.Action, d.Reason = false, true, lifecycle.Hold, lifecycle.ReasonMailHost
+	})
+	w.lapsed("customer-b.com", quiet)
+	w.lapsed("customer-a.com", quiet)
+	w.dependsOn("customer-b.com", "mail-host.net")
+	w.dependsOn("customer-a.com", "mail-host.net")
+	w.tick()
+	if h, ok := w.held("mail-host.net"); !ok || strings.Join(h.Affected, " ") != "customer-a.com customer-b.com" {
+		t.Errorf("hold %+v", h)
+	}
+}
+
+// TestHoldsThatWaitTooLong are counted and named; those of an operator, and those that were approved, do not wait.
+func TestHoldsThatWaitTooLong(t *testing.T) {
+	w := newWorld(t)
+	w.at = w.at.Add(3 * time.Hour) // holds are measured every six hours
+	for _, name := range []string{"a.com", "b.com", "c.com"} {
+		w.lapsed("example-"+name, func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+	}
+	w.tick()
+	w.must(Event{Action: "hold", Domain: "example-b.com"})
+	w.later(safety.StaleHold, "example-a.com", "example-c.com")
+	w.stats.Reset()
+	w.tick()
+	if !strings.Contains(w.stats.String(), `"HoldsOpen":2,"HoldsStale":0`) {
+		t.Errorf("at three days: %s", w.stats)
+	}
+	w.must(Event{Action: "approve", Domain: "example-c.com"})
+	w.mode = Observe
+	w.later(time.Second, "example-a.com")
+	w.stats.Reset()
+	w.tick()
+	if !strings.Contains(w.stats.String(), `"HoldsOpen":1,"HoldsStale":1`) {
+		t.Errorf("after three days: %s", w.stats)
+	}
+	res, err := w.Handle(t.Context(), Event{Action: "status"})
+	if err != nil || !strings.Contains(res.Text, "1 holds wait for a decision, 1 domains are held by an operator; 1 have waited for more than three days: example-a.com (since 2 March)") {
+		t.Errorf("status %q %v", res.Text, err)
+	}
+	w.later(24*time.Hour, "example-a.com")
+	w.tick()
+	stored, err := w.book().Digest(t.Context(), "2026-03-05")
+	digest := stored.V
+	if err != nil || !strings.Contains(digest.Text, "1 have waited for more than three days: example-a.com") {
+		t.Errorf("digest %q %v", digest.Text, err)
+	}
+}
+
+// TestAHoldEndsWithItsRisk: a hold has nothing to ask any more once the domain is renewed.
+func TestAHoldEndsWithItsRisk(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+	w.tick()
+	w.tick()
+	if _, ok := w.held("example-one.com"); !ok {
+		t.Fatal("the hold ended while the risk stands")
+	}
+	w.change("example-one.com", quiet)
+	w.tick()
+	if _, ok := w.held("example-one.com"); ok {
+		t.Error("the hold outlived its risk")
+	}
+	if e := w.newest("example-one.com"); e.What != "hold ended" {
+		t.Errorf("history %+v", e)
+	}
+}
+
+func TestDigestSaysWhereNobodyCounted(t *testing.T) {
+	w := newWorld(t)
+	w.mode = Observe
+	w.lapsed("example-one.com", nil)
+	w.reg.answer = registry.Answer{Recovery: registry.RecoveryUnknown, CountsUnknown: true}
+	w.tick()
+	w.lapsed("example-two.com", nil)
+	w.reg.answer = registry.Answer{Changed: 4, Recovery: registry.RecoveryClosed}
+	w.tick()
+	w.at = w.at.AddDate(0, 0, 1)
+	w.tick()
+	stored, err := w.book().Digest(t.Context(), "2026-03-02")
+	digest := stored.V
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "Would have unverified (4 addresses), domains: 2: example-one.com (redemption, count unknown), example-two.com (redemption)."
+	if !strings.Contains(digest.Text, want) {
+		t.Errorf("digest %q lacks %q", digest.Text, want)
+	}
+}
+
+// TestALostAnswerOfARetryIsHarmless: whatever write of the retry's tick is lost, one key goes out.
+func TestALostAnswerOfARetryIsHarmless(t *testing.T) {
+	for n := 1; n <= 6; n++ {
+		w := newWorld(t)
+		w.lapsed("example-one.com", nil)
+		w.reg.answer.Recovery = registry.RecoveryOpen
+		w.tick()
+		w.must(Event{Action: "retry", Domain: "example-one.com"})
+		w.fault.lose = n
+		_, _ = w.Handle(context.Background(), Event{Action: "tick"})
+		w.fault.lose = 0
+		w.at = w.at.Add(20 * time.Minute)
+		w.tick()
+		keys := map[string]bool{}
+		for _, r := range w.reg.requests {
+			keys[r.Key] = true
+		}
+		if len(keys) != 2 || w.stands("example-one.com") != decision.Done {
+			t.Errorf("answer %d lost: keys %v, %s", n, keys, w.stands("example-one.com"))
+		}
+	}
+}

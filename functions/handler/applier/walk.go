@@ -1,0 +1,406 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/lapseguard/lapseguard/shared/decision"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// maxNames bounds the decisions that one walk puts to the registry, and what its record holds; those beyond it are
+// counted, and found again by the next.
+const maxNames = 5000
+
+// walk is one way through everything that is due: each domain is planned, and what the breaker has no part in is done.
+// When the whole is counted, the breaker judges, and what it lets through is put to the registry. It goes on in the
+// next invocation where this one ended, so that a crowd delays the newest lapse by its own length, and no more.
+type walk struct {
+	*Parts
+	view
+	act      seam // nil: nothing is put to the registry
+	listRead lifecycle.Instant
+	at       records.Of[records.Walk]
+	kept     bool // the record says where an earlier invocation ended
+
+	told                        map[string]bool // domains whose mail host's lapse, or recovery, it noted
+	relieved                    []string        // those of them whose mail host is back, and whose hold is to end
+	relieving                   bool
+	names                       int // that it found
+	looks, held, acted, waiting int
+	arrived                     *records.Domain
+	tripped                     []string
+}
+
+var errLate = errors.New("too many due items for one invocation; the next one goes on")
+
+func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, error) {
+	w := &walk{Parts: p, act: act, view: view{now: p.Now(), run: run}, told: map[string]bool{}}
+	var err error
+	if w.listRead, err = p.listRead(ctx); err != nil {
+		return w, err
+	}
+	ledger, err := p.book().Ledger(ctx)
+	if err != nil {
+		return w, err
+	}
+	w.ledger = ledger.V
+	w.at, err = p.book().Walk(ctx)
+	if w.kept = w.at.V.Cursor != "" || w.at.V.Shard > 0; w.at.V.Pending == nil {
+		w.at.V.Pending = map[string]int{}
+	}
+	if w.at.V.Names == nil {
+		w.at.V.Names = map[string][]string{}
+	}
+	for _, names := range w.at.V.Names {
+		w.names += len(names)
+	}
+	return w, err
+}
+
+// goOn walks until everything is done, or time is up.
+func (w *walk) goOn(ctx context.Context) error {
+	err := w.survey(ctx)
+	if err == nil {
+		err = w.decide(ctx)
+	}
+	if errors.Is(err, errLate) {
+		w.Log.InfoContext(ctx, "walk_paused", "whole", w.at.V.Whole, "to_decide", w.names)
+		return w.keep(ctx, w.at.V)
+	}
+	if err != nil { // what was found is counted anew
+		return errors.Join(err, w.forget(ctx))
+	}
+	return w.forget(ctx)
+}
+
+// keep notes where the walk stands.
+func (w *walk) keep(ctx context.Context, at records.Walk) error {
+	w.at.V = at
+	if err := w.Store.Write(ctx, w.at.Put()); err != nil {
+		return fmt.Errorf("note how far the due items were walked: %w", err)
+	}
+	w.at, w.kept = w.at.Stored(), true
+	return nil
+}
+
+// forget lets the next walk begin anew. Where nothing was kept, it costs nothing.
+func (w *walk) forget(ctx context.Context) error {
+	if !w.kept {
+		return nil
+	}
+	return w.keep(ctx, records.Walk{})
+}
+
+// survey goes through what is due, from where the last invocation ended.
+func (w *walk) survey(ctx context.Context) error {
+	for !w.at.V.Whole {
+		if w.late(ctx) {
+			return errLate
+		}
+		names, next, err := w.Store.Due(ctx, w.at.V.Shard, w.now, w.at.V.Cursor, page)
+		if err != nil {
+			return fmt.Errorf("due items of shard %d after %q: %w", w.at.V.Shard, w.at.V.Cursor, err)
+		}
+		if err := w.each(ctx, names, w.visit); err != nil {
+			return err
+		}
+		if w.at.V.Cursor = next; next == "" {
+			w.at.V.Shard++
+			w.at.V.Whole = w.at.V.Shard >= store.Shards
+		}
+	}
+	return w.relieve(ctx)
+}
+
+// relieve ends the holds about which nothing is left to decide, after the whole was walked: what it told others may
+// have given a domain a reason to be held, or have taken it away where the walk was past it.
+func (w *walk) relieve(ctx context.Context) error {
+	names := w.relieved
+	w.relieved, w.relieving = nil, true
+	for some := range slices.Chunk(names, page) {
+		err := w.each(ctx, some, func(ctx context.Context, m records.Matter) error {
+			if s := w.plan(m, w.verdict(m.Domain, w.listRead)); s.Case.At() != decision.Idle {
+				return nil
+			}
+			return w.visit(ctx, m)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each reads a page of domains consistently, with their cases; the index is only a hint.
+func (w *walk) each(ctx context.Context, names []string, do func(context.Context, records.Matter) error) error {
+	matters, err := w.book().Matters(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		m, ok := matters[name]
+		if !ok {
+			continue
+		}
+		if w.told[name] { // since the page was read
+			if m, err = w.book().Matter(ctx, name); err != nil {
+				return err
+			}
+		}
+		if err := do(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit carries out what is planned for one due domain, and counts it.
+func (w *walk) visit(ctx context.Context, m records.Matter) error {
+	s := w.plan(m, w.verdict(m.Domain, w.listRead))
+	if s.Arrived {
+		d := m.Domain
+		w.arrived = &d
+	}
+	if s.ends(m) && !w.relieving {
+		w.relieved = append(w.relieved, m.Domain.Name)
+		return nil
+	}
+	m, ok, err := w.settle(ctx, m, s)
+	if err != nil || !ok {
+		return err
+	}
+	c := m.Case.V
+	if c.Counts() { // stale ones too: of a crowd whose upstream answers for a few at a time, those few are no less a crowd
+		w.at.V.Pending[m.Domain.Class()]++
+	}
+	if c.Open() && w.names < maxNames {
+		class := ""
+		if c.Counts() {
+			class = m.Domain.Class()
+		}
+		w.at.V.Names[class] = append(w.at.V.Names[class], m.Domain.Name)
+		w.names++
+	}
+	if s.Look {
+		w.looks++
+		return w.look(ctx, m.Domain)
+	}
+	return nil
+}
+
+// ends tells whether a plan says that a hold ends, and nothing else.
+func (s step) ends(m records.Matter) bool {
+	return m.Case.V.Status == decision.Held && s.Case.At() == decision.Idle && !s.Tell && !s.Back
+}
+
+// settle writes what a plan changes.
+func (w *walk) settle(ctx context.Context, m records.Matter, s step) (records.Matter, bool, error) {
+	if s.Tell || s.Back {
+		host := m.Domain.Name
+		if s.Back {
+			host = ""
+		}
+		names, err := w.tellDependents(ctx, m.Domain.Name, host)
+		if err != nil {
+			return m, false, err
+		}
+		for _, name := range names {
+			w.told[name] = true
+		}
+		if s.Back {
+			w.relieved = append(w.relieved, names...)
+		}
+	}
+	told := func(d *records.Domain) {
+		switch {
+		case s.Tell:
+			d.Told = lifecycle.At(w.now)
+		case s.Back:
+			d.Told = 0
+		}
+	}
+	c := change{Case: s.Case, Edit: told}
+	if s.Hold {
+		next, ok, err := w.hold(ctx, m, c, w.why(s.Case.Decision, m.Domain), false)
+		if ok {
+			w.held++
+		}
+		return next, ok, err
+	}
+	quiet := m.Domain
+	told(&quiet)
+	quiet.Settle(s.Case.Open())
+	if !s.changes(m) && quiet.Settled == m.Domain.Settled && quiet.Told == m.Domain.Told {
+		return m, true, nil
+	}
+	if m.Case.V.Status != s.Case.Status && s.Case.At() == decision.Idle {
+		return w.endHold(ctx, m, c)
+	}
+	return w.carry(ctx, m, c)
+}
+
+// changes tells whether the plan says more of the case than is stored.
+func (s step) changes(m records.Matter) bool {
+	return m.Case.Found() && m.Case.V.Decision != s.Case.Decision || !m.Case.Found() && s.Case.At() != decision.Idle
+}
+
+// why says in words why a person is asked.
+func (w *walk) why(d decision.Decision, of records.Domain) string {
+	if d.Cause == decision.ByProtected {
+		return safety.WhyProtected
+	}
+	return string(of.Reason)
+}
+
+// decide asks the breaker about every class, and works through the decisions: first those that it lets pass.
+func (w *walk) decide(ctx context.Context) error {
+	if w.act == nil {
+		return nil
+	}
+	rulings, err := w.rulings(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.fit(ctx, rulings); err != nil {
+		return err
+	}
+	classes := slices.Sorted(maps.Keys(w.at.V.Names))
+	for _, held := range []bool{false, true} {
+		for _, class := range classes {
+			if rulings[class].Held != held {
+				continue
+			}
+			if err := w.decideClass(ctx, class, rulings); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// decideClass works through the decisions of one class.
+func (w *walk) decideClass(ctx context.Context, class string, rulings map[string]safety.Ruling) error {
+	for names := w.at.V.Names[class]; len(names) > 0; names = w.at.V.Names[class] {
+		if w.late(ctx) {
+			return errLate
+		}
+		n := min(len(names), page)
+		err := w.each(ctx, names[:n], func(ctx context.Context, m records.Matter) error { return w.decideOne(ctx, m, rulings) })
+		if err != nil {
+			return err
+		}
+		w.at.V.Names[class] = names[n:]
+		w.names -= n
+	}
+	return nil
+}
+
+// rulings are the breaker's, on what is due and on what it holds.
+func (w *walk) rulings(ctx context.Context) (map[string]safety.Ruling, error) {
+	pending := maps.Clone(w.at.V.Pending)
+	ledger, err := w.book().Ledger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.ledger = ledger.V
+	for class, n := range ledger.V.Held {
+		pending[class] += n
+	}
+	rulings := safety.Judge(ledger.V, w.Limits, w.run.Watched, pending, w.now)
+	for class, r := range rulings {
+		if r.Held {
+			w.tripped = append(w.tripped, class)
+		}
+		if r.Held && w.at.V.Pending[class] > 0 {
+			w.Log.WarnContext(ctx, "breaker_tripped", "class", class, "pending", pending[class], "why", r.Why)
+		}
+	}
+	if slices.Sort(w.tripped); len(w.tripped) == 0 {
+		return rulings, nil
+	}
+	return rulings, w.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: float64(len(w.tripped))})
+}
+
+// fit takes up again what the breaker held of classes that fit their limits by now.
+func (w *walk) fit(ctx context.Context, rulings map[string]safety.Ruling) error {
+	fits := func(class string) bool { r, ok := rulings[class]; return ok && !r.Held && w.ledger.Held[class] > 0 }
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(rulings)), fits) {
+		return nil
+	}
+	var names []string
+	for h, err := range w.book().Holds(ctx) {
+		if err != nil {
+			return err
+		}
+		if fits(h.V.Class) && w.names+len(names) < maxNames {
+			names = append(names, h.V.Domain)
+		}
+	}
+	for some := range slices.Chunk(names, page) {
+		err := w.each(ctx, some, func(ctx context.Context, m records.Matter) error {
+			c := w.judged(m.Case.V, w.verdict(m.Domain, w.listRead)).Fit()
+			if !c.Open() {
+				return nil // its verdict is another one by now: it is due for that
+			}
+			m, ok, err := w.carry(ctx, m, change{Case: c})
+			if err != nil || !ok {
+				return err
+			}
+			return w.visit(ctx, m) // as if it were due
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decideOne puts one decision to the registry, or holds it with its class.
+func (w *walk) decideOne(ctx context.Context, m records.Matter, rulings map[string]safety.Ruling) error {
+	v := w.verdict(m.Domain, w.listRead)
+	c := w.judged(m.Case.V, v)
+	if !w.act.Wants(c) || w.stale(m.Domain) {
+		return nil // a look is on its way
+	}
+	class := m.Domain.Class()
+	r := rulings[class]
+	switch {
+	case w.waits(m.Domain, c):
+		w.waiting++
+		return nil
+	case c.Counts() && r.Held:
+		w.at.V.Pending[class]--
+		_, ok, err := w.hold(ctx, m, change{Case: c.Hold(decision.ByBreaker, v)}, r.Why, true)
+		if ok {
+			w.held++
+		}
+		return err
+	case c.Counts() && r.Allow <= 0:
+		w.waiting++
+		return nil
+	}
+	m.Case.V = c
+	became, err := w.act.Put(ctx, m, v, w.run)
+	switch became {
+	case did:
+		w.acted++
+	case refused:
+		w.held++
+	case waits:
+		w.waiting++
+	}
+	if became != waits && c.Counts() {
+		r.Allow--
+		rulings[class] = r
+		w.at.V.Pending[class]--
+	}
+	return err
+}

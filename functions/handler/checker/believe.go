@@ -1,0 +1,187 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/canary"
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
+)
+
+const (
+	// trustFor is how long an upstream that was right about known names is believed: about one invocation.
+	trustFor = 5 * time.Minute
+	// knownAsked is how many names known to be registered are asked: one of them may have trouble of its own.
+	knownAsked = 3
+	// crowd is how many names that a zone delegated before must all be gone at once for the zone's servers, and
+	// not the names, to be in doubt.
+	crowd = 5
+)
+
+// Trust remembers which upstreams were right about known names, and when.
+type Trust struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (t *Trust) fresh(key string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	age := now.Sub(t.at[key])
+	return age >= 0 && age < trustFor
+}
+
+func (t *Trust) note(key string, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.at == nil {
+		t.at = map[string]time.Time{}
+	}
+	t.at[key] = now
+}
+
+// believe puts names whose answer is known to an upstream that has bad news. Bad news from one that is wrong about
+// them is no news: unknown, and asked again later.
+func (h *Handler) believe(ctx context.Context, m queue.Message, obs []source.Observation) []source.Observation {
+	doubt := map[string]string{} // by zone: why its bad news does not count, or ""
+	if lost := h.lostEverything(ctx, m, obs); lost > 0 {
+		doubt[zone(m, m.Domains[0].Name)] = fmt.Sprintf("all %d names that it delegated before are gone at once", lost)
+	}
+	for i, o := range obs {
+		if !bad(m.Domains[i].Name, o) || m.Domains[i].Name == "" {
+			continue
+		}
+		z := zone(m, m.Domains[i].Name)
+		why, asked := doubt[z]
+		if !asked {
+			why = h.doubt(ctx, m, z)
+			doubt[z] = why
+		}
+		if why != "" {
+			obs[i] = source.Observation{Source: o.Source, Server: o.Server, At: o.At, Outcome: source.Unknown, Cause: source.CauseNotBelieved, Said: o.Said}
+		}
+	}
+	for z, why := range doubt {
+		if why != "" {
+			h.Log.ErrorContext(ctx, "upstream_not_believed", "kind", m.Kind, "upstream", m.Upstream, "zone", z, "why", why)
+		}
+	}
+	return obs
+}
+
+// bad is canary.Bad, and what the TLD's own words say of a deletion (".nl: in quarantine").
+func bad(name string, o source.Observation) bool {
+	if canary.Bad(o) || o.Registration == nil {
+		return canary.Bad(o)
+	}
+	n, _ := domain.Parse(name)
+	own := lifecycle.TLDOf(n.Suffix).Words
+	return slices.ContainsFunc(o.Registration.Statuses, func(s string) bool {
+		w, ok := own.Means(s)
+		return ok && (w == lifecycle.WordRedemption || w == lifecycle.WordPendingDelete || w == lifecycle.WordRestore)
+	})
+}
+
+// zone is what one canary answers for: a zone's servers, a registry's TLD, the status API as a whole.
+func zone(m queue.Message, name string) string {
+	switch m.Kind {
+	case queue.KindDelegation:
+		return m.Upstream
+	case queue.KindRDAP:
+		return lastLabel(name)
+	default:
+		return ""
+	}
+}
+
+// doubt asks the upstream about names known to be registered and a name known to be free, and says why its bad
+// news does not count; empty: it does. Without a known name there is nothing to compare with.
+func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) string {
+	set := h.Known[m.Kind]
+	if set == nil {
+		return ""
+	}
+	known, suffix := h.known(set, m, zone)
+	key := string(m.Kind) + "/" + m.Upstream + "/" + zone
+	if len(known) == 0 || h.Trust.fresh(key, h.Now()) {
+		return ""
+	}
+	known = known[:min(len(known), knownAsked)]
+	q := m
+	q.Domains = []queue.Entry{{Name: set.Free(suffix)}}
+	for _, name := range known {
+		q.Domains = append(q.Domains, queue.Entry{Name: name})
+	}
+	answers := h.Ask[m.Kind].Ask(ctx, q)
+	if free := answers[0]; canary.Good(free) && (free.Delegation == nil || free.Delegation.Form == source.FormReferral) {
+		// A zone with a wildcard has some record for every name; only a delegation would be a lie.
+		return "it knows a name that nobody registered: " + free.Said
+	}
+	var said []string
+	for i, o := range answers[1:] {
+		if canary.Good(o) && !bad(known[i], o) {
+			h.Trust.note(key, h.Now())
+			return ""
+		}
+		said = append(said, known[i]+": "+o.Said)
+	}
+	return "it does not know names that are registered: " + strings.Join(said, "; ")
+}
+
+// known gives the registered names that the upstream must know, and the suffix below which a free one is asked.
+// Registries run many TLDs on one server: where a TLD has no name of its own, another's on that server speaks
+// for it.
+func (h *Handler) known(set *canary.Set, m queue.Message, zone string) (names []string, suffix string) {
+	switch m.Kind {
+	case queue.KindDelegation:
+		return set.Zone(zone), zone
+	case queue.KindRDAP:
+		names = set.TLD(zone)
+		for _, name := range set.All() {
+			if len(names) > 0 {
+				break
+			}
+			if base, _, ok := h.Servers.Server(lastLabel(name)); ok && base == m.Upstream {
+				names = append(names, name)
+			}
+		}
+	default:
+		names = set.All()
+	}
+	if len(names) > 0 {
+		_, suffix, _ = strings.Cut(names[0], ".")
+	}
+	return names, suffix
+}
+
+// lostEverything counts the names that the zone delegated when it was last asked and now says it never heard of,
+// when not one is left.
+func (h *Handler) lostEverything(ctx context.Context, m queue.Message, obs []source.Observation) int {
+	if m.Kind != queue.KindDelegation || len(obs) < crowd || slices.ContainsFunc(obs, canary.Good) {
+		return 0
+	}
+	lost := 0
+	for i, o := range obs {
+		d, err := h.carried(ctx, m.Domains[i]) // what was parked carries no state
+		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone {
+			continue
+		}
+		if o.Outcome == source.Observed {
+			return 0
+		}
+		if o.Outcome == source.Absent {
+			lost++
+		}
+	}
+	if lost < crowd {
+		return 0
+	}
+	return lost
+}

@@ -1,0 +1,82 @@
+package checker
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// Upstreams are the values of telemetry.DimUpstream: with "other" of their kind at most ten. Each costs money every
+// month; the log's message_answered names all of them.
+func Upstreams() []string {
+	return []string{
+		"delegation/com", "delegation/net", "delegation/org", "delegation/other",
+		"rdap/rdap.verisign.com", "rdap/rdap.publicinterestregistry.org", "rdap/rdap.identitydigital.services", "rdap/other",
+		"mail/resolver", "status",
+	}
+}
+
+// upstreamName is the value of telemetry.DimUpstream for a message's upstream: one of Upstreams.
+func upstreamName(m queue.Message) string {
+	kind, name := string(m.Kind), m.Upstream
+	switch m.Kind {
+	case queue.KindRDAP:
+		if u, err := url.Parse(m.Upstream); err == nil {
+			name = u.Hostname()
+		}
+	case queue.KindMail:
+		return "mail/resolver"
+	case queue.KindStatus:
+		return "status"
+	case queue.KindDelegation:
+	}
+	if !slices.Contains(Upstreams(), kind+"/"+name) {
+		name = "other"
+	}
+	return kind + "/" + name
+}
+
+// manyDomains is from how many domains on a message's failure is an alarm's business, where its upstream is not told
+// apart: among hundreds of small servers one or the other is always out of order, and told after two days.
+const manyDomains = 10
+
+// measure writes what an upstream failed to answer. A message that was not asked for lack of time is no failure of
+// the upstream.
+func (h *Handler) measure(m queue.Message, obs []source.Observation) error {
+	faults, throttled, fault := 0, 0, faulty(obs)
+	for _, o := range obs {
+		if !fault(o) || o.Cause == source.CauseNotAsked {
+			continue
+		}
+		faults++
+		if o.Cause == source.CauseRateLimited {
+			throttled++
+		}
+	}
+	values := map[string]float64{}
+	if faults > 0 {
+		values[telemetry.UpstreamErrors] = float64(faults)
+	}
+	if throttled > 0 {
+		values[telemetry.UpstreamThrottled] = float64(throttled)
+	}
+	if err := h.Metrics.EmitBy(telemetry.DimUpstream, upstreamName(m), values); err != nil {
+		return err
+	}
+	whole := map[string]float64{}
+	heavy := len(obs) >= manyDomains || !strings.HasSuffix(upstreamName(m), "/other")
+	if faults*2 >= len(obs) && faults > 0 && heavy {
+		whole[telemetry.UpstreamFailing] = 1
+	}
+	if m.Kind == queue.KindRDAP && h.Published != nil {
+		if at := h.Published(); !at.IsZero() {
+			whole[telemetry.ListAge] = float64(int(h.Now().Sub(at) / (24 * time.Hour)))
+		}
+	}
+	return h.Metrics.Emit(whole)
+}

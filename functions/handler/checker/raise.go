@@ -1,0 +1,67 @@
+package checker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/source"
+)
+
+// ResolverUpstream names the resolver that MX questions go to.
+const ResolverUpstream = "resolver"
+
+// raise sends the questions that the answers raised, as messages to the next upstreams.
+func (h *Handler) raise(ctx context.Context, m queue.Message, visits []visit) ([]queue.Message, error) {
+	type target struct {
+		kind     queue.Kind
+		upstream string
+	}
+	entries := map[target][]queue.Entry{}
+	var order []target
+	for _, v := range visits {
+		for _, kind := range v.ask {
+			t := target{}
+			t.kind, t.upstream = h.upstream(kind, v.name)
+			if t.upstream == "" {
+				continue // switched off
+			}
+			if len(entries[t]) == 0 {
+				order = append(order, t)
+			}
+			entries[t] = append(entries[t], queue.Entry{Name: v.after.Name, Version: v.after.Version(), Item: json.RawMessage(v.after.Data())})
+		}
+	}
+	var raised []queue.Message
+	for _, t := range order {
+		raised = append(raised, queue.Pack(queue.Message{
+			Kind: t.kind, Upstream: t.upstream, Group: queue.Group(t.kind, t.upstream), Run: m.Run, Look: m.Look, Share: 1, Sent: m.Sent,
+		}, entries[t])...)
+	}
+	if len(raised) == 0 {
+		return nil, nil
+	}
+	if _, err := h.Queue.Send(ctx, raised); err != nil {
+		return nil, fmt.Errorf("send %d raised messages: %w", len(raised), err)
+	}
+	return raised, nil
+}
+
+func (h *Handler) upstream(s source.Source, name domain.Name) (queue.Kind, string) {
+	switch s {
+	case source.SourceRDAP:
+		base, _, _ := h.Servers.Server(lastLabel(name.Registrable))
+		return queue.KindRDAP, base
+	case source.SourceStatus:
+		return queue.KindStatus, h.StatusUpstream
+	case source.SourceMail:
+		return queue.KindMail, ResolverUpstream
+	default:
+		return queue.KindDelegation, name.Suffix
+	}
+}
+
+func lastLabel(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }

@@ -1,0 +1,168 @@
+package fanout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+const (
+	// scanPage is the number of items read at once.
+	scanPage = 500
+	// maxBuffered is how many domains a segment holds back to fill messages; then it sends and notes its place.
+	maxBuffered = 30_000
+)
+
+// zoneGroups gives large zones several message groups, which share the zone's budget. One group is worked on
+// by one invocation at a time, and a request takes one message of a group: ten groups fill a request.
+var zoneGroups = map[string]int{"com": queue.BatchSize, "net": 4, "org": 4}
+
+// dispatch sends the tripwire's question about every watched domain.
+func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
+	g, gctx := errgroup.WithContext(ctx)
+	watched := make([]int, run.Segments)
+	for n := range run.Segments {
+		g.Go(func() (err error) {
+			watched[n], err = h.segment(gctx, run, n)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	run.Watched = 0
+	for _, n := range watched {
+		run.Watched += n
+	}
+	run.Sent = true
+	return nil
+}
+
+// segment dispatches one segment from where it stood. Message ids follow from content, so that what is sent
+// twice after a crash is the same message, or another one with the same domains: asked twice, never lost.
+func (h *Handler) segment(ctx context.Context, run *records.Run, n int) (int, error) {
+	seg, err := h.book().Segment(ctx, run.ID, n)
+	if err != nil {
+		return 0, err
+	}
+	seg = seg.Until(h.Now().Add(records.RunTTL))
+	for !seg.V.Done {
+		if h.late(ctx) {
+			return seg.V.Watched, errDeadline
+		}
+		if err := h.stretch(ctx, run, n, &seg); err != nil {
+			return seg.V.Watched, fmt.Errorf("dispatch segment %d: %w", n, err)
+		}
+	}
+	return seg.V.Watched, nil
+}
+
+// stretch scans until enough domains are buffered, sends them all, and notes the place.
+func (h *Handler) stretch(ctx context.Context, run *records.Run, n int, place *records.Of[records.Segment]) error {
+	seg := &place.V
+	zones := map[string][]queue.Entry{}
+	var ids records.Sent
+	var ready []queue.Message
+	for buffered := 0; buffered < maxBuffered && !seg.Done; {
+		items, next, err := h.Store.Scan(ctx, n, run.Segments, seg.Cursor, scanPage)
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			e, zone, ok := h.entry(ctx, item, seg)
+			if !ok {
+				continue
+			}
+			zones[zone] = append(zones[zone], e)
+			if buffered++; len(zones[zone]) == queue.MaxDelegation {
+				ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
+				buffered -= len(zones[zone])
+				delete(zones, zone)
+			}
+			if len(ready) >= queue.BatchSize {
+				if err := h.sendAll(ctx, ready, &ids); err != nil {
+					return err
+				}
+				ready = nil
+			}
+		}
+		seg.Cursor, seg.Done = next, next == ""
+	}
+	for _, zone := range sortedKeys(zones) {
+		ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
+	}
+	if err := h.sendAll(ctx, ready, &ids); err != nil {
+		return err
+	}
+	seg.Part++
+	if err := h.Store.Write(ctx, place.Put(), records.PutSent(run.ID, n, seg.Part, ids, h.Now())); err != nil {
+		return fmt.Errorf("note the place: %w", err)
+	}
+	*place = place.Stored()
+	return nil
+}
+
+// entry is a domain's part of a message and the zone that is asked about it; the segment counts it.
+func (h *Handler) entry(ctx context.Context, it store.Item, seg *records.Segment) (e queue.Entry, zone string, ok bool) {
+	d, err := records.ParseDomain(it)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "domain_unreadable", "domain", it.PK, "error", err)
+		return e, "", false
+	}
+	name, reason := domain.Parse(d.Name)
+	if !d.Watched() || reason != "" {
+		return e, "", false
+	}
+	h.count(d, seg)
+	return queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, name.Suffix, true
+}
+
+// pack makes messages to a zone; turn spreads them over the zone's groups.
+func (h *Handler) pack(run *records.Run, zone string, entries []queue.Entry, turn int) []queue.Message {
+	groups := max(zoneGroups[zone], 1)
+	group := queue.Group(queue.KindDelegation, zone)
+	if groups > 1 {
+		group = queue.Group(queue.KindDelegation, zone, strconv.Itoa(turn%groups))
+	}
+	return queue.Pack(queue.Message{
+		Kind: queue.KindDelegation, Upstream: zone, Group: group, Run: run.ID, Share: 1 / float64(groups), Sent: run.Started.Time(),
+	}, entries)
+}
+
+func (h *Handler) sendAll(ctx context.Context, messages []queue.Message, ids *records.Sent) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	if _, err := h.Queue.Send(ctx, messages); err != nil {
+		return fmt.Errorf("send %d messages: %w", len(messages), err)
+	}
+	for _, m := range messages {
+		ids.IDs = append(ids.IDs, records.SentID{ID: m.ID, Upstream: string(m.Kind) + "/" + m.Upstream})
+	}
+	return nil
+}
+
+// late tells whether too little time is left to begin another piece of work.
+func (h *Handler) late(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < h.Margin
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,204 @@
+// Package fanout brings the registry's list of e-mail domains into the table (sync) and sends the day's
+// questions about them (dispatch). Both steps are resumable and hold a page at a time.
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// Event is what the schedules send.
+type Event struct {
+	// Action is "run" (begin the day's run; within an hour of the last one, or while that is unfinished, the
+	// same as resume) or "resume" (finish what a deadline or a crash left; nothing to do is no error).
+	Action string `json:"action"`
+}
+
+// Result tells what an invocation did.
+type Result struct {
+	Run      string `json:"run"`
+	Listed   int    `json:"listed"`
+	Changed  int    `json:"changed"`
+	Watched  int    `json:"watched"`
+	Finished bool   `json:"finished"`
+}
+
+// lister is the registry's list.
+type lister interface {
+	List(ctx context.Context, after string, limit int, changedSince time.Time) (registry.Page, error)
+}
+
+// Handler orders the steps of a run.
+type Handler struct {
+	Store store.Store
+	Queue queue.Sender
+	List  lister
+	Log   *slog.Logger
+	// Metrics may be nil.
+	Metrics *telemetry.Metrics
+	Now     func() time.Time
+	// Segments of the table scanned in parallel.
+	Segments int
+	// BaselineDays spreads the first RDAP look at new domains.
+	BaselineDays int
+	// CanaryLabel names the synthetic domain: it should be long and not to be guessed, so that nobody registers it.
+	// It is stored with the first run; empty: no synthetic domain.
+	CanaryLabel string
+	// Margin is the time before the deadline at which no further page is begun.
+	Margin time.Duration
+}
+
+var errDeadline = errors.New("the deadline is near, the next invocation goes on")
+
+// minRun is the least distance of two runs: a schedule that fires twice starts one.
+const minRun = time.Hour
+
+// Job is what the lease is on.
+const Job = "fanout"
+
+// Handle does as much of the run as time allows.
+func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
+	if e.Action != "run" && e.Action != "resume" {
+		return Result{}, fmt.Errorf("event has action %q: send {\"action\":\"run\"} or {\"action\":\"resume\"}", e.Action)
+	}
+	if e.Action == "resume" { // every quarter of an hour, and nearly always for nothing: that costs one read
+		if run, done, err := h.finished(ctx); done || err != nil {
+			return run, err
+		}
+	}
+	release, err := h.book().TakeLease(ctx, Job, h.Now(), leaseTime(ctx))
+	if errors.Is(err, records.ErrLeased) {
+		h.Log.InfoContext(ctx, "fanout_busy", "action", e.Action)
+		return Result{}, nil
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	res, err := h.work(ctx, e)
+	if errors.Is(err, errDeadline) {
+		h.Log.InfoContext(ctx, "fanout_paused", "run", res.Run)
+		err = nil
+	}
+	return res, errors.Join(err, release(context.WithoutCancel(ctx)))
+}
+
+// finished tells whether the last run has nothing left to resume.
+func (h *Handler) finished(ctx context.Context) (Result, bool, error) {
+	run, err := h.book().Run(ctx)
+	return Result{Run: run.V.ID, Finished: true}, run.V.ID == "" || run.V.Sent, err
+}
+
+// book is the guard's records.
+func (h *Handler) book() records.Book { return records.In(h.Store) }
+
+// leaseTime covers what is left of the invocation.
+func leaseTime(ctx context.Context) time.Duration {
+	if d, ok := ctx.Deadline(); ok {
+		return time.Until(d)
+	}
+	return 15 * time.Minute
+}
+
+func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
+	stored, err := h.book().Run(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	run := &stored.V
+	age := lifecycle.At(h.Now()).Since(run.Started)
+	fresh := run.ID == "" || run.Sent && age >= minRun
+	if age < -minRun { // no clock errs so far: to wait for it would stop the watch until then
+		h.Log.ErrorContext(ctx, "run_ahead_of_the_clock", "run", run.ID, "started", run.Started.String(), "next", "a new run takes its place")
+		fresh = true
+	}
+	switch {
+	case e.Action == "run" && fresh:
+		if *run, err = h.begin(ctx); err != nil {
+			return Result{}, err
+		}
+	case run.ID == "" || run.Sent:
+		return Result{Run: run.ID, Finished: true}, nil
+	}
+	save := func() error {
+		if err := h.Store.Write(ctx, stored.Put(), records.PutCurrent(run.ID)); err != nil {
+			return fmt.Errorf("note the place of run %s: %w", run.ID, err)
+		}
+		stored = stored.Stored()
+		return nil
+	}
+	if err := save(); err != nil {
+		return Result{}, err
+	}
+	err = h.steps(ctx, run, save)
+	res := Result{Run: run.ID, Listed: run.Sync.Listed, Changed: run.Sync.Changed, Watched: run.Watched, Finished: run.Sent}
+	return res, err
+}
+
+func (h *Handler) begin(ctx context.Context) (records.Run, error) {
+	synced, err := h.book().Synced(ctx)
+	if err != nil {
+		return records.Run{}, err
+	}
+	now := h.Now()
+	return records.Run{
+		ID: now.UTC().Format("20060102T150405Z"), Started: lifecycle.At(now), Segments: max(h.Segments, 1), Sync: newSync(synced.V, now),
+	}, nil
+}
+
+func (h *Handler) steps(ctx context.Context, run *records.Run, save func() error) error {
+	for !run.Sync.Listing {
+		if h.late(ctx) {
+			return errDeadline
+		}
+		if err := h.syncPage(ctx, run); err != nil {
+			// A registry that cannot be listed must not stop the watch over what is known already.
+			h.Log.ErrorContext(ctx, "sync_failed", "run", run.ID, "error", err)
+			if err := h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1}); err != nil {
+				return err
+			}
+			break
+		}
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	if run.Sync.Listing && !run.Sync.Done {
+		if err := h.finishSync(ctx, run); err != nil {
+			return err
+		}
+		h.Log.InfoContext(ctx, "synced", "run", run.ID, "whole", run.Sync.Whole, "listed", run.Sync.Listed,
+			"changed", run.Sync.Changed, "gone", run.Sync.Gone, "believed", run.Sync.Believed)
+		if !run.Sync.Believed {
+			if err := h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1}); err != nil {
+				return err
+			}
+		}
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	if err := h.plantCanary(ctx, run); err != nil {
+		// The watch over real domains goes on; that the synthetic one is missing is told by its alarm.
+		h.Log.ErrorContext(ctx, "canary_not_planted", "run", run.ID, "error", err)
+	} else if err := save(); err != nil { // planted: a dispatch that is resumed must not plant it anew
+		return err
+	}
+	if err := h.dispatch(ctx, run); err != nil {
+		return err
+	}
+	h.Log.InfoContext(ctx, "dispatched", "run", run.ID, "watched", run.Watched)
+	if err := save(); err != nil {
+		return err
+	}
+	return h.measure(ctx, run)
+}

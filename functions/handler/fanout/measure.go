@@ -1,0 +1,107 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// unknownAfter is how long nothing believable may be known of a domain before it counts as unknown.
+const unknownAfter = 7 * 24 * time.Hour
+
+// count counts a watched domain in its segment.
+func (h *Handler) count(d records.Domain, seg *records.Segment) {
+	seg.Watched++
+	if d.Synthetic {
+		return
+	}
+	if seg.Phases == nil {
+		seg.Phases = map[lifecycle.Phase]int{}
+	}
+	seg.Phases[d.State.Phase]++
+	if d.State.Phase == lifecycle.PhaseUnknown && lifecycle.At(h.Now()).Since(d.State.First) >= unknownAfter {
+		seg.Unknown++
+	}
+}
+
+// uncovered tells whether a host cannot be watched although somebody could come to own its domain. Addresses at
+// literals, reserved names and public suffixes are nobody's to lose.
+func uncovered(h records.Host) bool {
+	switch domain.Reason(h.Why) {
+	case domain.ReasonNotCovered, domain.ReasonUnknownTLD, domain.ReasonMalformed:
+		return true
+	case domain.ReasonNone, domain.ReasonEmpty, domain.ReasonIPLiteral, domain.ReasonSpecialUse, domain.ReasonPublicSuffix, domain.ReasonSingleLabel:
+	}
+	return false
+}
+
+// moreUncovered is by how many uncovered hosts a host of the list makes more: of a whole list all count, of a list
+// of changes what changed.
+func moreUncovered(whole bool, c change, there bool) (n int) {
+	if there && uncovered(c.now) {
+		n++
+	}
+	if !whole && c.old.Found() && uncovered(c.old.V) {
+		n--
+	}
+	return n
+}
+
+// maxNamed bounds the hosts that the log names for one page of the list.
+const maxNamed = 50
+
+// nameUncovered names hosts that are new in the list, or changed, and cannot be watched.
+func (h *Handler) nameUncovered(ctx context.Context, changes []change) {
+	n := 0
+	for _, c := range changes {
+		if !uncovered(c.now) {
+			continue
+		}
+		if n++; n <= maxNamed {
+			h.Log.WarnContext(ctx, "host_not_covered", "host", c.host, "why", c.now.Why, "addresses", c.now.Addresses)
+		}
+	}
+	if n > maxNamed {
+		h.Log.WarnContext(ctx, "hosts_not_covered", "count", n, "named", maxNamed)
+	}
+}
+
+// measure writes what a dispatched run looks at, as it found it stored.
+func (h *Handler) measure(ctx context.Context, run *records.Run) error {
+	phases := map[lifecycle.Phase]int{}
+	unknown := 0
+	for n := range run.Segments {
+		seg, err := h.book().Segment(ctx, run.ID, n)
+		if err != nil {
+			return err
+		}
+		for phase, count := range seg.V.Phases {
+			phases[phase] += count
+		}
+		unknown += seg.V.Unknown
+	}
+	synced, err := h.book().Synced(ctx)
+	if err != nil {
+		return err
+	}
+	for _, phase := range lifecycle.Phases() {
+		if err := h.Metrics.EmitBy(telemetry.DimPhase, string(phase), map[string]float64{telemetry.DomainsByPhase: float64(phases[phase])}); err != nil {
+			return err
+		}
+	}
+	listed, err := time.Parse(time.DateOnly, domain.ListDate)
+	if err != nil {
+		return fmt.Errorf("date of the public suffix list: %w", err)
+	}
+	return h.Metrics.Emit(map[string]float64{
+		telemetry.DomainsDue:      float64(run.Watched),
+		telemetry.DomainsUnknown:  float64(unknown),
+		telemetry.HostsNotCovered: float64(synced.V.Uncovered),
+		telemetry.ListAge:         float64(int(h.Now().Sub(listed) / (24 * time.Hour))),
+	})
+}

@@ -1,0 +1,425 @@
+package fanout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+const (
+	// pageSize is the largest page of the admin API.
+	pageSize = 10_000
+	// maxShrink is the share of known hosts that a list may lack and still be believed.
+	maxShrink = 0.05
+	// wholeEvery is the distance of whole lists; in between only changes are asked for.
+	wholeEvery = 7*24*time.Hour - 4*time.Hour
+	// acceptedFor is how long an operator's word for a list that shrank waits for it.
+	acceptedFor = 48 * time.Hour
+	// applyAtOnce bounds the domains in one round of writes: what a store holds for it must not follow the page.
+	applyAtOnce = 1000
+	// beside is the number of writes in a domain's transaction beside its hosts': the domain, and its sum.
+	beside = 2
+	// tries bounds the repetitions of a write that met another writer.
+	tries = 5
+)
+
+// newSync decides what kind of list the run starts from.
+func newSync(last records.Synced, now time.Time) records.Sync {
+	at := lifecycle.At(now)
+	accepted := last.Accepted != 0 && last.Accepted <= at && at.Since(last.Accepted) <= acceptedFor
+	// What is said to have happened later than now is not believed: it would put the next whole list off until then.
+	ahead := last.WholeAt > at || last.AsOf > at
+	whole := last.WholeAt == 0 || !last.Counted || accepted || ahead || at.Since(last.WholeAt) >= wholeEvery
+	s := records.Sync{Whole: whole, Known: last.Hosts, Accepted: accepted}
+	if !whole {
+		s.Since = last.AsOf
+	}
+	return s
+}
+
+// shrunk tells whether the list lacks more known hosts than a day explains, and no operator accepted that.
+func shrunk(s records.Sync) bool { return !s.Accepted && float64(s.Gone) > maxShrink*float64(s.Known) }
+
+// change is one host as it was and as the list has it now.
+type change struct {
+	host string
+	old  records.Of[records.Host] // as it is stored, if it is
+	now  records.Host
+	left bool
+}
+
+// syncPage works through one page of the registry's list and moves the run's cursor behind it.
+func (h *Handler) syncPage(ctx context.Context, run *records.Run) error {
+	s := &run.Sync
+	page, err := h.List.List(ctx, s.After, pageSize, s.Since.Time())
+	if err != nil {
+		return fmt.Errorf("list after %q: %w", s.After, err)
+	}
+	now := h.Now()
+	if page.AsOf.After(now.Add(registry.ClockSkew)) {
+		return fmt.Errorf("list after %q: its as_of is %s, and it is %s: changes until then would never be asked for", s.After, page.AsOf.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	if s.After == "" {
+		s.AsOf = min(lifecycle.At(page.AsOf), lifecycle.At(now)) // else a clock that is fast loses what changes meanwhile
+	}
+	changes, err := h.compare(ctx, s, page)
+	if err != nil {
+		return err
+	}
+	var stay, left []change
+	for _, c := range changes {
+		if c.left {
+			left = append(left, c)
+		} else {
+			stay = append(stay, c)
+		}
+	}
+	if err := h.apply(ctx, stay); err != nil {
+		return err
+	}
+	h.nameUncovered(ctx, stay)
+	s.Changed += len(stay)
+	if err := h.rememberGone(ctx, run, left); err != nil {
+		return err
+	}
+	s.Listed += len(page.Hosts)
+	if s.After = page.Next; page.Next == "" {
+		s.Listing, s.Believed = true, page.Complete
+	}
+	return nil
+}
+
+// compare finds what differs between a page and the stored hosts of its range. A whole list is merged with the
+// stored hosts, both ascending, so that neither is held whole in memory.
+func (h *Handler) compare(ctx context.Context, s *records.Sync, page registry.Page) ([]change, error) {
+	stored := h.book().Hosts(ctx, s.After, page.Next)
+	if !s.Whole {
+		var err error
+		if stored, err = h.hostsOf(ctx, page.Hosts); err != nil {
+			return nil, err
+		}
+	}
+	next, stop := iter.Pull2(stored)
+	defer stop()
+	var changes []change
+	old, err, ok := next()
+	for _, hc := range page.Hosts {
+		for ; ok && err == nil && old.SK() < hc.Host; old, err, ok = next() {
+			changes = append(changes, gone(old))
+		}
+		if err != nil {
+			return nil, err
+		}
+		c := change{host: hc.Host, old: records.NewHost(hc.Host)}
+		if ok && old.SK() == hc.Host {
+			c.old = old
+			old, err, ok = next()
+		}
+		c.now = hostOf(hc)
+		c.left = hc.Addresses == 0 && c.old.Found()
+		s.Uncovered += moreUncovered(s.Whole, c, hc.Addresses > 0)
+		if c.now != c.old.V && (hc.Addresses > 0 || c.left) {
+			changes = append(changes, c)
+		}
+	}
+	for ; ok && err == nil; old, err, ok = next() {
+		changes = append(changes, gone(old))
+	}
+	return changes, err
+}
+
+// hostsOf are just the stored hosts of a page of changes.
+func (h *Handler) hostsOf(ctx context.Context, page []registry.HostCount) (iter.Seq2[records.Of[records.Host], error], error) {
+	names := make([]string, len(page))
+	for i, hc := range page {
+		names[i] = hc.Host
+	}
+	stored, err := h.book().HostsNamed(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(stored, func(a, b records.Of[records.Host]) int { return cmp.Compare(a.SK(), b.SK()) })
+	return func(yield func(records.Of[records.Host], error) bool) {
+		for _, r := range stored {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}, nil
+}
+
+func gone(old records.Of[records.Host]) change { return change{host: old.SK(), old: old, left: true} }
+
+// hostOf classifies a host of the list.
+func hostOf(hc registry.HostCount) records.Host {
+	h := records.Host{Addresses: hc.Addresses, Oldest: lifecycle.At(hc.Oldest), Newest: lifecycle.At(hc.Newest)}
+	name, reason := domain.Parse(hc.Host)
+	h.Domain, h.Why = name.Registrable, string(reason)
+	if reason != "" {
+		h.Domain = ""
+	}
+	h.Counted = h.Domain != ""
+	return h
+}
+
+// apply stores new and changed hosts together with their domains: one transaction a domain, so that counts are
+// exact whatever happens in between.
+func (h *Handler) apply(ctx context.Context, changes []change) error {
+	byDomain := map[string][]change{}
+	var order []string
+	var loose [][]store.Write // hosts that belong to no watchable domain
+	for _, c := range changes {
+		name := cmp.Or(c.now.Domain, c.old.V.Domain)
+		if name == "" {
+			loose = append(loose, []store.Write{c.write()})
+			continue
+		}
+		if len(byDomain[name]) == 0 {
+			order = append(order, name)
+		}
+		byDomain[name] = append(byDomain[name], c)
+	}
+	if err := errors.Join(h.Store.WriteEach(ctx, loose)...); err != nil && !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("store hosts without a domain: %w", err)
+	}
+	for names := range slices.Chunk(order, applyAtOnce) {
+		if err := h.applyDomains(ctx, names, byDomain); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[string][]change) error {
+	for try := 0; len(names) > 0; try++ {
+		domains, err := h.domains(ctx, names)
+		if err != nil {
+			return err
+		}
+		counts, err := h.book().Counts(ctx, names)
+		if err != nil {
+			return err
+		}
+		groups := make([][]store.Write, len(names))
+		for i, name := range names {
+			d, sum := domains[name], counts[name]
+			writes := make([]store.Write, 0, len(changes[name])+beside)
+			for _, c := range changes[name] {
+				if len(writes) == store.MaxWrites-beside {
+					break // the rest of a domain with very many hosts goes with the next round
+				}
+				d = c.into(d)
+				sum.V.Addresses += c.more()
+				writes = append(writes, c.write())
+			}
+			groups[i] = append(writes, d.Put(), sum.Put())
+		}
+		var again []string
+		for i, err := range h.Store.WriteEach(ctx, groups) {
+			name := names[i]
+			switch {
+			case errors.Is(err, store.ErrConflict) && try < tries:
+				if err := h.reread(ctx, changes[name]); err != nil {
+					return err
+				}
+				again = append(again, name)
+			case err != nil:
+				return fmt.Errorf("store %s and its hosts: %w", name, err)
+			case len(changes[name]) > len(groups[i])-beside:
+				changes[name] = changes[name][len(groups[i])-beside:]
+				try = 0
+				again = append(again, name)
+			}
+		}
+		names = again
+	}
+	return nil
+}
+
+// reread brings changes up to date after another writer was met: what is stored already is no change any more.
+func (h *Handler) reread(ctx context.Context, changes []change) error {
+	for i, c := range changes {
+		old, err := h.book().Host(ctx, c.host)
+		if err != nil {
+			return err
+		}
+		changes[i].old = old
+	}
+	return nil
+}
+
+func (h *Handler) domains(ctx context.Context, names []string) (map[string]records.Domain, error) {
+	domains, err := h.book().Domains(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	now := lifecycle.At(h.Now())
+	for _, name := range names {
+		if _, known := domains[name]; !known {
+			domains[name] = records.NewDomain(name, lifecycle.BaselineAt(name, now, h.BaselineDays))
+		}
+	}
+	return domains, nil
+}
+
+func (c change) write() store.Write {
+	if c.left {
+		return c.old.Delete()
+	}
+	c.old.V = c.now
+	return c.old.Put()
+}
+
+// more is by how much a host's change raises its domain's sum. A host that an earlier version stored is in no sum yet.
+func (c change) more() int {
+	n := 0
+	if !c.left {
+		n = c.now.Addresses
+	}
+	if c.old.V.Counted {
+		n -= c.old.V.Addresses
+	}
+	return n
+}
+
+// into carries a host's change into its domain's sums. Oldest and newest can only widen while other hosts
+// share the domain; the registry's own condition (verified_before) keeps that harmless.
+func (c change) into(d records.Domain) records.Domain {
+	known := c.old.Found() && c.old.V.Domain != ""
+	switch {
+	case c.left && known:
+		d.Hosts--
+		d.Addresses -= c.old.V.Addresses
+	case c.left:
+	case known:
+		d.Addresses += c.now.Addresses - c.old.V.Addresses
+	default:
+		d.Hosts++
+		d.Addresses += c.now.Addresses
+	}
+	if !c.left {
+		switch {
+		case d.Hosts == 1:
+			d.Oldest, d.Newest = c.now.Oldest, c.now.Newest
+		default:
+			d.Oldest = min(d.Oldest, c.now.Oldest) // 0, unknown, wins
+			d.Newest = max(d.Newest, c.now.Newest)
+		}
+	}
+	if !d.Listed && d.Hosts > 0 {
+		d.State.NS = "" // watched for others until now: whose its name servers are was not noted
+	}
+	d.Listed = d.Hosts > 0
+	return d
+}
+
+// rememberGone notes known hosts that the list lacks. They are marked as left only when the whole list is there
+// and has not shrunk: until then a truncated list must cost nothing.
+func (h *Handler) rememberGone(ctx context.Context, run *records.Run, left []change) error {
+	s := &run.Sync
+	unexplained, err := h.unexplained(ctx, left)
+	if err != nil {
+		return err
+	}
+	s.Gone += unexplained
+	if shrunk(*s) {
+		return nil
+	}
+	groups := make([][]store.Write, 0, len(left))
+	for _, c := range left {
+		groups = append(groups, []store.Write{records.PutLeft(run.ID, c.host, h.Now())})
+	}
+	if err := errors.Join(h.Store.WriteEach(ctx, groups)...); err != nil {
+		return fmt.Errorf("note %d hosts that left: %w", len(left), err)
+	}
+	return nil
+}
+
+// unexplained counts hosts that left although the guard did nothing to their addresses: a host whose addresses
+// were unverified leaves the list for that reason.
+func (h *Handler) unexplained(ctx context.Context, left []change) (int, error) {
+	names := map[string]bool{}
+	n := 0
+	for _, c := range left {
+		if c.old.V.Domain == "" {
+			n++
+			continue
+		}
+		names[c.old.V.Domain] = true
+	}
+	domains, err := h.book().Domains(ctx, slices.Collect(maps.Keys(names)))
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range left {
+		if c.old.V.Domain != "" && !domains[c.old.V.Domain].Acted {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// finishSync marks hosts as left, if the list may be believed, and notes where the next sync starts.
+func (h *Handler) finishSync(ctx context.Context, run *records.Run) error {
+	s := &run.Sync
+	if s.Believed = s.Believed && !shrunk(*s); s.Believed {
+		if err := h.markLeft(ctx, run.ID); err != nil {
+			return err
+		}
+	}
+	stored, err := h.book().Synced(ctx)
+	if err != nil {
+		return err
+	}
+	synced := &stored.V
+	if s.Believed {
+		synced.AsOf, synced.Accepted = s.AsOf, 0
+		if s.Whole {
+			synced.WholeAt, synced.Hosts, synced.Uncovered, synced.Counted = lifecycle.At(h.Now()), s.Listed, 0, true
+		}
+		synced.Uncovered += s.Uncovered
+	}
+	if err := h.Store.Write(ctx, stored.Put()); err != nil {
+		return fmt.Errorf("note the end of the sync: %w", err)
+	}
+	s.Done = true
+	return nil
+}
+
+func (h *Handler) markLeft(ctx context.Context, run string) error {
+	var names []string
+	flush := func() error {
+		stored, err := h.book().HostsNamed(ctx, names)
+		if err != nil {
+			return err
+		}
+		changes := make([]change, len(stored))
+		for i, old := range stored {
+			changes[i] = gone(old)
+		}
+		names = names[:0]
+		return h.apply(ctx, changes)
+	}
+	for host, err := range h.book().Left(ctx, run) {
+		if err != nil {
+			return err
+		}
+		if names = append(names, host); len(names) == applyAtOnce {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}

@@ -1,0 +1,196 @@
+//go:build !race
+
+// The race detector makes tens of minutes of these minutes: `make simulate-check` runs them without it. The handlers that
+// they run are tested with it elsewhere.
+
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write expected.tsv anew")
+
+// runs are the two runs of expected.tsv.
+var runs = []struct {
+	name   string
+	status bool
+}{{"off", false}, {"on", true}}
+
+func world(t *testing.T) *World {
+	t.Helper()
+	w, err := LoadWorld()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// replayed is a domain of CI's world whose every answer the test asks for.
+const replayed = "deleted-parked-0"
+
+// TestQuarter plays CI's size, without and with the status API, and holds it against expected.tsv: the digest of all
+// decisions, and what was missed and who was wronged, by kind. That every answer about one domain is kept changes nothing.
+func TestQuarter(t *testing.T) {
+	texts := make([]string, len(runs))
+	t.Cleanup(func() {
+		if !*update || t.Failed() {
+			return
+		}
+		if err := os.WriteFile("expected.tsv", []byte(expectedHead+strings.Join(texts, "")), 0o600); err != nil {
+			t.Error(err)
+		}
+	})
+	for i, run := range runs {
+		t.Run("status "+run.name, func(t *testing.T) {
+			t.Parallel()
+			w := world(t)
+			p, err := Populate(w, ciSize())
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := nameOf(p, replayed)
+			r, decisions, err := Simulation{World: w, Size: ciSize(), People: NobodyThere, Policy: Policy{Status: run.status}, Only: name}.Play(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range w.Kinds {
+				if n := r.Columns[0].Kinds[k.Name].Domains; n < w.Least {
+					t.Errorf("kind %s has %d cases, fewer than %d", k.Name, n, w.Least)
+				}
+			}
+			checkTrace(t, only(r, name))
+			texts[i] = Expected{Digest: Digest(decisions), Kinds: r.Columns[0].Kinds}.format(run.name, r.Kinds)
+			if !*update {
+				holdAgainst(t, run.name, r)
+			}
+		})
+	}
+}
+
+func holdAgainst(t *testing.T, run string, r Result) {
+	t.Helper()
+	want, err := parseExpected(expectedText, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range want.differences(r.Columns[0], r.Kinds) {
+		t.Errorf("status %s: %s", run, d)
+	}
+	if r.Digest != want.Digest {
+		t.Errorf("status %s: the decisions' digest is %s, expected %s: a rule decides otherwise; compare decisions.txt of make simulate before and after", run, r.Digest, want.Digest)
+	}
+}
+
+// checkTrace: what was so, what was asked, what was decided.
+func checkTrace(t *testing.T, trace string) {
+	t.Helper()
+	for _, want := range []string{"IS    parked", "ASKED delegation: ", "ASKED rdap: ", "GUARD look: ", "the rule that decided last: "} {
+		if !strings.Contains(trace, want) {
+			t.Errorf("the trace has no %q:\n%s", want, trace)
+		}
+	}
+	lines := slices.DeleteFunc(strings.Split(trace, "\n"), func(l string) bool { return !strings.HasPrefix(l, "    2") })
+	times := make([]string, len(lines))
+	for i, l := range lines {
+		times[i] = l[4:20]
+	}
+	if !slices.IsSorted(times) {
+		t.Error("the trace is not in the order of time")
+	}
+}
+
+func nameOf(p *Population, label string) string {
+	for _, d := range p.Domains {
+		if strings.HasPrefix(d.Name, label+".") {
+			return d.Name
+		}
+	}
+	return ""
+}
+
+// TestBrokenRules breaks a rule of the product, and TestQuarter must fail and say where. It is a program of its own each
+// time, built with the broken file in the place of the whole one; with the status API, where every rule is in use.
+func TestBrokenRules(t *testing.T) {
+	if *update || os.Getenv("LAPSEGUARD_BROKEN") != "" {
+		return // this is the program with the broken rule
+	}
+	for _, c := range []struct {
+		name, file, whole, broken string
+		where                     []string // what the failure must name
+	}{
+		{
+			"redemption is read as active", "shared/lifecycle/observe.go", "case WordRestore, WordRedemption, WordPendingDelete,", "case WordRestore, WordPendingDelete,",
+			[]string{"status on: restored: wronged 0,"},
+		},
+		{
+			"a second look never comes", "shared/lifecycle/cadence.go", "SecondLook = 6 * time.Hour", "SecondLook = 100_000 * time.Hour",
+			[]string{"status on: cc-none: missed "},
+		},
+		{
+			"a breaker without a limit", "shared/safety/limits.go", "n := min(max(count, MinCount), MaxCount)", "n := 1 << 30",
+			[]string{"status on: quiet: wronged "},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := withBroken(t, c.file, c.whole, c.broken)
+			if err == nil {
+				t.Fatal("the instrument did not notice")
+			}
+			t.Logf("where it shows:\n%s", got)
+			for _, w := range c.where {
+				if !strings.Contains(got, w) {
+					t.Errorf("nothing says %q", w)
+				}
+			}
+		})
+	}
+}
+
+// withBroken runs TestQuarter over a broken rule and gives what failed.
+func withBroken(t *testing.T, file, whole, broken string) (failures string, err error) {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, filepath.FromSlash(file))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), whole) != 1 {
+		t.Fatalf("%s has no single %q any more: break the rule where it is now", file, whole)
+	}
+	dir := t.TempDir()
+	replaced, overlay := filepath.Join(dir, "broken.go"), filepath.Join(dir, "overlay.json")
+	list, err := json.Marshal(map[string]map[string]string{"Replace": {path: replaced}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{replaced: strings.Replace(string(text), whole, broken, 1), overlay: string(list)} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-overlay="+overlay, "-run=^TestQuarter$/status_on", ".")
+	cmd.Env = append(os.Environ(), "LAPSEGUARD_BROKEN=1")
+	out, err := cmd.CombinedOutput()
+	var lines []string
+	for line := range strings.Lines(string(out)) {
+		if _, said, ok := strings.Cut(line, "_test.go:"); ok {
+			lines = append(lines, strings.TrimSpace(said))
+		}
+	}
+	if err != nil && len(lines) == 0 {
+		t.Fatalf("it failed for another reason:\n%s", out)
+	}
+	return strings.Join(lines, "\n"), err
+}

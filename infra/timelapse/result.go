@@ -1,0 +1,211 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
+)
+
+// Column is one policy in one world.
+type Column struct {
+	Name  string            `json:"name"`
+	All   Totals            `json:"all"`  // but for the mail host of many
+	Many  Totals            `json:"many"` // those who use the mail host of many
+	Kinds map[string]Totals `json:"kinds"`
+	TLDs  map[string]Totals `json:"tlds"`
+	fates []Fate
+}
+
+// Load is how much work a policy makes, in a world at true rates. Years are domain-years.
+type Load struct {
+	Domains    int     `json:"domains"`
+	Days       int     `json:"days"`
+	Holds      float64 `json:"holds_per_1000_years"`
+	HoldsOpen  int     `json:"holds_open_at_the_end"`
+	HoldMedian float64 `json:"hold_median_h"`
+	HoldMax    float64 `json:"hold_max_h"`
+	Unverified float64 `json:"unverified_per_1000_years"`
+	Closed     float64 `json:"closed_per_1000_years"`
+	RDAP       float64 `json:"rdap_per_year"`
+	Status     float64 `json:"status_api_per_year"`
+	Zone       float64 `json:"delegation_questions_per_year"`
+	MX         float64 `json:"mx_questions_per_year"`
+	Reads      float64 `json:"items_read_per_domain_day"`
+	Scanned    float64 `json:"items_scanned_per_domain_day"`
+	Writes     float64 `json:"items_written_per_domain_day"`
+	Missed     int     `json:"missed"`
+	Takeovers  int     `json:"takeovers"`
+	Wrong      int     `json:"wrong"`
+}
+
+// Trace is what was so, what was seen and what was decided about one domain.
+type Trace struct {
+	Fate  Fate     `json:"fate"`
+	Rule  string   `json:"rule"` // the reason of the last verdict
+	Lines []string `json:"lines"`
+}
+
+// Result is what a simulation came to.
+type Result struct {
+	Size    Size     `json:"size"`
+	Options string   `json:"options"` // of the guard, in words
+	Digest  string   `json:"digest"`  // of the guard's decisions
+	Columns []Column `json:"columns"` // the guard first
+	Load    *Load    `json:"load,omitempty"`
+	Traces  []Trace  `json:"traces"` // every miss and every wrong of the guard
+	Kinds   []KindCount
+}
+
+// ourName is the guard's column.
+const ourName = "lapseguard"
+
+// manyKind is the kind that would drown all others, if it were summed up with them.
+const manyKind = "mail-host-of-many"
+
+func newColumn(name string, fates []Fate) Column {
+	c := Column{Name: name, fates: fates, Kinds: map[string]Totals{}, TLDs: map[string]Totals{}}
+	c.All = Sum(fates, func(f Fate) bool { return f.Kind != manyKind })
+	c.Many = Sum(fates, func(f Fate) bool { return f.Kind == manyKind })
+	for _, f := range fates {
+		if _, done := c.Kinds[f.Kind]; !done {
+			c.Kinds[f.Kind] = Sum(fates, func(g Fate) bool { return g.Kind == f.Kind })
+		}
+		if _, done := c.TLDs[f.Suffix]; !done {
+			c.TLDs[f.Suffix] = Sum(fates, func(g Fate) bool { return g.Suffix == f.Suffix && g.Kind != manyKind })
+		}
+	}
+	return c
+}
+
+// newLoad measures a run.
+func newLoad(p *Population, r *GuardRun) Load {
+	years := float64(p.Size.Domains) * float64(p.Size.Days) / 365
+	domainDays := float64(p.Size.Domains) * float64(p.Size.Days)
+	l := Load{Domains: p.Size.Domains, Days: p.Size.Days}
+	var stood []float64
+	l.HoldsOpen, stood = holdsStood(r.Decisions, p.end)
+	l.Holds = 1000 * float64(len(stood)) / years
+	slices.Sort(stood)
+	l.HoldMedian, l.HoldMax = quantile(stood, 0.5), quantile(stood, 1)
+	for _, d := range r.Decisions {
+		l.Unverified += 1000 / years * float64(one(d.What == "unverified"))
+		l.Closed += 1000 / years * float64(one(d.What == "closed"))
+	}
+	l.RDAP, l.Status = float64(asked(r.Asked[queue.KindRDAP]))/years, float64(asked(r.Asked[queue.KindStatus]))/years
+	l.Zone, l.MX = float64(asked(r.Asked[queue.KindDelegation]))/years, float64(asked(r.Asked[queue.KindMail]))/years
+	l.Reads, l.Writes, l.Scanned = float64(r.Reads)/domainDays, float64(r.Writes)/domainDays, float64(r.Scanned)/domainDays
+	t := Sum(r.Ledger.Fates(), func(Fate) bool { return true })
+	l.Missed, l.Takeovers, l.Wrong = t.Missed, t.Takeovers, t.Wrong
+	return l
+}
+
+// holdsStood is for how many hours each hold stood, in no order; those that are open at the end count until then.
+func holdsStood(decisions []Decision, end time.Time) (open int, hours []float64) {
+	since := map[string]time.Time{}
+	for _, d := range decisions {
+		at, stands := since[d.Domain]
+		switch {
+		case d.What == "held" && !stands:
+			since[d.Domain] = d.At
+		case stands && (d.What == "hold_ended" || d.What == "unverified" || strings.HasPrefix(d.What, "operator")):
+			hours = append(hours, d.At.Sub(at).Hours())
+			delete(since, d.Domain)
+		}
+	}
+	for _, at := range since {
+		hours = append(hours, end.Sub(at).Hours())
+	}
+	return len(since), hours
+}
+
+// traces tells of every miss and every wrong of the guard.
+func traces(p *Population, r *GuardRun, fates []Fate, also string) []Trace {
+	var all []Trace
+	for _, f := range fates {
+		if f.Missed || f.Wrong > 0 || f.Domain == also {
+			all = append(all, newTrace(p, r, f))
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Trace) int {
+		return cmp.Or(cmp.Compare(a.Fate.Kind, b.Fate.Kind), cmp.Compare(a.Fate.Domain, b.Fate.Domain))
+	})
+	return all
+}
+
+// line is one line of a trace, with its time.
+type line struct {
+	at   time.Time
+	text string
+}
+
+func newTrace(p *Population, r *GuardRun, f Fate) Trace {
+	t := Trace{Fate: f}
+	d := p.Find(f.Domain)
+	var lines []line
+	for _, s := range d.Spans {
+		lines = append(lines, line{s.From, "IS    " + s.What + state(s.View)})
+	}
+	for i, a := range d.Accounts {
+		lines = append(lines, line{a.Verified, fmt.Sprintf("IS    address %d is verified%s", i, map[bool]string{true: " by the next owner"}[a.Other])})
+	}
+	for _, e := range r.Histories[f.Domain] {
+		lines = append(lines, line{e.At, "GUARD " + told(e)})
+		if e.Reason != "" {
+			t.Rule = string(e.Reason)
+		}
+	}
+	for _, c := range r.Ledger.changes[d] {
+		if !c.usable() {
+			lines = append(lines, line{c.at, fmt.Sprintf("IS    address %d can recover nothing any more", c.account)})
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
+	for _, l := range lines {
+		t.Lines = append(t.Lines, l.at.Format("2006-01-02 15:04")+" "+l.text)
+	}
+	return t
+}
+
+func state(v View) string {
+	if v.Owner == Nobody {
+		return ""
+	}
+	return fmt.Sprintf(" (%s; NS %s; MX %s; registry %q)", v.Owner, strings.Join(v.NS, " "), strings.Join(v.MX, " "), v.Statuses)
+}
+
+func told(e records.Entry) string {
+	text := fmt.Sprintf("%s: %s -> %s, %s (%s)", e.What, e.Before, e.After, e.Action, e.Reason)
+	for _, w := range e.Evidence {
+		text += fmt.Sprintf("; %s said %s", w.Source, w.Said)
+	}
+	return text
+}
+
+// write puts the result into a folder: result.md, result.json, result.svg and decisions.txt.
+func (r Result) write(dir string, decisions []Decision) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("folder of the result: %w", err)
+	}
+	body, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	var record strings.Builder
+	if err := WriteDecisions(&record, decisions); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"result.json": string(body) + "\n", "result.md": r.markdown(), "result.svg": r.picture(), "decisions.txt": record.String()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("write the result: %w", err)
+		}
+	}
+	return nil
+}

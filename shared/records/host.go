@@ -1,0 +1,98 @@
+package records
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+// Host is one e-mail host of the registry's list, as last synced. PK "hosts", SK the host.
+type Host struct {
+	Addresses int               `json:"n"`
+	Oldest    lifecycle.Instant `json:"o,omitempty"`
+	Newest    lifecycle.Instant `json:"w,omitempty"`
+	Domain    string            `json:"d,omitempty"` // registrable domain; empty: see Why
+	Why       string            `json:"y,omitempty"` // reason why the host cannot be watched
+	Counted   bool              `json:"c,omitempty"` // its addresses are in its domain's Count
+}
+
+func hostKey(host string) store.Key { return store.Key{Table: store.Records, PK: PKHosts, SK: host} }
+
+// NewHost is a host that was not stored yet.
+func NewHost(host string) Of[Host] { return Of[Host]{item: store.Item{Key: hostKey(host)}} }
+
+// Host reads one host of the list.
+func (b Book) Host(ctx context.Context, host string) (Of[Host], error) {
+	return get[Host](ctx, b, PKHosts, host)
+}
+
+// Hosts walks the stored hosts with after < host <= end, ascending; an empty end is open.
+func (b Book) Hosts(ctx context.Context, after, end string) iter.Seq2[Of[Host], error] {
+	if end != "" {
+		end += "\x00" // the bound is exclusive; nothing sorts between a host and itself with a zero byte
+	}
+	return all[Host](ctx, b, store.Query{PK: PKHosts, After: after, Before: end})
+}
+
+// HostsNamed reads those of the hosts that are stored, in no order.
+func (b Book) HostsNamed(ctx context.Context, names []string) ([]Of[Host], error) {
+	keys := make([]store.Key, len(names))
+	for i, name := range names {
+		keys[i] = hostKey(name)
+	}
+	return many[Host](ctx, b, keys)
+}
+
+func leftPK(run string) string { return "left/" + run }
+
+// PutLeft notes that the run's list lacks a host.
+func PutLeft(run, host string, now time.Time) store.Write {
+	return Record(leftPK(run), host, struct{}{}, now.Add(RunTTL))
+}
+
+// Left walks the hosts that the run's list lacks.
+func (b Book) Left(ctx context.Context, run string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for it, err := range b.Items(ctx, store.Query{PK: leftPK(run)}) {
+			if !yield(it.SK, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Listed is how many addresses the registry's list names at a domain and below it, as fanout took it from there:
+// checker, which writes the domain's item too, cannot write this one.
+func (b Book) Listed(ctx context.Context, name string) (int, error) {
+	r, err := get[Count](ctx, b, listedPK(name), "count")
+	return r.V.Addresses, err
+}
+
+func listedPK(name string) string { return "listed/" + name }
+
+// Count sums up a domain's hosts.
+type Count struct {
+	Addresses int `json:"n"`
+}
+
+// Counts reads the sums of domains, by name; those that are absent are zero, and their Put creates them.
+func (b Book) Counts(ctx context.Context, names []string) (map[string]Of[Count], error) {
+	counts := make(map[string]Of[Count], len(names))
+	keys := make([]store.Key, len(names))
+	for i, name := range names {
+		keys[i] = store.Key{Table: store.Records, PK: listedPK(name), SK: "count"}
+		counts[name] = Of[Count]{item: store.Item{Key: keys[i]}}
+	}
+	found, err := many[Count](ctx, b, keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range found {
+		counts[strings.TrimPrefix(r.item.PK, listedPK(""))] = r
+	}
+	return counts, nil
+}
