@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -82,7 +83,8 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 }
 
 func loopback(host string) bool {
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	ip, err := netip.ParseAddr(host) // a name such as 127.evil.example is anywhere
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Error is a failure of Keycloak, or of the way to it. It holds no body: bodies have addresses in them.

@@ -82,7 +82,7 @@ func (s *Server) Count(ctx context.Context) (Count, error) {
 	if err != nil {
 		return c, err
 	}
-	err = s.cfg.Admin.eachPage(ctx, accountQuery{verified: true}, func(page []account) error {
+	err = s.cfg.Admin.eachPage(ctx, accountQuery{}, func(page []account) error {
 		return s.journal.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			for _, u := range page {
 				if err := s.countOne(ctx, tx, u, &c); err != nil {
@@ -114,7 +114,19 @@ func (s *Server) Count(ctx context.Context) (Count, error) {
 func (s *Server) countOne(ctx context.Context, tx *sql.Tx, u account, c *Count) error {
 	host, ok := domain.HostOf(u.Email)
 	if !ok || !adminapi.ValidHost(host) {
-		c.Skipped++
+		if u.Verified {
+			c.Skipped++
+		}
+		return nil
+	}
+	if !ascii(host) { // it is listed under the name that mail goes to, and found again by its spelling
+		to := mailHost(host)
+		if err := exec(ctx, tx, "note a spelling", `INSERT INTO spellings VALUES (?, ?) ON CONFLICT (spelling) DO UPDATE SET host = excluded.host`, host, to); err != nil {
+			return err
+		}
+		host = to
+	}
+	if !u.Verified { // it is read for its spelling: Keycloak lets it recover its account too
 		return nil
 	}
 	res, err := tx.ExecContext(ctx, `INSERT INTO seen SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM marks WHERE account = ?1 AND state = ?2) ON CONFLICT DO NOTHING`, u.ID, marked)

@@ -127,7 +127,7 @@ func (f *fake) state() map[string]string {
 		for _, flag := range []struct {
 			letter string
 			on     bool
-		}{{"V", u.Verified}, {"Q", slices.Contains(u.groups, "g")}, {"U", slices.Contains(u.Actions, actionUpdate)}, {"C", slices.Contains(u.Actions, actionVerify)}} {
+		}{{"V", u.Verified}, {"Q", f.group != nil && slices.Contains(u.groups, f.group.ID)}, {"U", slices.Contains(u.Actions, actionUpdate)}, {"C", slices.Contains(u.Actions, actionVerify)}} {
 			if flag.on {
 				out[u.name] += flag.letter
 			}
@@ -145,7 +145,7 @@ func (f *fake) serve(t testing.TB) string {
 	for pattern, do := range map[string]func(r *http.Request) (int, any){
 		"GET ": f.getRealm, "GET /users": f.listUsers, "GET /users/{id}": f.getUser, "PUT /users/{id}": f.putUser,
 		"GET /users/{id}/groups": f.getGroups, "PUT /users/{id}/groups/{group}": f.join, "DELETE /users/{id}/groups/{group}": f.leave,
-		"GET /group-by-path/" + Group: f.getGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /events/config": f.getConfig,
+		"GET /group-by-path/" + Group: f.getGroup, "POST /groups": f.makeGroup, "PUT /groups/{group}": f.putGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /events/config": f.getConfig,
 		"GET /authentication/flows/{flow}/executions": f.getFlow, "GET /authentication/config/{config}": f.getStep, "GET /identity-provider/instances": f.getProviders,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -293,6 +293,37 @@ func (f *fake) getGroup(*http.Request) (int, any) {
 		return notFound()
 	}
 	return 200, f.group
+}
+
+func (f *fake) makeGroup(r *http.Request) (int, any) {
+	if f.group != nil {
+		return http.StatusConflict, nil
+	}
+	f.group = &group{ID: fmt.Sprint("g", len(f.writes))}
+	if json.NewDecoder(r.Body).Decode(f.group) != nil {
+		return http.StatusBadRequest, nil
+	}
+	return http.StatusCreated, nil
+}
+
+func (f *fake) putGroup(r *http.Request) (int, any) {
+	if f.group == nil || r.PathValue("group") != f.group.ID {
+		return notFound()
+	}
+	if json.NewDecoder(r.Body).Decode(f.group) != nil {
+		return http.StatusBadRequest, nil
+	}
+	return http.StatusNoContent, nil
+}
+
+// deleteGroup is another tool's doing: members lose it with it.
+func (f *fake) deleteGroup() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, u := range f.users {
+		u.groups = without(u.groups, f.group.ID)
+	}
+	f.group = nil
 }
 
 func (f *fake) members(r *http.Request) (int, any) {

@@ -65,20 +65,26 @@ func (g *Guard) Install(ctx context.Context) error {
 }
 
 func (g *Guard) ensureGroup(ctx context.Context) error {
-	have, err := g.Admin.group(ctx)
-	attributes := map[string][]string{attribute: {attributeValue}}
+	done, err := g.Admin.ensureGroup(ctx)
+	if done == "" {
+		return err
+	}
+	return g.said(err, "%s", done)
+}
+
+// ensureGroup makes the quarantine group, or gives it its attribute again. It says what it did; empty: nothing.
+func (a *Admin) ensureGroup(ctx context.Context) (done string, err error) {
+	have, err := a.group(ctx)
+	wants := map[string]any{"name": Group, "attributes": map[string][]string{attribute: {attributeValue}}}
 	switch {
 	case gone(err):
-		err = g.Admin.do(ctx, call{doing: "make the quarantine group", method: http.MethodPost, path: "/groups", in: map[string]any{"name": Group, "attributes": attributes}})
-		return g.said(err, "made the group %s", Group)
-	case err != nil:
-		return err
-	case have.sound():
-		return nil
+		err = a.do(ctx, call{doing: "make the quarantine group", method: http.MethodPost, path: "/groups", in: wants})
+		return "made the group " + Group, err
+	case err != nil || have.sound():
+		return "", err
 	}
-	err = g.Admin.do(ctx, call{doing: "mark the quarantine group", method: http.MethodPut, path: "/groups/" + url.PathEscape(have.ID),
-		in: map[string]any{"name": Group, "attributes": attributes}})
-	return g.said(err, "set the attribute %s of the group %s", attribute, Group)
+	err = a.do(ctx, call{doing: "mark the quarantine group", method: http.MethodPut, path: "/groups/" + url.PathEscape(have.ID), in: wants})
+	return "set the attribute " + attribute + " of the group " + Group, err
 }
 
 // ensureAction: without it Keycloak passes over UPDATE_EMAIL and mails the lapsed address at the next sign-in.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -47,6 +48,11 @@ func openJournal(path string) (*journal, error) {
 	if path == ":memory:" {
 		u.Opaque = path
 	}
+	if path != ":memory:" {
+		if err := private(path); err != nil {
+			return nil, fmt.Errorf("open the journal %s: %w", path, err)
+		}
+	}
 	db, err := sql.Open("sqlite", u.String())
 	if err != nil {
 		return nil, fmt.Errorf("open the journal %s: %w", path, err)
@@ -58,6 +64,16 @@ func openJournal(path string) (*journal, error) {
 		return nil, errors.Join(fmt.Errorf("prepare the journal %s: %w", path, err), db.Close())
 	}
 	return j, nil
+}
+
+// private makes the file its owner's alone, before anything is in it: it tells which accounts are quarantined. SQLite
+// gives its other files the same permissions.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err //nolint:wrapcheck // it names the file
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
 }
 
 func (j *journal) prepare() error {

@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS hosts (
   newest     INTEGER,
   changed_at INTEGER NOT NULL
 ) WITHOUT ROWID;
+-- Hosts as the realm spells them beyond ASCII, and the host that mail to them goes to. Found by any count so far.
+CREATE TABLE IF NOT EXISTS spellings (spelling TEXT PRIMARY KEY, host TEXT NOT NULL) WITHOUT ROWID;
 -- The count that is under way.
 CREATE TABLE IF NOT EXISTS counting (
   host TEXT PRIMARY KEY, addresses INTEGER NOT NULL, known INTEGER NOT NULL, oldest INTEGER, newest INTEGER

@@ -33,14 +33,80 @@ func (s *Server) Sweep(ctx context.Context) error {
 			return err
 		}))
 	}
-	g, err := s.cfg.Admin.group(ctx)
+	g, err := s.standingGroup(ctx)
 	if gone(err) {
 		return errors.Join(errs...)
 	}
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	return errors.Join(append(errs, s.lookAfter(ctx, g.ID))...)
+	errs = append(errs, s.lookAfter(ctx, g.ID))
+	list, err := s.journal.marks(ctx, `WHERE m.state = ? AND m.closed`, marked)
+	if err == nil && len(list) > 0 { // a flow that was bound back is seen here, and not at the next lapse
+		_, err = s.recovery(ctx, list[0].domain)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// standingGroup reads the quarantine group. One that was there, and that marks in force depend on, is made again: other
+// tools delete what they do not know.
+func (s *Server) standingGroup(ctx context.Context) (group, error) {
+	g, err := s.cfg.Admin.group(ctx)
+	if err != nil && !gone(err) || err == nil && g.sound() {
+		return g, err
+	}
+	list, journalErr := s.journal.marks(ctx, `WHERE m.state = ? AND m.closed`, marked)
+	if journalErr != nil || len(list) == 0 {
+		return g, errors.Join(err, journalErr)
+	}
+	did, err := s.cfg.Admin.ensureGroup(ctx)
+	if err != nil {
+		return g, err
+	}
+	s.cfg.Log.ErrorContext(ctx, "quarantine_group_restored", "did", did, "means", "another tool deleted or changed it: recovery was open meanwhile")
+	return s.cfg.Admin.group(ctx)
+}
+
+// notInForce counts the marks whose account is not in the group: what the journal says is closed, and is open.
+func (s *Server) notInForce(ctx context.Context) (int, error) {
+	list, err := s.journal.marks(ctx, `WHERE m.state = ?`, marked)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	g, err := s.cfg.Admin.group(ctx)
+	if gone(err) {
+		return len(list), nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	in := map[string]bool{}
+	size := s.cfg.Admin.cfg.Page
+	for first := 0; ; first += size {
+		page, err := s.members(ctx, g.ID, first)
+		if err != nil {
+			return 0, err
+		}
+		for _, u := range page {
+			in[u.ID] = true
+		}
+		if len(page) < size {
+			break
+		}
+	}
+	out := 0
+	for _, m := range list {
+		if in[m.account] {
+			continue
+		}
+		switch _, err := s.cfg.Admin.account(ctx, m.account); {
+		case err == nil:
+			out++
+		case !gone(err): // a deleted account is not to be recovered
+			return 0, err
+		}
+	}
+	return out, nil
 }
 
 // alone runs f when it is its turn, and so that it may take as long as a call of the API.
@@ -142,9 +208,12 @@ func (s *Server) judge(ctx context.Context, m mark, group string) error {
 	switch {
 	case !in && !m.closed:
 		return s.mark(ctx, m, group) // there was no group when it was marked
-	case !in:
-		s.cfg.Log.WarnContext(ctx, "quarantine_lifted_by_others", "domain", m.domain, "account", m.account)
-		return s.journal.setMark(ctx, m.id, lifted)
+	case !in && s.journal.hash(u.Email) == m.hash:
+		s.cfg.Log.ErrorContext(ctx, "quarantine_lifted_by_others", "domain", m.domain, "account", m.account,
+			"means", "its reason stands: it is put back", "next", "to let it out: keycloak-adapter release ACCOUNT")
+		return s.mark(ctx, m, group)
+	case !u.Verified && !in: // at another address that nobody has proved
+		return s.cfg.Admin.join(ctx, m.account, group)
 	case !u.Verified:
 		return nil
 	case !domain.Below(adminapi.Canonical(host), m.domain):

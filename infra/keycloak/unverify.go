@@ -143,7 +143,7 @@ func (s *Server) at(ctx context.Context, name string) ([]account, error) {
 	for _, search := range searches {
 		err := s.cfg.Admin.eachPage(ctx, accountQuery{email: search}, func(page []account) error {
 			for _, u := range page {
-				if host, ok := domain.HostOf(u.Email); ok && domain.Below(adminapi.Canonical(host), name) {
+				if host, ok := domain.HostOf(u.Email); ok && domain.Below(mailHost(host), name) {
 					found[u.ID] = u
 				}
 			}
@@ -161,29 +161,28 @@ func (s *Server) at(ctx context.Context, name string) ([]account, error) {
 	return list, nil
 }
 
-// searches are the substrings that find every address at a domain: its A-labels, their Unicode form, and whatever
-// other spelling the last count met.
+// searches are the substrings that find every address at a domain: its A-labels, their Unicode form, and every other
+// spelling of it that the last count met. Before the first count nobody knows the spellings: all accounts are read.
 func (s *Server) searches(ctx context.Context, name string) ([]string, error) {
+	if asOf, err := s.journal.time(ctx, "as_of"); err != nil || asOf.IsZero() {
+		return []string{""}, err
+	}
 	list := []string{name}
 	if u, err := idna.ToUnicode(name); err == nil && u != name {
 		list = append(list, u)
 	}
-	if !strings.Contains(name, "xn--") {
-		return list, nil
-	}
-	rows, err := s.journal.db.QueryContext(ctx, `SELECT host FROM hosts`)
+	rows, err := s.journal.db.QueryContext(ctx, `SELECT spelling, host FROM spellings`)
 	if err != nil {
-		return nil, fmt.Errorf("journal: list hosts: %w", err)
+		return nil, fmt.Errorf("journal: list spellings: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var host string
-		if err := rows.Scan(&host); err != nil {
-			return nil, fmt.Errorf("journal: list hosts: %w", err)
+		var spelling, host string
+		if err := rows.Scan(&spelling, &host); err != nil {
+			return nil, fmt.Errorf("journal: list spellings: %w", err)
 		}
-		covered := slices.ContainsFunc(list, func(s string) bool { return strings.Contains(host, s) })
-		if !covered && domain.Below(adminapi.Canonical(host), name) {
-			list = append(list, "@"+host)
+		if domain.Below(host, name) && !slices.ContainsFunc(list, func(s string) bool { return strings.Contains(spelling, s) }) {
+			list = append(list, "@"+spelling)
 		}
 	}
 	return list, rows.Err()
@@ -280,7 +279,14 @@ func (s *Server) recovery(ctx context.Context, name string) (registry.Recovery, 
 		return "", err
 	}
 	if open == "" {
-		return registry.RecoveryClosed, nil
+		n, err := s.notInForce(ctx)
+		if err != nil {
+			return "", err
+		}
+		if n == 0 {
+			return registry.RecoveryClosed, nil
+		}
+		open = fmt.Sprintf("%d accounts that were quarantined are not in the group %s", n, Group)
 	}
 	s.cfg.Log.ErrorContext(ctx, "recovery_open", "domain", name, "why", open, "next", "run the adapter's guard install")
 	return registry.RecoveryOpen, nil

@@ -7,7 +7,13 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+
+	"github.com/lapseguard/lapseguard/infra/adminapi"
 )
 
 // account is a user, as far as it matters here.
@@ -24,6 +30,26 @@ const (
 	actionUpdate = "UPDATE_EMAIL" // asks for an address, and confirms it by mail
 	actionVerify = "VERIFY_EMAIL" // confirms the present one
 )
+
+// idna2003 is the mapping by which Keycloak's Java mails (RFC 3490: the sharp s becomes ss); UTS 46 calls it
+// transitional.
+var idna2003 = idna.New(idna.MapForLookup(), idna.Transitional(true), idna.StrictDomainName(false))
+
+// mailHost is the host that mail to a host as it is spelled in an address goes to, in A-labels and lower case.
+func mailHost(host string) string {
+	if ascii(host) {
+		return adminapi.Canonical(host)
+	}
+	name, err := idna2003.ToASCII(host)
+	if err != nil {
+		return adminapi.Canonical(host)
+	}
+	return adminapi.Canonical(name)
+}
+
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
+}
 
 // accountQuery selects users of a page. Keycloak orders them by user name.
 type accountQuery struct {

@@ -28,8 +28,9 @@ type commands struct {
 	URL   string `name:"url" env:"KEYCLOAK_URL" required:"" help:"Keycloak's base, such as https://id.example."`
 	Realm string `env:"KEYCLOAK_REALM" required:"" help:"The realm whose accounts are protected."`
 
-	Serve serveCommand `cmd:"" help:"Serve the registry admin API."`
-	Guard guardCommand `cmd:"" help:"The deny step in the realm's reset flow: install, remove, show; and the adapter's service account."`
+	Serve   serveCommand   `cmd:"" help:"Serve the registry admin API."`
+	Release releaseCommand `cmd:"" help:"Let one account out of the quarantine, by its id: its recovery is open from then on. On the adapter's machine, over its journal."`
+	Guard   guardCommand   `cmd:"" help:"The deny step in the realm's reset flow: install, remove, show; and the adapter's service account."`
 }
 
 // streams are where a command writes: its result to out, its log to err.
@@ -144,6 +145,31 @@ func (c *serveCommand) witnesses(log *slog.Logger) (keycloak.Standing, func(), e
 		return nil, nil, fmt.Errorf("DNS: %w", err)
 	}
 	return keycloak.Witnesses{Registration: r.Lookup, Delegation: d.Delegation}.Standing, d.Close, nil
+}
+
+type releaseCommand struct {
+	Account  string `arg:"" help:"The account's id in Keycloak (not its name or address)."`
+	ClientID string `env:"KEYCLOAK_CLIENT_ID" default:"lapseguard" help:"Service account of the realm."`
+	Secret   string `env:"KEYCLOAK_CLIENT_SECRET" required:"" help:"Its secret; better in the environment than on the command line."`
+	Journal  string `default:"keycloak-adapter.db" type:"existingfile" help:"The adapter's file of keys and marks; the adapter may be running."`
+}
+
+// Run lets the account out, and says so.
+func (c *releaseCommand) Run(ctx context.Context, all *commands, s streams) (err error) {
+	admin, err := keycloak.NewAdmin(keycloak.AdminConfig{URL: all.URL, Realm: all.Realm, ClientID: c.ClientID, Secret: c.Secret, Now: time.Now})
+	if err != nil {
+		return err
+	}
+	adapter, err := keycloak.Open(keycloak.Config{Admin: admin, Path: c.Journal, Token: "release-serves-nothing", Now: time.Now, Log: telemetry.NewLogger(s.err, slog.LevelInfo)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, adapter.Close()) }()
+	if err := adapter.Release(ctx, c.Account); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, "released: recovery through its address is open, and the address stays unverified until its holder verifies it")
+	return nil
 }
 
 type guardCommand struct {

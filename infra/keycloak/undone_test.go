@@ -1,0 +1,87 @@
+package keycloak
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lapseguard/lapseguard/shared/registry"
+)
+
+// What other tools undo is answered as open until the sweep has put it back.
+func TestWhatOthersUndo(t *testing.T) {
+	for name, undo := range map[string]func(f *fake){
+		"membership": func(f *fake) { f.user("id-ann").groups = nil },
+		"group deleted and made again": func(f *fake) {
+			f.mu.Unlock()
+			f.deleteGroup()
+			f.mu.Lock()
+			f.group = &group{ID: "g2", Attributes: map[string][]string{attribute: {attributeValue}}}
+		},
+		"group deleted":   func(f *fake) { f.mu.Unlock(); f.deleteGroup(); f.mu.Lock() },
+		"group attribute": func(f *fake) { f.group = &group{ID: "g"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, small(), nil)
+			a, err := r.client.Unverify(t.Context(), request("lapsed.example", "k"))
+			wantAnswer(t, a, err, 2, 1, 1)
+			want := r.fake.state()
+			r.fake.mu.Lock()
+			undo(r.fake)
+			r.fake.mu.Unlock()
+			probe := registry.NewObserver(r.client)
+			if a, err := probe.Unverify(t.Context(), request("elsewhere.example", "p")); err != nil || a.Recovery != registry.RecoveryOpen {
+				t.Fatalf("before the sweep %+v %v", a, err)
+			}
+			for range 2 {
+				if err := r.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				r.wantState(t, want)
+			}
+			if a, err := probe.Unverify(t.Context(), request("elsewhere.example", "p")); err != nil || a.Recovery != registry.RecoveryClosed {
+				t.Fatalf("after the sweep %+v %v", a, err)
+			}
+		})
+	}
+}
+
+// A flow that was bound back opens every mark: the sweep says so, and does not wait for the next lapse.
+func TestSweepReportsAFlowBoundBack(t *testing.T) {
+	r := newRig(t, small(), nil)
+	a, err := r.client.Unverify(t.Context(), request("lapsed.example", "k"))
+	wantAnswer(t, a, err, 2, 1, 1)
+	r.fake.mu.Lock()
+	r.fake.flows["plain"], r.fake.realm.ResetFlow = resetFlow(false), "plain"
+	r.fake.mu.Unlock()
+	if err := r.Sweep(t.Context()); err != nil || !strings.Contains(r.log.String(), "recovery_open") {
+		t.Fatal(err, r.log)
+	}
+}
+
+// An administrator lets one account out, and no sweep puts it back.
+func TestRelease(t *testing.T) {
+	r := newRig(t, small(), nil)
+	a, err := r.client.Unverify(t.Context(), request("lapsed.example", "k"))
+	wantAnswer(t, a, err, 2, 1, 1)
+	for range 2 {
+		if err := r.Release(t.Context(), "id-ann"); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.fake.state(); strings.Contains(got["ann"], "Q") || got["ben"] != "QU" {
+			t.Fatal(got)
+		}
+	}
+	if a, err := registry.NewObserver(r.client).Unverify(t.Context(), request("elsewhere.example", "p")); err != nil || a.Recovery != registry.RecoveryClosed {
+		t.Fatalf("%+v %v", a, err)
+	}
+	if err := r.Release(t.Context(), "id-cay"); err == nil || !strings.Contains(err.Error(), "under no mark") {
+		t.Fatal(err)
+	}
+	if !slices.Contains(r.fake.writes, "DELETE /users/id-ann/groups/g") {
+		t.Fatal(r.fake.writes)
+	}
+}
