@@ -75,8 +75,9 @@ func TestBatchOutOfOrder(t *testing.T) {
 		return out
 	})
 	c := client(t, Config{Servers: []string{s.address}, InFlight: 16, Tries: 1})
-	checkAllReferred(t, c.Delegations(deadline(t), questions(80)))
-	if n := len(s.history()); n != 80 {
+	// All of them from one port: what the server kept of another one it would answer to the wrong port.
+	checkAllReferred(t, c.Delegations(deadline(t), questions(64)))
+	if n := len(s.history()); n != 64 {
 		t.Errorf("asked %d times", n)
 	}
 }
