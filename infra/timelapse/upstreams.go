@@ -99,7 +99,7 @@ func (u *Upstreams) look(kind queue.Kind, name string) (v View, d *Domain, wrong
 			return v, d, o, true
 		case f.What == "absent" && f.Source == string(kind):
 			return View{Owner: Nobody, Absent: true}, d, o, false
-		case f.What == "deleted" && f.Source == "registry" && d != nil && label != controlLabel && u.wrongToday(f, name, now):
+		case f.What == "deleted" && f.Source == "registry" && d != nil && len(d.Accounts) > 0 && u.wrongToday(f, name, now):
 			v.NS, v.Absent, v.Statuses = nil, false, []string{"redemption period"}
 		}
 	}
