@@ -43,6 +43,8 @@ type Sync struct {
 	Accepted bool              `json:"accepted,omitempty"` // an operator accepted that the list lost so many
 	// Uncovered counts hosts whose domain cannot be watched; of a list of changes, how many more there are.
 	Uncovered int `json:"uncovered,omitempty"`
+	// Recovery: the first page says that the registry closes account recovery and opens it again.
+	Recovery bool `json:"recovery,omitempty"`
 }
 
 // Synced is what the next sync starts from. PKGuard, "synced".
@@ -55,6 +57,8 @@ type Synced struct {
 	Uncovered int `json:"uncovered,omitempty"`
 	// Accepted is when an operator accepted the next list however much it shrank; 0: nobody did.
 	Accepted lifecycle.Instant `json:"accepted,omitempty"`
+	// Recovery: the registry closes account recovery and opens it again, as its list said last.
+	Recovery bool `json:"recovery,omitempty"`
 }
 
 // Segment is how far a segment of the table was dispatched. RunPK, "c/N".
