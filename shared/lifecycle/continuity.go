@@ -251,11 +251,14 @@ func (j judge) back() bool {
 }
 
 // openingDue is when the registry is to be asked because recovery could be opened: the zone shows the holder's name
-// servers again. 0: it could not.
+// servers again, the resolver the same MX, and no mail host is in a gap. 0: it could not.
 func (s State) openingDue() Instant {
+	c := s.Control
 	switch {
-	case s.Control.Since == 0 || s.Deleg != DelegationHome:
+	case c.Since == 0 || s.Deleg != DelegationHome || s.MailLapsed != "" || c.MX == "" || c.NowMX != c.MX:
 		return 0
+	case c.Gap == GapYoung && s.RegAt < c.Since:
+		return c.Since
 	case s.RegAt < s.DelegSince:
 		return s.DelegSince
 	default:
@@ -264,10 +267,10 @@ func (s State) openingDue() Instant {
 }
 
 // NextLook is when a domain whose recovery is closed is to be looked at again: hourly for a day, then every six hours
-// for sixty days; 0: the daily round is enough.
+// for sixty days; 0: the daily round is enough, as for who only waits for a mail host.
 func (c Continuity) NextLook(now Instant) Instant {
 	switch age := now.Since(c.Since); {
-	case c.Since == 0 || age > SixHourlyLooks:
+	case c.Since == 0 || c.Gap == GapMailHost || age > SixHourlyLooks:
 		return 0
 	case age < HourlyLooks:
 		return now.Add(time.Hour)

@@ -3,6 +3,7 @@ package applier
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +35,9 @@ func closingBudget(gap lifecycle.Gap) (class string, l safety.Limits) {
 	}
 	return "own", l
 }
+
+// errNoRoom: the day's budget for such closings is used up.
+var errNoRoom = errors.New("the day's budget for closings is used up")
 
 // recovers is the registry's other call, as the client and the dry run both have it.
 type recovers interface {
@@ -85,7 +89,7 @@ func (e enforcer) Recover(ctx context.Context, d records.Domain, known records.O
 	}
 	closing := r.Desired == registry.RecoveryClosed
 	if closing && known.V.Since == 0 {
-		if ok, err := e.mayClose(ctx, d); err != nil || !ok {
+		if err := e.mayClose(ctx, d); err != nil {
 			return false, err
 		}
 	}
@@ -117,26 +121,25 @@ func (e enforcer) Recover(ctx context.Context, d records.Domain, known records.O
 	return true, nil
 }
 
-// mayClose takes one unit of the budget for closings before the call.
-func (e enforcer) mayClose(ctx context.Context, d records.Domain) (bool, error) {
+// mayClose takes one unit of the budget for closings before the call; errNoRoom where there is none.
+func (e enforcer) mayClose(ctx context.Context, d records.Domain) error {
 	run, err := e.book().Run(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	ledger, err := e.book().Closings(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	var ok bool
 	class, limits := closingBudget(d.State.Control.Gap)
 	if ledger.V, ok = safety.Reserve(ledger.V, limits, run.V.Watched, class, e.Now()); !ok {
-		e.Log.WarnContext(ctx, "closing_waits", "domain", d.Name, "why", "the day's budget for closings is used up")
-		return false, nil
+		return errNoRoom
 	}
 	if err := e.Store.Write(ctx, ledger.Put()); err != nil {
-		return false, fmt.Errorf("take a unit of the budget for closings: %w", err)
+		return fmt.Errorf("take a unit of the budget for closings: %w", err)
 	}
-	return true, nil
+	return nil
 }
 
 // Recover says what an enforcer would do, once for each gap; nothing is noted at the domain, so that it is done when

@@ -27,7 +27,8 @@ type walk struct {
 	view
 	act      seam // nil: nothing is put to the registry
 	listRead lifecycle.Instant
-	offered  bool // the registry closes recovery and opens it again
+	offered  bool            // the registry closes recovery and opens it again
+	full     map[string]bool // classes of closings whose budget is used up
 	at       records.Of[records.Walk]
 	kept     bool // the record says where an earlier invocation ended
 
@@ -43,7 +44,7 @@ type walk struct {
 var errLate = errors.New("too many due items for one invocation; the next one goes on")
 
 func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, error) {
-	w := &walk{Parts: p, act: act, view: view{now: p.Now(), run: run}, told: map[string]bool{}}
+	w := &walk{Parts: p, act: act, full: map[string]bool{}, view: view{now: p.Now(), run: run}, told: map[string]bool{}}
 	var err error
 	synced, err := p.book().Synced(ctx)
 	if err != nil {
@@ -427,7 +428,8 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (ok bool, err erro
 	if !w.offered || safety.Protected(d.Name, w.Protected) {
 		return true, w.matches(ctx, d, nil)
 	}
-	if w.act == nil {
+	class, _ := closingBudget(d.State.Control.Gap)
+	if w.act == nil || d.State.Control.Since != 0 && d.Closed == 0 && w.full[class] {
 		return false, nil
 	}
 	known, err := w.book().Recovery(ctx, d.Name)
@@ -441,5 +443,11 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (ok bool, err erro
 	if err != nil {
 		return false, err
 	}
-	return w.act.Recover(ctx, d, known, r)
+	ok, err = w.act.Recover(ctx, d, known, r)
+	if errors.Is(err, errNoRoom) { // one event for all that waits, not one for each
+		w.Log.WarnContext(ctx, "closings_wait", "class", class, "first", d.Name, "why", errNoRoom)
+		w.full[class] = true
+		return false, nil
+	}
+	return ok, err
 }
