@@ -43,6 +43,8 @@ type Sync struct {
 	Accepted bool              `json:"accepted,omitempty"` // an operator accepted that the list lost so many
 	// Uncovered counts hosts whose domain cannot be watched; of a list of changes, how many more there are.
 	Uncovered int `json:"uncovered,omitempty"`
+	// Behind: the run was dispatched before the list was worked through. It goes on, and what it brings is asked then.
+	Behind bool `json:"behind,omitempty"`
 }
 
 // Synced is what the next sync starts from. PKGuard, "synced".

@@ -51,7 +51,7 @@ func throttled(err error) bool {
 
 // jitter spreads the waits of callers that were throttled together: between half of d and d.
 func jitter(d time.Duration) time.Duration {
-	return d/2 + rand.N(d/2) //nolint:gosec // no secret
+	return d/2 + rand.N(d/2)
 }
 
 // pause waits unless ctx would end first: then it says so at once.
