@@ -194,7 +194,7 @@ func checkSecrets(t *Template) []string {
 }
 
 // deciding are partition keys of what decides, one of each kind (shared/records).
-var deciding = []string{"guard", "decision/a.com", "holds", "requests", "run/20260302T030000Z", "hosts", "listed/a.com", "left/20260302T030000Z", "digest", "upstreams"}
+var deciding = []string{"guard", "decision/a.com", "holds", "requests", "run/20260302T030000Z", "hosts", "hosts/07", "listed/a.com", "left/20260302T030000Z", "digest", "upstreams"}
 
 // checkPermissions holds each function's variables against its role: what a function is pointed at it may
 // use, and it may use nothing else.
