@@ -238,3 +238,32 @@ func TestAStretchEndsByTheClock(t *testing.T) {
 		t.Errorf("%+v, %d parts, %v", res, run.V.Part, err)
 	}
 }
+
+// refusing is a store that fails writes with a record of that SK, n times.
+type refusing struct {
+	store.Store
+	sk string
+	n  int
+}
+
+func (r *refusing) Write(ctx context.Context, writes ...store.Write) error {
+	for _, w := range writes {
+		if w.SK == r.sk && r.n > 0 {
+			r.n--
+			return errThrottled
+		}
+	}
+	return r.Store.Write(ctx, writes...)
+}
+
+// TestAFailedWriteCostsNoProbe of the day: the synthetic domain is planted with the next attempt, and asked about.
+func TestAFailedWriteCostsNoProbe(t *testing.T) {
+	w := newWorld(t)
+	w.CanaryLabel = "lapseguard-x"
+	w.list.set("example-one.com", 1, long)
+	w.Store = &refusing{Store: w.Store, sk: records.SKCanary, n: 2}
+	w.day(t)
+	if r := w.run(t); r.Canary == "" || len(w.out.domains()) != 2 {
+		t.Errorf("planted %q, asked about %v", r.Canary, w.out.domains())
+	}
+}

@@ -140,11 +140,10 @@ func (h *Handler) steps(ctx context.Context, run *records.Run, save func() error
 	if run.Sent {
 		return h.catchUp(ctx, run, save)
 	}
-	if err := h.plantCanary(ctx, run); err != nil {
-		// The watch over real domains goes on; that the synthetic one is missing is told by its alarm.
-		h.Log.ErrorContext(ctx, "canary_not_planted", "run", run.ID, "error", err)
-	} else if err := save(); err != nil { // planted: a dispatch that is resumed must not plant it anew
-		return err
+	if h.plant(ctx, run) {
+		if err := save(); err != nil { // planted: a dispatch that is resumed must not plant it anew
+			return err
+		}
 	}
 	if err := h.dispatch(ctx, run); err != nil {
 		return err
