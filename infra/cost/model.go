@@ -36,7 +36,8 @@ type model map[string]assume
 
 func assumptions() model {
 	return model{
-		"near":       {"share of domains within 50 days of expiry or its anniversary: asked weekly", float64(2*lifecycle.NearExpiry) / float64(365*24*time.Hour)},
+		"near":       {"share of domains within 50 days of expiry or its anniversary: asked weekly where the zone is blind", float64(2*lifecycle.NearExpiry) / float64(365*24*time.Hour)},
+		"blind":      {"share of domains in described TLDs whose zone need not show a lapse", 0.05},
 		"undescr":    {"share of domains in TLDs whose rules are not described: asked weekly", 0.05},
 		"trouble":    {"share of domains out of service or lapsing: asked daily, and written at each look", 0.005},
 		"changed":    {"share of hosts that the list reports as changed each day", 0.002},
@@ -161,7 +162,7 @@ func (m model) volumes(domains int) (volumes, error) {
 	v.messages = float64(dispatch(domains, full))
 	v.chunks = math.Max(v.messages, v.domains/float64(full)*math.Ceil(float64(len(body))/(64<<10)))
 	day := 24 * time.Hour
-	weekly := m["near"].value*(1-m["undescr"].value) + m["undescr"].value
+	weekly := m["near"].value*m["blind"].value + m["undescr"].value
 	rarely := 1 - weekly
 	rarelyPause := min(lifecycle.Rarely, lifecycle.TLDOf("com").Release-lifecycle.Reserve)
 	v.rdap = v.domains * (weekly*float64(day)/float64(lifecycle.Weekly) + rarely*float64(day)/float64(rarelyPause) + m["trouble"].value)

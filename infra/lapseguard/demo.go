@@ -148,7 +148,7 @@ func (st *stage) readClock(path string) error {
 // openRegistry starts the reference registry on loopback, filled with the scenario's accounts.
 func (st *stage) openRegistry(ctx context.Context, path string, log *slog.Logger) (*registry.Client, error) {
 	var err error
-	if st.registry, err = refregistry.Open(refregistry.Config{Path: path, Token: token, Now: st.clock.now, Log: log}); err != nil {
+	if st.registry, err = refregistry.Open(refregistry.Config{Path: path, Token: token, Now: st.clock.now, Log: log, WithoutRecovery: true}); err != nil {
 		return nil, err
 	}
 	known, err := st.registry.Addresses(ctx)

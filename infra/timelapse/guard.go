@@ -36,6 +36,8 @@ func (c *clock) set(at time.Time) { c.unix.Store(at.Unix()) }
 // Policy is how the guard is set up in a run.
 type Policy struct {
 	Status bool // the status API is asked
+	// Without the lever: the registry cannot close account recovery and open it again.
+	Without bool
 }
 
 // Guard is the product: the three functions with store, queue and registry, on the simulated clock.
@@ -72,7 +74,7 @@ func openGuard(p *Population, policy Policy, u *Upstreams, c *clock, dir string)
 	if g.queue, err = local.New(db.DB(), local.Config{Workers: 1, Now: c.now}); err != nil {
 		return g, err
 	}
-	if g.registry, err = refregistry.Open(refregistry.Config{Path: ":memory:", Token: token, Now: c.now}); err != nil {
+	if g.registry, err = refregistry.Open(refregistry.Config{Path: ":memory:", Token: token, Now: c.now, WithoutRecovery: policy.Without}); err != nil {
 		return g, err
 	}
 	g.handler = g.registry.Handler()

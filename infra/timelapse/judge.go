@@ -35,8 +35,7 @@ func (l *Ledger) note(d *Domain, c change) {
 
 // verify notes that an account's owner verified: at its first time, or again.
 func (l *Ledger) verify(d *Domain, account int, at time.Time) {
-	last, _ := l.last(d, account)
-	l.note(d, change{at: at, account: account, verified: true, closed: last.closed})
+	l.note(d, change{at: at, account: account, verified: true})
 }
 
 func (l *Ledger) last(d *Domain, account int) (change, bool) {

@@ -23,6 +23,7 @@ type command struct {
 	People  string `default:"nobody" enum:"nobody,right,approve" help:"Who decides holds: nobody; somebody rightly within a day; somebody approves everything."`
 	Status  bool   `help:"The guard asks the status API."`
 	Unknown bool   `help:"The registry knows no verification time."`
+	Lever   bool   `default:"true" negatable:"" help:"The registry can close account recovery, and open it again."`
 	Only    string `help:"Print everything about one domain."`
 	Load    bool   `default:"true" negatable:"" help:"Measure load in a second world, at true rates."`
 	Out     string `default:".lapseguard/simulate" help:"Folder of the result: result.md, result.json, result.svg, decisions.txt."`
@@ -48,7 +49,7 @@ func (c command) run(ctx context.Context, out, progress io.Writer) error {
 	}
 	for seed := c.Seed; seed < c.Seed+uint64(max(c.Seeds, 1)); seed++ {
 		s := Simulation{World: w, Size: Size{Domains: c.Domains, Days: c.Days, Seed: seed, Oversampled: true, Unknown: c.Unknown},
-			Policy: Policy{Status: c.Status}, People: People(c.People), Load: c.Load && c.Only == "", Only: c.Only, Progress: progress}
+			Policy: Policy{Status: c.Status, Without: !c.Lever}, People: People(c.People), Load: c.Load && c.Only == "", Only: c.Only, Progress: progress}
 		r, decisions, err := s.Play(ctx)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -171,15 +172,51 @@ func (y *year) quarter(ctx context.Context, at time.Time) error {
 // verified lets an account's owner verify.
 func (y *year) verified(ctx context.Context, n news) error {
 	a := n.d.Accounts[n.account]
-	y.ledger.verify(n.d, n.account, n.at)
 	if n.again {
-		return y.g.registry.Verify(ctx, a.Address, n.at)
+		return y.verifiedAgain(ctx, n)
 	}
+	y.ledger.verify(n.d, n.account, n.at)
 	at := &n.at
 	if !a.Known {
 		at = nil
 	}
 	return y.g.registry.AddAddress(ctx, a.Address, at)
+}
+
+// verifiedAgain lets an account's owner verify once more: by the mail, or, where recovery is closed, signed in with the
+// password that is as old as the account.
+func (y *year) verifiedAgain(ctx context.Context, n news) error {
+	a := n.d.Accounts[n.account]
+	err := y.g.registry.Verify(ctx, a.Address, n.at)
+	if errors.Is(err, refregistry.ErrClosed) {
+		err = y.signedIn(ctx, a)
+	}
+	if errors.Is(err, refregistry.ErrClosed) {
+		return nil // the password is younger than the gap: the registry's staff decides, and nobody is there
+	}
+	if err == nil {
+		y.ledger.verify(n.d, n.account, n.at)
+	}
+	return err
+}
+
+func (y *year) signedIn(ctx context.Context, a Account) error {
+	states, err := y.g.registry.Addresses(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(states, func(s refregistry.AddressState) bool { return s.Address == a.Address })
+	if i < 0 {
+		return fmt.Errorf("an account that verifies again is not in the registry")
+	}
+	if err := y.g.registry.SetCredential(ctx, states[i].Account, refregistry.Password, a.Verified); err != nil {
+		return err
+	}
+	session, err := y.g.registry.SignIn(ctx, states[i].Account, refregistry.Password)
+	if err != nil {
+		return err
+	}
+	return y.g.registry.VerifyIn(ctx, session, a.Address)
 }
 
 // refresh reads what calls to the registry changed from the registry itself.
@@ -193,9 +230,14 @@ func (y *year) refresh(ctx context.Context, at time.Time) error {
 	}
 	for _, s := range states {
 		where := y.address[s.Address]
-		if where.d != nil && y.g.touched[where.d.Name] {
-			y.ledger.note(where.d, change{at: at, account: where.account, verified: s.Verified})
+		if where.d == nil || !y.g.touched[where.d.Name] {
+			continue
 		}
+		closed, err := y.g.registry.IsClosed(ctx, s.Address)
+		if err != nil {
+			return err
+		}
+		y.ledger.note(where.d, change{at: at, account: where.account, verified: s.Verified, closed: closed})
 	}
 	clear(y.g.touched)
 	return nil

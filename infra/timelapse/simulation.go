@@ -111,6 +111,9 @@ func (s Simulation) load(ctx context.Context) (*Load, error) {
 func (s Simulation) words() string {
 	words := []string{map[People]string{NobodyThere: "nobody at the keyboard", Right: "each hold decided rightly within a day", Approver: "each hold approved within a day"}[s.People]}
 	words = append(words, "status API "+map[bool]string{true: "on", false: "off"}[s.Policy.Status])
+	if s.Policy.Without {
+		words = append(words, "a registry that cannot close recovery")
+	}
 	if s.Size.Unknown {
 		words = append(words, "no verification time known")
 	}

@@ -52,17 +52,21 @@ func BaselineAt(name string, first Instant, days int) Instant {
 }
 
 // nextRDAP is when the registry is to be asked again, given what it said at the state's RegAt: daily in trouble,
-// weekly around expiry, else rarely, but never so rarely that a whole lapse fits between two looks.
+// weekly around expiry where the zone is blind, else rarely, but never so rarely that a whole lapse fits between two looks.
 func nextRDAP(s State, t TLD, now Instant) Instant {
 	switch {
 	case s.Trouble():
 		return now.Add(Daily)
-	case nearExpiry(s.Expires, now) || nearExpiry(s.RegistrarExpires, now):
+	case t.blind() && (nearExpiry(s.Expires, now) || nearExpiry(s.RegistrarExpires, now)):
 		return now.Add(min(Weekly, t.longestPause()))
 	default:
 		return now.Add(min(Rarely, t.longestPause()))
 	}
 }
+
+// blind tells whether a lapse need not show in the TLD's zone. Where it must, the daily question to the zone sees it, and
+// the registry is asked at once.
+func (t TLD) blind() bool { return !t.Described || !t.OffInDeletion }
 
 // longestPause is how long the registry may go unasked: so that a look falls into the TLD's shortest path from lapse
 // to release, with Reserve to spare. Where that path is not known it is taken for short.

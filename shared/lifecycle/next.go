@@ -37,10 +37,12 @@ func nextLook(s State, f Facts) (Instant, string) {
 	if v := (judge{s: s, f: f, now: heard}).decide(); v.Action == Confirm {
 		return v.Next, fmt.Sprintf("a second look must agree (%s)", v.Reason)
 	}
-	switch {
+	switch at := s.openingDue(); {
+	case at != 0:
+		return min(at, s.NextRDAP), asked + ", because the domain is back on its name servers and recovery opens when nothing objects"
 	case s.Trouble():
 		return min(daily(s), s.NextRDAP), fmt.Sprintf("%s daily, because %s", asked, trouble(s))
-	case nearExpiry(s.Expires, s.RegAt) || nearExpiry(s.RegistrarExpires, s.RegAt):
+	case f.TLD.blind() && (nearExpiry(s.Expires, s.RegAt) || nearExpiry(s.RegistrarExpires, s.RegAt)):
 		return s.NextRDAP, asked + " weekly within 50 days of an expiry or its anniversary"
 	default:
 		pause := min(Rarely, f.TLD.longestPause())

@@ -32,6 +32,15 @@ func Sentence(s State, v Verdict) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
+// GapSentence says since when and why control of a domain is not continuous, or that it is.
+func GapSentence(s State) string {
+	c := s.Control
+	if c.Since == 0 {
+		return "Control of it is continuous; recovery through its addresses is open."
+	}
+	return fmt.Sprintf("Control of it is not continuous since %s (%s; all was well on %s): recovery through its addresses is closed.", c.Since, c.Gap, c.Until)
+}
+
 // passedBy is the expiry if it had passed when the registry was asked, else 0.
 func passedBy(expires, asked Instant) Instant {
 	if expires > asked {

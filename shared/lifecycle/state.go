@@ -74,6 +74,8 @@ type State struct {
 	ControlAt  Instant `json:"ca,omitempty"` // registrar or transfer date seen to change
 	MailLapsed string  `json:"ml,omitempty"` // mail or name-server host's domain that lapsed
 
+	Control Continuity `json:"c,omitzero"` // who controls it, and whether recovery is to be open
+
 	NextRDAP Instant `json:"nr,omitempty"`
 	NextMail Instant `json:"nm,omitempty"` // MX to be asked again, after a failure
 	MailSet  string  `json:"mx,omitempty"` // fingerprint of the domains that mail depends on
@@ -102,7 +104,11 @@ func (s State) Trouble() bool {
 // Changed tells whether next says anything that old did not: the daily look at a quiet domain, which only
 // moves the time of its newest answer, is no change and costs no write.
 func Changed(old, next State) bool {
-	if !next.Trouble() {
+	closed := next.Control.Since != 0 && next.DelegAt.Since(next.Control.Since) < SixHourlyLooks
+	if !closed {
+		old.Control.MXAt, next.Control.MXAt = 0, 0
+	}
+	if !closed && !next.Trouble() {
 		old.DelegAt, next.DelegAt = 0, 0
 	}
 	return old != next

@@ -16,6 +16,8 @@ type Facts struct {
 	Oldest Instant
 	// GraceUnverify: the operator opted in to unverify in the grace period (GRACE_ACTION=unverify).
 	GraceUnverify bool
+	// Control: names whose answer is known are asked of the zone before its bad news is believed.
+	Control bool
 	// SecondLook is the distance of the two looks that must agree; 0 is the default SecondLook. Below
 	// MinSecondLook it counts as MinSecondLook.
 	SecondLook time.Duration
@@ -93,7 +95,7 @@ func Visit(s State, obs []source.Observation, f Facts, now Instant) (State, Verd
 	if slices.ContainsFunc(obs, registry) {
 		next.NextRDAP = nextRDAP(next, f.TLD, now)
 	}
-	return next, v
+	return control(s, next, f, now), v
 }
 
 // judge holds one judgement's input. Its methods read one row of the decision table each.
@@ -452,7 +454,8 @@ func (j judge) renewed(s State) State {
 	a := j.f.authority()
 	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince && s.Reg != WordUndecided
 	paid := s.Home == "" && s.Interim == 0 && j.registry() == WordRegistered && !j.expired()
-	if s.Deleg == DelegationMoved && heard || s.Deleg == DelegationParked && paid {
+	continuous := s.Control.Since == 0 || j.verifiedSince(s.Control.Since)
+	if continuous && s.Deleg == DelegationMoved && heard || s.Deleg == DelegationParked && paid {
 		s.Home, s.Deleg = s.NS, DelegationHome
 	}
 	return s
@@ -471,7 +474,8 @@ func (s State) afresh() State {
 // Sources are asked one after the other, so that each answer is judged with those before it.
 func Questions(before, after State, f Facts, v Verdict, now Instant, asked source.Source, look bool) []source.Source {
 	tripped := before.Deleg != DelegationUnknown && (before.Deleg != after.Deleg || before.NS != after.NS)
-	due := look || tripped || after.NextRDAP <= now || after.Trouble() && (after.RegAt == 0 || now.Since(after.RegAt) >= Daily)
+	opening := after.openingDue() != 0 && after.openingDue() <= now
+	due := look || tripped || opening || after.NextRDAP <= now || after.Trouble() && (after.RegAt == 0 || now.Since(after.RegAt) >= Daily)
 	switch {
 	case asked == source.SourceDelegation && due && f.authority() != AuthorityNone:
 		return []source.Source{source.SourceRDAP}

@@ -51,6 +51,9 @@ type Domain struct {
 	// What applier notes here for the others. What was decided lies elsewhere, see Case.
 	Acted   bool   `json:"ac,omitempty"` // addresses at it were unverified
 	Settled string `json:"st,omitempty"` // the verdict that needs no further look at it; see Settle
+	// Closed is the gap (State.Control.Since) that was carried out; 0: recovery is open. A hint: what the registry is
+	// known to hold to is in Recovery.
+	Closed lifecycle.Instant `json:"cl,omitempty"`
 
 	// As an earlier version kept decisions here; see Matter.
 	OldDone     string `json:"dn,omitempty"`
@@ -115,14 +118,14 @@ const toldFor = 20 * time.Hour
 
 // Untold tells whether a mail host is in a lapse, or in doubtful hands, of which those who depend on it do not know.
 func (d Domain) Untold() bool {
-	bad := d.Action == lifecycle.Unverify || d.Action == lifecycle.Hold && d.State.Phase != lifecycle.Active && d.State.Phase != lifecycle.PhaseUnknown
+	bad := d.Action == lifecycle.Unverify || d.Action == lifecycle.Hold && d.State.Phase != lifecycle.Active && d.State.Phase != lifecycle.PhaseUnknown || d.State.Control.Since != 0
 	seen := max(d.State.DelegAt, d.State.RegAt, d.State.MktAt)
 	return d.MailHost && bad && (d.Told == 0 || seen.Since(d.Told) >= toldFor)
 }
 
 // Recovered tells whether a mail host whose lapse was reported is fine again: who depends on it is to be told.
 func (d Domain) Recovered() bool {
-	return d.MailHost && d.Told != 0 && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold && d.Action != lifecycle.Unverify
+	return d.MailHost && d.Told != 0 && d.State.Control.Since == 0 && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold && d.Action != lifecycle.Unverify
 }
 
 // MailHostBack takes back what the lapse of a mail host did to a domain that depends on it, or did so until now.
@@ -147,6 +150,8 @@ func (d Domain) due() time.Time {
 	switch {
 	case d.Unsettled(), d.Arrived(), d.Untold(), d.Recovered():
 		return d.State.Since.Time()
+	case d.Differs():
+		return d.differsAt()
 	case d.Watched() && d.NextLook != 0:
 		return d.NextLook.Time()
 	default:

@@ -28,6 +28,8 @@ const (
 	SKCanary  = "canary"
 	SKDigest  = "digest"
 	SKWalk    = "walk"
+	// SKClosings is the budget for closing recovery.
+	SKClosings = "closings"
 )
 
 // Run is the current daily run.

@@ -45,6 +45,8 @@ type Sync struct {
 	Uncovered int `json:"uncovered,omitempty"`
 	// Behind: the run was dispatched before the list was worked through. It goes on, and what it brings is asked then.
 	Behind bool `json:"behind,omitempty"`
+	// Recovery: the first page says that the registry closes account recovery and opens it again.
+	Recovery bool `json:"recovery,omitempty"`
 }
 
 // Synced is what the next sync starts from. PKGuard, "synced".
@@ -57,6 +59,8 @@ type Synced struct {
 	Uncovered int `json:"uncovered,omitempty"`
 	// Accepted is when an operator accepted the next list however much it shrank; 0: nobody did.
 	Accepted lifecycle.Instant `json:"accepted,omitempty"`
+	// Recovery: the registry closes account recovery and opens it again, as its list said last.
+	Recovery bool `json:"recovery,omitempty"`
 }
 
 // Segment is how far a segment of the table was dispatched. RunPK, "c/N".

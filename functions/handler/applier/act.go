@@ -30,6 +30,8 @@ type seam interface {
 	Wants(c decision.Case) bool
 	// Put puts it there, and writes down what came of it. A registry that fails leaves it open.
 	Put(ctx context.Context, m records.Matter, v decision.Verdict, run records.Run) (became, error)
+	// Recover puts there what recovery through a domain's addresses should be. False: it waits.
+	Recover(ctx context.Context, d records.Domain, known records.Of[records.Recovery], r registry.RecoveryRequest) (bool, error)
 }
 
 // enforcer acts on the registry.

@@ -21,7 +21,8 @@ func (p *Parts) look(ctx context.Context, d records.Domain) error {
 		d.LookSent, d.NextLook = lifecycle.At(now), 0
 		return p.put(ctx, d)
 	}
-	m := queue.Message{Kind: queue.KindDelegation, Upstream: name.Suffix, Group: queue.Group(queue.KindDelegation, name.Suffix), Share: 1, Look: true, Sent: now}
+	m := queue.Message{Kind: queue.KindDelegation, Upstream: name.Suffix, Group: queue.Group(queue.KindDelegation, name.Suffix), Share: 1, Sent: now,
+		Look: d.State.Control.Since == 0 || d.Action != lifecycle.None && d.Action != lifecycle.Watch} // while closed the zone is asked, and what that raises
 	if _, err := p.Queue.Send(ctx, queue.Pack(m, []queue.Entry{{Name: d.Name}})); err != nil {
 		return fmt.Errorf("send a look at %s: %w", d.Name, err)
 	}

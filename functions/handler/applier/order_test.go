@@ -25,6 +25,7 @@ var order = []string{
 	"quiet.go",       // whether there is anything to do
 	"walk.go",        // what is due, and what the breaker says
 	"plan.go",        // pure: what is to be done about one domain
+	"lever.go",       // recovery closed and opened, as each mode does it
 	"act.go",         // the registry, as each mode sees it
 	"hold.go",        // a person is asked
 	"tell.go",        // those who depend on a mail host

@@ -13,12 +13,12 @@ import (
 // tellDependents notes the lapse (or, with an empty lapsed, the recovery) of a mail host at every domain whose mail
 // depends on it, and names those that did not know. They are held by their next judgement; nothing is ever done to them
 // without a person.
-func (p *Parts) tellDependents(ctx context.Context, mailHost, lapsed string) (names []string, err error) {
+func (p *Parts) tellDependents(ctx context.Context, mailHost, lapsed string, since lifecycle.Instant) (names []string, err error) {
 	for dep, err := range p.book().Dependents(ctx, mailHost) {
 		if err != nil {
 			return names, err
 		}
-		anew, err := p.tellDependent(ctx, dep.Name, mailHost, lapsed)
+		anew, err := p.tellDependent(ctx, dep.Name, mailHost, lapsed, since)
 		if newer := (*records.Newer)(nil); errors.As(err, &newer) {
 			p.skip(ctx, newer)
 		} else if err != nil {
@@ -31,7 +31,7 @@ func (p *Parts) tellDependents(ctx context.Context, mailHost, lapsed string) (na
 	return names, nil
 }
 
-func (p *Parts) tellDependent(ctx context.Context, name, mailHost, lapsed string) (anew bool, err error) {
+func (p *Parts) tellDependent(ctx context.Context, name, mailHost, lapsed string, since lifecycle.Instant) (anew bool, err error) {
 	_, err = p.book().Update(ctx, name, func(d *records.Domain) ([]store.Write, bool, error) {
 		if !d.Known() {
 			return nil, false, nil
@@ -43,12 +43,13 @@ func (p *Parts) tellDependent(ctx context.Context, name, mailHost, lapsed string
 				return nil, false, err
 			}
 		}
-		if known := d.State.MailLapsed; known == host || host == "" && known != mailHost || host == mailHost && known != "" {
+		newer := host == mailHost && d.State.MailLapsed == host && since > d.State.Control.Since
+		if known := d.State.MailLapsed; !newer && (known == host || host == "" && known != mailHost || host == mailHost && known != "") {
 			return nil, false, nil // it knows, or what it knows is the lapse of another host
 		}
 		anew = true
 		d.MailHostBack()
-		d.State.MailLapsed = host
+		d.State = lifecycle.MailHost(d.State, host, since, lifecycle.At(p.Now()))
 		if host != "" && d.Action.Weight() < lifecycle.Hold.Weight() {
 			d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Low, lifecycle.ReasonMailHost
 			if d.State.LapseAt == 0 {

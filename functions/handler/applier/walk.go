@@ -27,6 +27,7 @@ type walk struct {
 	view
 	act      seam // nil: nothing is put to the registry
 	listRead lifecycle.Instant
+	offered  bool // the registry closes recovery and opens it again
 	at       records.Of[records.Walk]
 	kept     bool // the record says where an earlier invocation ended
 
@@ -44,9 +45,11 @@ var errLate = errors.New("too many due items for one invocation; the next one go
 func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, error) {
 	w := &walk{Parts: p, act: act, view: view{now: p.Now(), run: run}, told: map[string]bool{}}
 	var err error
-	if w.listRead, err = p.listRead(ctx); err != nil {
+	synced, err := p.book().Synced(ctx)
+	if err != nil {
 		return w, err
 	}
+	w.listRead, w.offered = max(synced.V.AsOf, synced.V.WholeAt), synced.V.Recovery
 	ledger, err := p.book().Ledger(ctx)
 	if err != nil {
 		return w, err
@@ -193,9 +196,15 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	}
 	if s.Look {
 		w.looks++
-		return w.look(ctx, m.Domain)
+		if err := w.look(ctx, m.Domain); err != nil {
+			return err
+		}
 	}
-	return nil
+	settled, err := w.recover(ctx, m)
+	if !settled {
+		w.waiting++
+	}
+	return err
 }
 
 // ends tells whether a plan says that a hold ends, and nothing else.
@@ -210,7 +219,7 @@ func (w *walk) settle(ctx context.Context, m records.Matter, s step) (records.Ma
 		if s.Back {
 			host = ""
 		}
-		names, err := w.tellDependents(ctx, m.Domain.Name, host)
+		names, err := w.tellDependents(ctx, m.Domain.Name, host, m.Domain.State.Control.Since)
 		if err != nil {
 			return m, false, err
 		}
@@ -406,4 +415,31 @@ func (w *walk) decideOne(ctx context.Context, m records.Matter, rulings map[stri
 		w.at.V.Pending[class]--
 	}
 	return err
+}
+
+// recover has the registry hold to what recovery through a domain's addresses should be: one call for each change. It
+// is a desired state, so that whoever died in the middle sends it again. False: it waits.
+func (w *walk) recover(ctx context.Context, m records.Matter) (ok bool, err error) {
+	d := m.Domain
+	if !d.Differs() {
+		return true, nil
+	}
+	if !w.offered || safety.Protected(d.Name, w.Protected) {
+		return true, w.matches(ctx, d, nil)
+	}
+	if w.act == nil {
+		return false, nil
+	}
+	known, err := w.book().Recovery(ctx, d.Name)
+	if err != nil {
+		return false, err
+	}
+	if d.State.Control.Since == 0 && known.V.Since == 0 { // it was never told of the gap
+		return true, w.matches(ctx, d, nil)
+	}
+	r, err := w.recovery(ctx, d, w.run.ID, w.now)
+	if err != nil {
+		return false, err
+	}
+	return w.act.Recover(ctx, d, known, r)
 }

@@ -54,6 +54,9 @@ func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 		s.NextMail = 0
 		v.changed = true
 	}
+	before := *s
+	*s = lifecycle.SeeMail(*s, v.obs, h.facts(v.name, v.after), lifecycle.At(h.Now()))
+	v.changed = v.changed || lifecycle.Changed(before, *s)
 	hosts := registrables(v.obs.Mail.Hosts, v.name.Registrable)
 	fp := source.Fingerprint(hosts)
 	if s.MailSet == fp {
@@ -300,7 +303,8 @@ func (h *Handler) mailDue(d *records.Domain, before lifecycle.State, now, began 
 	}
 	atOnce := s.MailSet == "" && h.BaselineDays <= 0
 	failed := s.NextMail != 0 && s.NextMail <= now
-	return atOnce || failed || mailDay(d.Name) == int64(began)/daySeconds%7 || moved(before, *s)
+	watched := s.MailWatched(now) && (s.Control.MXAt <= s.DelegSince || now.Since(s.Control.MXAt) >= lifecycle.Daily)
+	return atOnce || failed || watched || mailDay(d.Name) == int64(began)/daySeconds%7 || moved(before, *s)
 }
 
 // moved tells whether the tripwire found other name servers.

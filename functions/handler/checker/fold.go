@@ -123,6 +123,9 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	if d.NextLook = verdict.Next; verdict.Next != 0 && v.before.NextLook > now {
 		d.NextLook = min(verdict.Next, v.before.NextLook)
 	}
+	if look := v.after.State.Control.NextLook(now); look != 0 && (d.NextLook == 0 || look < d.NextLook) {
+		d.NextLook = look
+	}
 	fresh := v.before.State.RegAt != 0 && now.Since(v.before.State.RegAt) <= lifecycle.Freshness
 	decided := v.before.Action == lifecycle.Unverify || v.before.Action == lifecycle.Hold ||
 		fresh && (v.before.Confidence == lifecycle.Medium || v.before.Confidence == lifecycle.High)
@@ -143,6 +146,9 @@ func sameVerdict(a, b records.Domain) bool {
 func (h *Handler) facts(name domain.Name, d records.Domain) lifecycle.Facts {
 	tld := lastLabel(name.Registrable)
 	f := lifecycle.Facts{TLD: lifecycle.TLDOf(name.Suffix), Oldest: d.Oldest, GraceUnverify: h.GraceUnverify, Authority: lifecycle.AuthorityNone}
+	if set := h.Known[queue.KindDelegation]; set != nil {
+		f.Control = len(set.Zone(name.Suffix)) > 0
+	}
 	if !d.Listed {
 		f.Oldest = d.State.First // a mail host has no addresses of its own: what is registered after our first look is new
 	}

@@ -71,6 +71,7 @@ func (h *Handler) syncPage(ctx context.Context, run *records.Run) error {
 		return fmt.Errorf("list after %q: its as_of is %s, and it is %s: changes until then would never be asked for", s.After, page.AsOf.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	if s.After == "" {
+		s.Recovery = page.Recovery
 		s.AsOf = min(lifecycle.At(page.AsOf), lifecycle.At(now)) // else a clock that is fast loses what changes meanwhile
 	}
 	changes, err := h.compare(ctx, s, page)
@@ -85,7 +86,7 @@ func (h *Handler) syncPage(ctx context.Context, run *records.Run) error {
 			stay = append(stay, c)
 		}
 	}
-	if err := h.apply(ctx, stay); err != nil {
+	if err := h.apply(ctx, stay, h.spread(run.Sync)); err != nil {
 		return err
 	}
 	h.nameUncovered(ctx, stay)
@@ -173,9 +174,18 @@ func hostOf(hc registry.HostCount) records.Host {
 	return h
 }
 
+// spread is over how many days the first looks at the registry are spread: those of the first list. A domain that is new
+// later may be new in its registry too, and is asked about in the same run.
+func (h *Handler) spread(s records.Sync) int {
+	if s.Known == 0 {
+		return h.BaselineDays
+	}
+	return 0
+}
+
 // apply stores new and changed hosts together with their domains: one transaction a domain, so that counts are
 // exact whatever happens in between.
-func (h *Handler) apply(ctx context.Context, changes []change) error {
+func (h *Handler) apply(ctx context.Context, changes []change, spread int) error {
 	byDomain := map[string][]change{}
 	var order []string
 	var loose [][]store.Write // hosts that belong to no watchable domain
@@ -194,16 +204,16 @@ func (h *Handler) apply(ctx context.Context, changes []change) error {
 		return fmt.Errorf("store hosts without a domain: %w", err)
 	}
 	for names := range slices.Chunk(order, applyAtOnce) {
-		if err := h.applyDomains(ctx, names, byDomain); err != nil {
+		if err := h.applyDomains(ctx, names, byDomain, spread); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[string][]change) error {
+func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[string][]change, spread int) error {
 	for try := 0; len(names) > 0; try++ {
-		domains, err := h.domains(ctx, names)
+		domains, err := h.domains(ctx, names, spread)
 		var newer *records.Newer
 		if errors.As(err, &newer) { // their hosts stay as they are: the next whole list finds the change again
 			h.Log.ErrorContext(ctx, "items_skipped", "error", err)
@@ -264,7 +274,7 @@ func (h *Handler) reread(ctx context.Context, changes []change) error {
 }
 
 // domains are the stored domains, and new ones for those that are not; an error that is a Newer comes with the others.
-func (h *Handler) domains(ctx context.Context, names []string) (map[string]records.Domain, error) {
+func (h *Handler) domains(ctx context.Context, names []string, spread int) (map[string]records.Domain, error) {
 	domains, err := h.book().Domains(ctx, names)
 	if domains == nil {
 		return nil, err
@@ -272,7 +282,7 @@ func (h *Handler) domains(ctx context.Context, names []string) (map[string]recor
 	now := lifecycle.At(h.Now())
 	for _, name := range names {
 		if _, known := domains[name]; !known {
-			domains[name] = records.NewDomain(name, lifecycle.BaselineAt(name, now, h.BaselineDays))
+			domains[name] = records.NewDomain(name, lifecycle.BaselineAt(name, now, spread))
 		}
 	}
 	return domains, err
@@ -392,6 +402,7 @@ func (h *Handler) finishSync(ctx context.Context, run *records.Run) error {
 		return err
 	}
 	synced := &stored.V
+	synced.Recovery = s.Recovery
 	if s.Believed {
 		synced.AsOf, synced.Accepted = s.AsOf, 0
 		if s.Whole {
@@ -421,7 +432,7 @@ func (h *Handler) markLeft(ctx context.Context, run string) error {
 			changes[i] = gone(old)
 		}
 		names = names[:0]
-		return h.apply(ctx, changes)
+		return h.apply(ctx, changes, 0)
 	}
 	for host, err := range h.book().Left(ctx, run) {
 		if err != nil {

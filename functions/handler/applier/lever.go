@@ -1,0 +1,176 @@
+package applier
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
+)
+
+// What history calls it.
+const (
+	wordClosed     = "closed"
+	wordOpened     = "opened"
+	wordWouldClose = "would close"
+	wordWouldOpen  = "would open"
+)
+
+// closingBudget is the class and the limits of a closing: 1 % of the watched domains or 10 a day, whichever is more. A
+// closing undoes itself, so that its budget is wider than that of an unverification, and its surplus waits instead of
+// holding the whole. Those who only depend on a host that lapsed take half of it at most: one host must not delay the
+// domains that lapsed themselves.
+func closingBudget(gap lifecycle.Gap) (class string, l safety.Limits) {
+	l = safety.Limits{Count: 10, Share: 0.01, ClassCount: 10, ClassShare: 0.01}
+	if gap == lifecycle.GapMailHost {
+		l.ClassCount, l.ClassShare = 5, 0.005
+		return "dependent", l
+	}
+	return "own", l
+}
+
+// recovers is the registry's other call, as the client and the dry run both have it.
+type recovers interface {
+	SetRecovery(ctx context.Context, r registry.RecoveryRequest) (registry.RecoveryAnswer, error)
+}
+
+// matches notes at the domain that the registry holds to what it should.
+func (p *Parts) matches(ctx context.Context, d records.Domain, with []store.Write) error {
+	since := d.State.Control.Since
+	_, err := p.book().Update(ctx, d.Name, func(now *records.Domain) ([]store.Write, bool, error) {
+		now.Closed = since
+		return with, true, nil
+	})
+	return err
+}
+
+// recovery is the request about a domain, from what is known at a time.
+func (p *Parts) recovery(ctx context.Context, d records.Domain, run string, at time.Time) (registry.RecoveryRequest, error) {
+	c := d.State.Control
+	r := registry.RecoveryRequest{Domain: d.Name, Desired: registry.RecoveryOpen, AsOf: at.UTC(), Run: cmp.Or(run, "none")}
+	if c.Recovery() == lifecycle.RecoveryOpen {
+		return r, nil
+	}
+	evidence, err := p.evidence(ctx, d)
+	if err != nil {
+		return r, err
+	}
+	listed, err := p.book().Listed(ctx, d.Name)
+	now := lifecycle.At(at)
+	r.Desired, r.Since = registry.RecoveryClosed, min(c.Since, now).Time()
+	r.ContinuousUntil = min(c.Until, c.Since, now).Time()
+	r.MaxAddresses, r.Evidence, r.Phase = listed+max(5, listed/10), append([]string{lifecycle.GapSentence(d.State)}, evidence...), string(d.State.Phase)
+	r.Reason = registry.ReasonInterrupted
+	if c.Gap == lifecycle.GapDeleted || c.Gap == lifecycle.GapReleased {
+		r.Reason = registry.ReasonLapsed
+	}
+	r.Advice = registry.Advice{
+		Code: "renew_domain",
+		Text: "Renew the domain if it is yours, and add a verified address at another domain; sign in with your password or second factor to verify this address again.",
+	}
+	return r, err
+}
+
+// Recover sends the request, within the budget for closings.
+func (e enforcer) Recover(ctx context.Context, d records.Domain, known records.Of[records.Recovery], r registry.RecoveryRequest) (bool, error) {
+	call, can := e.registry.(recovers)
+	if !can {
+		return true, e.matches(ctx, d, nil)
+	}
+	closing := r.Desired == registry.RecoveryClosed
+	if closing && known.V.Since == 0 {
+		if ok, err := e.mayClose(ctx, d); err != nil || !ok {
+			return false, err
+		}
+	}
+	a, err := call.SetRecovery(ctx, r)
+	if err != nil {
+		e.Log.ErrorContext(ctx, "recovery_failed", "domain", d.Name, "desired", r.Desired, "error", err)
+		e.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
+		return false, nil // the state it should have stays: the next tick sends it again
+	}
+	if a.Pending {
+		e.Log.InfoContext(ctx, "registry_working", "domain", d.Name, "retry_after", a.RetryAfter)
+		return false, nil
+	}
+	known.V = records.Recovery{AsOf: lifecycle.At(r.AsOf)}
+	word := wordOpened
+	if closing {
+		word = wordClosed
+		known.V.Since, known.V.Gap, known.V.Bound = d.State.Control.Since, d.State.Control.Gap, a.Changed
+	}
+	err = e.matches(ctx, d, append(e.toldRecovery(d, word, a), known.Put()))
+	if err != nil {
+		return false, fmt.Errorf("note that recovery at %s is %s: %w", d.Name, word, err)
+	}
+	e.reportRecovery(ctx, d, word, a)
+	if closing && a.Recovery == registry.RecoveryOpen {
+		e.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "meaning", "it was to be closed, but a reset mail still goes out")
+		e.Metrics.Emit(map[string]float64{telemetry.RecoveryOpen: 1})
+	}
+	return true, nil
+}
+
+// mayClose takes one unit of the budget for closings before the call.
+func (e enforcer) mayClose(ctx context.Context, d records.Domain) (bool, error) {
+	run, err := e.book().Run(ctx)
+	if err != nil {
+		return false, err
+	}
+	ledger, err := e.book().Closings(ctx)
+	if err != nil {
+		return false, err
+	}
+	var ok bool
+	class, limits := closingBudget(d.State.Control.Gap)
+	if ledger.V, ok = safety.Reserve(ledger.V, limits, run.V.Watched, class, e.Now()); !ok {
+		e.Log.WarnContext(ctx, "closing_waits", "domain", d.Name, "why", "the day's budget for closings is used up")
+		return false, nil
+	}
+	if err := e.Store.Write(ctx, ledger.Put()); err != nil {
+		return false, fmt.Errorf("take a unit of the budget for closings: %w", err)
+	}
+	return true, nil
+}
+
+// Recover says what an enforcer would do, once for each gap; nothing is noted at the domain, so that it is done when
+// enforce mode begins.
+func (o observer) Recover(ctx context.Context, d records.Domain, known records.Of[records.Recovery], r registry.RecoveryRequest) (bool, error) {
+	call, can := o.dry.(recovers)
+	if since := d.State.Control.Since; !can || known.V.Would == since {
+		return false, nil
+	}
+	a, err := call.SetRecovery(ctx, r)
+	if err != nil {
+		o.Log.ErrorContext(ctx, "recovery_failed", "domain", d.Name, "desired", r.Desired, "error", err)
+		return false, nil
+	}
+	word := wordWouldOpen
+	if r.Desired == registry.RecoveryClosed {
+		word = wordWouldClose
+	}
+	known.V.Would = d.State.Control.Since
+	if err := o.Store.Write(ctx, append(o.toldRecovery(d, word, a), known.Put())...); err != nil {
+		return false, fmt.Errorf("note what would be done about recovery at %s: %w", d.Name, err)
+	}
+	o.reportRecovery(ctx, d, word, a)
+	return false, nil
+}
+
+// toldRecovery are the writes of what history and the day's digest tell.
+func (p *Parts) toldRecovery(d records.Domain, word string, a registry.RecoveryAnswer) []store.Write {
+	entry := records.PutEntry(d.Name, records.Entry{
+		At: p.Now().UTC(), What: word, After: d.State.Phase, Sentence: lifecycle.GapSentence(d.State), Answer: &a.Answer,
+	}, 15)
+	return []store.Write{entry, p.line(d, string(d.Decision()), word, a.Answer)}
+}
+
+func (p *Parts) reportRecovery(ctx context.Context, d records.Domain, word string, a registry.RecoveryAnswer) {
+	p.Log.InfoContext(ctx, word, "domain", d.Name, "phase", d.State.Phase, "reason", d.State.Control.Gap, "changed", a.Changed, "recovery", a.Recovery)
+}

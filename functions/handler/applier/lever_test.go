@@ -1,0 +1,236 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
+)
+
+// lever is a registry that closes recovery and opens it again: a desired state by domain.
+type lever struct {
+	*fakeRegistry
+	asked  []registry.RecoveryRequest
+	closed map[string]bool
+	lost   int // answers that are lost after the work was done
+	fails  error
+}
+
+func (l *lever) SetRecovery(_ context.Context, r registry.RecoveryRequest) (registry.RecoveryAnswer, error) {
+	l.asked = append(l.asked, r)
+	if l.fails != nil {
+		return registry.RecoveryAnswer{}, l.fails
+	}
+	if err := r.Check(); err != nil {
+		return registry.RecoveryAnswer{}, err
+	}
+	if !r.DryRun {
+		l.closed[r.Domain] = r.Desired == registry.RecoveryClosed
+	}
+	if l.lost--; l.lost == 0 {
+		return registry.RecoveryAnswer{}, errLost
+	}
+	return registry.RecoveryAnswer{Answer: registry.Answer{Changed: 2, Recovery: r.Desired}, Closed: 2}, nil
+}
+
+func leverWorld(t *testing.T) (*world, *lever) {
+	w := newWorld(t)
+	l := &lever{fakeRegistry: w.reg, closed: map[string]bool{}}
+	w.Registry, w.DryRun = l, l
+	w.write(records.Record(records.PKGuard, records.SKSynced, records.Synced{Recovery: true, AsOf: lifecycle.At(w.at)}, time.Time{}))
+	return w, l
+}
+
+// gap puts a listed domain under watch whose recovery should be closed since a while.
+func (w *world) gap(name string, gap lifecycle.Gap) {
+	w.lapsed(name, func(d *records.Domain) {
+		now := lifecycle.At(w.at)
+		d.State.Phase, d.State.LapseAt, d.Action, d.Reason = lifecycle.Active, 0, lifecycle.Watch, lifecycle.ReasonOutOfService
+		d.State.Control = lifecycle.Continuity{Since: now.Add(-time.Hour), Until: now.Add(-25 * time.Hour), Gap: gap}
+	})
+}
+
+func TestRecoveryIsClosedAndOpened(t *testing.T) {
+	w, l := leverWorld(t)
+	w.gap("a.com", lifecycle.GapGone)
+	w.tick()
+	if len(l.asked) != 1 || !l.closed["a.com"] {
+		t.Fatalf("closed: %+v", l.asked)
+	}
+	r := l.asked[0]
+	if !r.Since.Equal(w.at.Add(-time.Hour)) || !r.ContinuousUntil.Equal(w.at.Add(-25*time.Hour)) || !r.AsOf.Equal(w.at) || r.MaxAddresses < 5 ||
+		r.Reason != registry.ReasonInterrupted || !strings.Contains(r.Evidence[0], "out of the zone") || r.Advice.Code != "renew_domain" {
+		t.Errorf("the request: %+v", r)
+	}
+	for range 3 {
+		w.at = w.at.Add(15 * time.Minute)
+		w.tick()
+	}
+	if len(l.asked) != 1 {
+		t.Errorf("a quiet tick asked %d times", len(l.asked)-1)
+	}
+	w.change("a.com", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} })
+	w.tick()
+	if len(l.asked) != 2 || l.closed["a.com"] {
+		t.Fatalf("opened: %+v", l.asked)
+	}
+	history, err := w.book().History(t.Context(), "a.com", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := fmt.Sprint(history[0].What, history[1].What); said != "openedclosed" {
+		t.Errorf("history: %s", said)
+	}
+}
+
+// A newer gap is told, with its own since: what was verified in between is bound too.
+func TestANewerGapIsTold(t *testing.T) {
+	w, l := leverWorld(t)
+	w.gap("a.com", lifecycle.GapGone)
+	w.tick()
+	w.at = w.at.Add(time.Hour)
+	w.change("a.com", func(d *records.Domain) { d.State.Control.Since = lifecycle.At(w.at) })
+	w.tick()
+	if len(l.asked) != 2 || !l.asked[1].Since.After(l.asked[0].Since) {
+		t.Errorf("%+v", l.asked)
+	}
+}
+
+// Whatever is lost between two calls, the next tick brings known and desired state together.
+func TestALostAnswerEndsInTheDesiredState(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(w *world, l *lever)
+	}{
+		{"the registry's answer", func(_ *world, l *lever) { l.lost = 1 }},
+		{"the budget's write", func(w *world, _ *lever) { w.fault.lose = w.fault.lose + 2 }},
+		{"the note of what was done", func(w *world, _ *lever) { w.fault.lose = w.fault.lose + 3 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, l := leverWorld(t)
+			w.gap("a.com", lifecycle.GapGone)
+			w.fault.lose = 0
+			c.lose(w, l)
+			for range 3 {
+				_, err := w.Handle(t.Context(), Event{Action: "tick"})
+				if err != nil && !errors.Is(err, errLost) {
+					t.Fatal(err)
+				}
+				w.at = w.at.Add(15 * time.Minute)
+			}
+			known, err := w.book().Recovery(t.Context(), "a.com")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := w.get("a.com"); !l.closed["a.com"] || known.V.Since != d.State.Control.Since || d.Differs() {
+				t.Errorf("closed %t, known %+v, desired %+v", l.closed["a.com"], known.V, d.State.Control)
+			}
+		})
+	}
+}
+
+func TestWhoIsNotClosed(t *testing.T) {
+	t.Run("stop sends nothing and leaves what is closed", func(t *testing.T) {
+		w, l := leverWorld(t)
+		w.gap("a.com", lifecycle.GapGone)
+		w.tick()
+		w.gap("b.com", lifecycle.GapGone)
+		w.mode = Stop
+		w.tick()
+		if !l.closed["a.com"] || len(l.asked) != 1 {
+			t.Errorf("%+v", l.asked)
+		}
+		if w.mode = Enforce; w.tick().Mode != Enforce || !l.closed["b.com"] {
+			t.Error("what was found meanwhile is not closed afterwards")
+		}
+	})
+	t.Run("observe says what it would do, once, and enforce does it", func(t *testing.T) {
+		w, l := leverWorld(t)
+		w.DryRun = dry{l}
+		w.gap("a.com", lifecycle.GapGone)
+		w.mode = Observe
+		w.tick()
+		w.tick()
+		if l.closed["a.com"] || len(l.asked) != 1 || !l.asked[0].DryRun || !strings.Contains(w.log.String(), wordWouldClose) {
+			t.Errorf("%+v", l.asked)
+		}
+		w.mode = Enforce
+		w.tick()
+		if !l.closed["a.com"] {
+			t.Error("enforce did not close")
+		}
+	})
+	t.Run("a protected domain", func(t *testing.T) {
+		w, l := leverWorld(t)
+		w.Protected = []string{"a.com"}
+		w.gap("a.com", lifecycle.GapGone)
+		w.tick()
+		if len(l.asked) != 0 || w.get("a.com").Differs() {
+			t.Errorf("%+v", l.asked)
+		}
+	})
+	t.Run("a registry that does not offer it", func(t *testing.T) {
+		w, l := leverWorld(t)
+		w.write(records.Record(records.PKGuard, records.SKSynced, records.Synced{}, time.Time{}))
+		w.gap("a.com", lifecycle.GapGone)
+		w.tick()
+		if len(l.asked) != 0 || w.get("a.com").Differs() {
+			t.Errorf("%+v", l.asked)
+		}
+	})
+	t.Run("a registry that fails is asked again", func(t *testing.T) {
+		w, l := leverWorld(t)
+		w.gap("a.com", lifecycle.GapGone)
+		l.fails = &registry.Problem{Status: 503}
+		if w.tick(); w.get("a.com").Differs() == false {
+			t.Error("it counts as done")
+		}
+		l.fails = nil
+		if w.tick(); !l.closed["a.com"] {
+			t.Error("it was not asked again")
+		}
+	})
+}
+
+// dry is the registry as observe mode has it.
+type dry struct{ *lever }
+
+func (d dry) SetRecovery(ctx context.Context, r registry.RecoveryRequest) (registry.RecoveryAnswer, error) {
+	r.DryRun = true
+	return d.lever.SetRecovery(ctx, r)
+}
+
+// The budget for closings: ten of a thousand domains in a day, five of them for those who only depend on a lapsed host,
+// and what does not fit waits.
+func TestClosingsHaveABudget(t *testing.T) {
+	w, l := leverWorld(t)
+	for i := range 8 {
+		w.gap(fmt.Sprintf("dependent-%d.com", i), lifecycle.GapMailHost)
+	}
+	for i := range 7 {
+		w.gap(fmt.Sprintf("own-%d.com", i), lifecycle.GapGone)
+	}
+	w.tick()
+	count := func(prefix string) (n int) {
+		for name, closed := range l.closed {
+			if closed && strings.HasPrefix(name, prefix) {
+				n++
+			}
+		}
+		return n
+	}
+	if count("dependent") != 5 || count("own") != 5 {
+		t.Errorf("the first day: %d dependents and %d of its own", count("dependent"), count("own"))
+	}
+	w.at = w.at.Add(25 * time.Hour)
+	w.tick()
+	if count("dependent") != 8 || count("own") != 7 {
+		t.Errorf("the next day: %d dependents and %d of its own", count("dependent"), count("own"))
+	}
+}

@@ -1,0 +1,277 @@
+package lifecycle
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
+)
+
+// Recovery is the desired state of account recovery through a domain's addresses.
+type Recovery string
+
+// The states.
+const (
+	RecoveryOpen   Recovery = "open"
+	RecoveryClosed Recovery = "closed"
+)
+
+// Gap is why control of a domain is not continuous: what closed recovery.
+type Gap string
+
+// The gaps, in the order in which they are looked for.
+const (
+	GapNone       Gap = ""
+	GapReleased   Gap = "released"          // free, or registered anew: its holder has lost it
+	GapYoung      Gap = "registered lately" // within the add grace period a deletion frees it at once (RFC 3915)
+	GapDeleted    Gap = "deleted"           // by the registry's word, or the status API's
+	GapGone       Gap = "out of the zone"   // NXDOMAIN from the zone above
+	GapParked     Gap = "parked"            // on name servers known for parking and expiry pages
+	GapMailHost   Gap = "mail host"         // the domain of its mail host or name servers is in a gap
+	GapNewServers Gap = "new servers"       // other name servers and another MX, after its expiry or where nobody can be asked
+	GapNewMail    Gap = "new mail host"     // another MX under the same name servers, after its expiry or a gap
+	GapUnseen     Gap = "registered unseen" // registered after a verification, and no lapse was seen
+)
+
+const (
+	// AddGrace is how long a registration counts as young: five days of add grace (RFC 3915), and one.
+	AddGrace = 6 * 24 * time.Hour
+	// Expiring is for how long after an expiry another MX is no holder's move: the auto-renew period (RFC 3915).
+	Expiring = 45 * 24 * time.Hour
+	// HourlyLooks and then SixHourlyLooks are for how long a domain whose recovery is closed is looked at so often.
+	HourlyLooks    = 24 * time.Hour
+	SixHourlyLooks = 60 * 24 * time.Hour
+)
+
+// Continuity is what is remembered of who controls a domain, and since when that is in doubt.
+type Continuity struct {
+	Since Instant `json:"g,omitempty"` // first look that found the newest gap; 0: recovery is open
+	Gap   Gap     `json:"w,omitempty"` // of the first look, or of a worse one since
+	Until Instant `json:"u,omitempty"` // last look before it at which all was well; 0: none
+	Back  Instant `json:"b,omitempty"` // recovery was opened again then; 0: not lately
+	Lost  bool    `json:"x,omitempty"` // a release was seen: nothing the domain shows opens it again
+
+	// The baseline: how the domain looked in its holder's hands. The name servers are State.Home.
+	Registered Instant `json:"d,omitempty"`
+	Registrar  string  `json:"r,omitempty"`
+	MX         string  `json:"m,omitempty"` // fingerprint; empty: never heard
+	// What was heard last.
+	NowMX string  `json:"n,omitempty"`
+	MXAt  Instant `json:"a,omitempty"`
+}
+
+// Recovery is what recovery through the domain's addresses should be.
+func (c Continuity) Recovery() Recovery {
+	if c.Since != 0 {
+		return RecoveryClosed
+	}
+	return RecoveryOpen
+}
+
+// Watched tells whether the MX is asked daily: after an expiry, while closed, and for 45 days after opening.
+func (s State) MailWatched(now Instant) bool {
+	c := s.Control
+	return s.expiredLately(now) || c.Since != 0 || c.Back != 0 && now.Since(c.Back) < Expiring
+}
+
+// expiredLately tells whether now is within Expiring after an expiry, or after its anniversary a year or more before
+// (in auto-renew the registry's date is already a year ahead).
+func (s State) expiredLately(now Instant) bool {
+	for _, expiry := range []Instant{s.Expires, s.RegistrarExpires} {
+		const year = 365 * 24 * time.Hour
+		if expiry == 0 {
+			continue
+		}
+		since := now.Since(expiry)
+		if since < 0 {
+			since = (since%year + year) % year
+		}
+		if since <= Expiring+time.Duration(24)*time.Hour {
+			return true
+		}
+	}
+	return false
+}
+
+// SeeMail folds what the resolver said of the domain's MX set; what is not known changes nothing.
+func SeeMail(s State, o source.Observation, f Facts, now Instant) State {
+	if o.Outcome != source.Observed || o.Mail == nil {
+		return s
+	}
+	before := s
+	s.Control.NowMX, s.Control.MXAt = source.Fingerprint(o.Mail.Hosts), At(o.At)
+	return control(before, s, f, now)
+}
+
+// MailHost notes that the domain of the mail host or the name servers is in a gap since a time, or (an empty host) that
+// none is any more. It closes at once, a newer gap of the host too; what opens is the next look at the domain.
+func MailHost(s State, host string, since, now Instant) State {
+	s.MailLapsed = host
+	switch c := &s.Control; {
+	case host == "":
+	case c.Since == 0:
+		c.Since, c.Gap, c.Until, c.Back = now, GapMailHost, s.wellUntil(now), 0
+	case since > c.Since:
+		c.Since = now
+	}
+	return s
+}
+
+// wellUntil is the last look that is remembered.
+func (s State) wellUntil(now Instant) Instant {
+	if at := max(s.DelegAt, s.RegAt); at != 0 {
+		return at
+	}
+	return now
+}
+
+// control keeps the continuity: it closes, opens and takes over what counts as the holder's. before is the state as it
+// was before this answer.
+func control(before, s State, f Facts, now Instant) State {
+	j := judge{s: s, f: f, now: now}
+	if c := s.Control; c.Since != 0 && c.Since <= now && j.verifiedSince(c.Since) && s.delegated() {
+		j.s.Control = c.begun(s) // nobody is left who verified before the gap
+	}
+	c := &j.s.Control
+	gap := j.gap()
+	c.Lost = c.Lost || gap == GapReleased
+	switch {
+	case gap != GapNone && c.Since == 0:
+		c.Since, c.Gap, c.Until, c.Back = j.gapSince(gap), gap, before.wellUntil(now), 0
+	case gap != GapNone && (before.inService(f, now) || gap == GapReleased && c.Gap != GapReleased):
+		c.Since, c.Gap = j.gapSince(gap), gap // it was back in service, or control changed again: a new gap begins
+	case gap != GapNone:
+		c.Gap = gap
+	case c.Since != 0 && j.back():
+		*c = c.begun(j.s)
+		c.Back = now
+	case c.Since == 0:
+		c.Registered, c.Registrar, c.MX = j.s.Registered, j.s.Registrar, c.NowMX
+	}
+	if c.Gap == GapYoung { // there is nothing older that it could be compared with
+		c.Registered, c.Registrar, c.MX = cmp.Or(c.Registered, j.s.Registered), cmp.Or(c.Registrar, j.s.Registrar), cmp.Or(c.MX, c.NowMX)
+	}
+	return j.s
+}
+
+// delegated tells whether the zone last delegated the name to servers that are not a parking service's.
+func (s State) delegated() bool { return s.Deleg == DelegationHome || s.Deleg == DelegationMoved }
+
+// begun is the continuity of a domain whose present state is its holder's.
+func (c Continuity) begun(s State) Continuity {
+	return Continuity{Registered: s.Registered, Registrar: s.Registrar, MX: c.NowMX, NowMX: c.NowMX, MXAt: c.MXAt}
+}
+
+// gapSince dates a gap: now; of a young registration the end of its youth, so that what is verified until then is closed
+// too.
+func (j judge) gapSince(gap Gap) Instant {
+	if gap == GapYoung {
+		return j.s.Registered.Add(AddGrace)
+	}
+	return j.now
+}
+
+// inService tells whether a name whose recovery is closed was delegated, and nothing was wrong with it.
+func (s State) inService(f Facts, now Instant) bool {
+	return s.Control.Since != 0 && s.Control.Since <= now && s.delegated() && (judge{s: s, f: f, now: now}).gap() == GapNone
+}
+
+// verifiedSince tells whether every address was verified after a time: then the domain as it is now is its holder's.
+func (j judge) verifiedSince(at Instant) bool {
+	return at != 0 && j.f.Oldest > at && j.f.Oldest <= j.now
+}
+
+// gap finds what is wrong just now; GapNone where nothing is, or where nothing is known.
+func (j judge) gap() Gap {
+	s := j.s
+	d, reg, market := j.delegation(), j.registry(), j.market()
+	again := func(at, since Instant) bool { return at.Since(since) >= j.f.secondLook() }
+	deleted := map[Word]bool{WordRedemption: true, WordPendingDelete: true, WordRestore: true, WordAbsent: true}
+	there := d == DelegationHome || d == DelegationUnknown
+	switch {
+	case reg == WordAbsent && d == DelegationGone && j.f.TLD.FreeWhenAbsent && again(s.RegAt, s.RegSince):
+		return GapReleased
+	case j.anew():
+		return GapReleased
+	case s.Registered != 0 && j.now.Since(s.Registered) < AddGrace:
+		return GapYoung
+	case deleted[reg] && (!there || again(s.RegAt, s.RegSince)):
+		return GapDeleted
+	case deleted[market] && (!there || again(s.MktAt, s.MktSince)):
+		return GapDeleted
+	case d == DelegationGone && (j.f.Control || again(s.DelegAt, s.DelegSince)):
+		return GapGone
+	case d == DelegationParked && (s.Home != "" || j.expired()):
+		return GapParked
+	case s.MailLapsed != "":
+		return GapMailHost
+	}
+	return j.movedGap()
+}
+
+// anew: it was registered after it had been somebody's. The date of the baseline is the same server's.
+func (j judge) anew() bool {
+	s := j.s
+	if s.Registered == 0 || j.verifiedSince(s.Registered) {
+		return false
+	}
+	return s.Phase == ReRegistered || s.Control.Registered != 0 && s.Registered > s.Control.Registered
+}
+
+// movedGap finds new control: where the holder would have to be who moved, but need not be.
+func (j judge) movedGap() Gap {
+	c := j.s.Control
+	otherMX := c.MX != "" && c.NowMX != "" && c.MX != c.NowMX && j.fresh(c.MXAt)
+	after := j.s.expiredLately(j.now)
+	blind := j.f.authority() == AuthorityNone
+	switch d := j.s.Deleg; { // as it was before the MX was asked
+	case d == DelegationMoved && otherMX && (after || blind):
+		return GapNewServers
+	case d == DelegationHome && otherMX && (after || c.Back != 0 && j.now.Since(c.Back) < Expiring):
+		return GapNewMail
+	default:
+		return GapNone
+	}
+}
+
+// back tells whether everything is as it was in the holder's hands, all of it fresh, and nothing objects.
+func (j judge) back() bool {
+	s, c := j.s, j.s.Control
+	home := j.delegation() == DelegationHome && s.DelegAt > c.Since
+	mail := c.MX != "" && c.NowMX == c.MX && c.MXAt >= s.DelegSince && j.fresh(c.MXAt)
+	if !home || !mail || s.MailLapsed != "" || j.now < c.Since {
+		return false
+	}
+	if j.f.authority() == AuthorityNone || c.Registered == 0 {
+		// Nobody tells whether it is the same registration: only where there was no time for another.
+		return !c.Lost && j.f.TLD.Release > 0 && s.DelegSince.Since(c.Until) < j.f.TLD.Release
+	}
+	said := j.registry() == WordRegistered || j.registry() == WordAutoRenew
+	return said && s.RegAt >= s.DelegSince && s.Registered == c.Registered && (c.Registrar == "" || s.Registrar == c.Registrar)
+}
+
+// openingDue is when the registry is to be asked because recovery could be opened: the zone shows the holder's name
+// servers again. 0: it could not.
+func (s State) openingDue() Instant {
+	switch {
+	case s.Control.Since == 0 || s.Deleg != DelegationHome:
+		return 0
+	case s.RegAt < s.DelegSince:
+		return s.DelegSince
+	default:
+		return s.RegAt.Add(Daily)
+	}
+}
+
+// NextLook is when a domain whose recovery is closed is to be looked at again: hourly for a day, then every six hours
+// for sixty days; 0: the daily round is enough.
+func (c Continuity) NextLook(now Instant) Instant {
+	switch age := now.Since(c.Since); {
+	case c.Since == 0 || age > SixHourlyLooks:
+		return 0
+	case age < HourlyLooks:
+		return now.Add(time.Hour)
+	default:
+		return now.Add(6 * time.Hour)
+	}
+}

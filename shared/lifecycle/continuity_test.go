@@ -1,0 +1,226 @@
+package lifecycle
+
+import (
+	"testing"
+
+	"github.com/lapseguard/lapseguard/shared/source"
+)
+
+// look is one answer, or several of one moment, with the resolver's among them, and what recovery must be after it.
+type look struct {
+	name string
+	at   float64 // hours after t0
+	obs  []source.Observation
+	want Gap
+	// since is the hour of the newest gap; -1: as it was.
+	since float64
+}
+
+func mx(hosts ...string) source.Observation {
+	return source.Observation{Source: source.SourceMail, Server: "resolver", Outcome: source.Observed, Mail: &source.Mail{Hosts: hosts}}
+}
+
+func noMX() source.Observation {
+	return source.Observation{Source: source.SourceMail, Server: "resolver", Outcome: source.Observed, Mail: &source.Mail{}}
+}
+
+// watched are the facts of a gTLD whose zone has names whose answer is known.
+var watched = with(com, func(f *Facts) { f.Control = true })
+
+// fed folds answers as the checker does: the resolver's by SeeMail, all others by Visit.
+func fed(s State, f Facts, h float64, obs []source.Observation) State {
+	for _, o := range at(hour(h), obs) {
+		if o.Source == source.SourceMail {
+			s = SeeMail(s, o, f, instant(h))
+			continue
+		}
+		s, _ = Visit(s, []source.Observation{o}, f, instant(h))
+	}
+	return s
+}
+
+// ours is a domain in its holder's hands, known with its MX.
+func ours(t testing.TB, f Facts, r source.Observation) State {
+	t.Helper()
+	s := fed(NewState(instant(-2*day)), f, -day, []source.Observation{home(), r, mx("mx.provider.example")})
+	if s.Control.Since != 0 || s.Control.MX == "" {
+		t.Fatalf("it is not well to begin with: %+v", s.Control)
+	}
+	return s
+}
+
+func expiresAt(h float64) source.Observation {
+	return but(rdap(), func(r *source.Registration) { r.Expires = hour(h) })
+}
+
+func autoRenew(h float64) source.Observation {
+	return but(rdap("auto renew period"), func(r *source.Registration) { r.Expires = hour(h).AddDate(1, 0, 0) })
+}
+
+func TestRecoveryFollowsContinuity(t *testing.T) {
+	theirs, mine := mx("mx.buyer.example"), mx("mx.provider.example")
+	undescribed := with(watched, func(f *Facts) { f.TLD = TLDOf("pl") })
+	blind := with(undescribed, func(f *Facts) { f.Authority = AuthorityNone })
+	quarantine := with(blind, func(f *Facts) { f.TLD = TLDOf("se") })
+	unwatched := with(com, func(f *Facts) {})
+	for _, c := range []struct {
+		name  string
+		facts Facts
+		begin source.Observation
+		looks []look
+	}{
+		{"gone at first sight, and back", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+			{"the registry knows nothing bad", 1, []source.Observation{rdap()}, GapGone, 0},
+			{"back, by the zone alone", 5, []source.Observation{home()}, GapGone, 0},
+			{"the MX too", 5, []source.Observation{mine}, GapGone, 0},
+			{"and the registry", 5, []source.Observation{rdap()}, GapNone, 0},
+		}},
+		{"a zone without known names: after a second look", unwatched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
+			{"gone again", 7, []source.Observation{gone()}, GapGone, 7},
+		}},
+		{"an answer that is not known changes nothing", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+			{"no answers", 2, allUnknown(), GapGone, 0},
+			{"no MX heard", 2, []source.Observation{unknown(source.SourceMail, source.CauseServfail)}, GapGone, 0},
+		}},
+		{"parked, sold to a buyer who sets the old name servers", watched, expiresAt(-1), []look{
+			{"parked", 0, []source.Observation{parked(), autoRenew(-1), noMX()}, GapParked, 0},
+			{"old servers, new MX", 20 * day, []source.Observation{home(), autoRenew(-1), theirs}, GapNewMail, 20 * day},
+			{"the MX stays", 60 * day, []source.Observation{home(), rdap(), theirs}, GapNewMail, 20 * day},
+		}},
+		{"parked, renewed", watched, expiresAt(-1), []look{
+			{"parked", 0, []source.Observation{parked(), autoRenew(-1), noMX()}, GapParked, 0},
+			{"renewed", 9 * day, []source.Observation{home(), autoRenew(-1), mine}, GapNone, 0},
+			{"another MX within 45 days", 20 * day, []source.Observation{theirs}, GapNewMail, 20 * day},
+		}},
+		{"parked, renewed and moved: the holder's sign-in opens", watched, expiresAt(-1), []look{
+			{"parked", 0, []source.Observation{parked(), autoRenew(-1), noMX()}, GapParked, 0},
+			{"moved", 9 * day, []source.Observation{moved(), autoRenew(-1), theirs}, GapNewServers, 9 * day},
+			{"it stays closed", 50 * day, []source.Observation{moved(), rdap(), theirs}, GapNewServers, 9 * day},
+		}},
+		{"sold without a gap", watched, expiresAt(-1), []look{
+			{"other servers", 20 * day, []source.Observation{moved(), autoRenew(-1)}, GapNone, 0},
+			{"and another MX", 20 * day, []source.Observation{theirs}, GapNewMail, 20 * day},
+		}},
+		{"its holder moves, far from an expiry", watched, rdap(), []look{
+			{"other servers and MX", 0, []source.Observation{moved(), rdap(), theirs}, GapNone, 0},
+		}},
+		{"deleted by the registry's word, yet delegated: after a second look", watched, rdap(), []look{
+			{"the registry", 0, []source.Observation{home(), rdap("redemption period")}, GapNone, 0},
+			{"again", 7, []source.Observation{home(), rdap("redemption period")}, GapDeleted, 7},
+			{"restored", 8, []source.Observation{home(), mine, rdap()}, GapNone, 0},
+		}},
+		{"released, and registered by somebody else", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap("redemption period")}, GapDeleted, 0},
+			{"free", 35 * day, []source.Observation{gone(), free()}, GapDeleted, 0},
+			{"still free", 35*day + 7, []source.Observation{gone(), free()}, GapReleased, 35*day + 7},
+			{"anew, with all as it was", 36 * day, []source.Observation{home(), mine, dated(rdap(), hour(36*day-1))}, GapReleased, 36 * day},
+		}},
+		{"a name that is six days old", watched, rdap(), []look{
+			{"its date moved", 0, []source.Observation{dated(rdap(), hour(-2))}, GapReleased, 0},
+		}},
+		{"where nobody can be asked: back within less than any path to release", quarantine, home(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+			{"back", 2 * day, []source.Observation{home(), mine}, GapNone, 0},
+		}},
+		{"where nobody can be asked: away for longer than that", quarantine, home(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+			{"back", 70 * day, []source.Observation{home(), mine}, GapGone, 0},
+		}},
+		{"where nobody can be asked and nobody described it: the holder alone opens", blind, home(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+			{"back", 1, []source.Observation{home(), mine}, GapGone, 0},
+		}},
+		{"gone, back and gone: a new gap", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+			{"back, the registry silent", 5, []source.Observation{home(), mine}, GapGone, 0},
+			{"gone again", 9, []source.Observation{gone()}, GapGone, 9},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := ours(t, c.facts, c.begin)
+			for _, l := range c.looks {
+				s = fed(s, c.facts, l.at, l.obs)
+				gap := s.Control.Gap
+				if s.Control.Since == 0 && gap != GapNone {
+					t.Errorf("%s: a gap %q since never", l.name, gap)
+				}
+				if want := (map[bool]Instant{true: instant(l.since)})[l.want != GapNone]; gap != l.want || s.Control.Since != want {
+					t.Errorf("%s: gap %q since %s, want %q since %s", l.name, gap, s.Control.Since, l.want, want)
+				}
+			}
+		})
+	}
+}
+
+// A new registration is closed until the add grace period is over, and what was verified until then with it.
+func TestYoungRegistration(t *testing.T) {
+	young := dated(rdap(), hour(-1))
+	f := with(watched, func(f *Facts) { f.Oldest = instant(-0.5) })
+	s := fed(NewState(instant(0)), f, 0, []source.Observation{home(), young, mx("mx.provider.example")})
+	if s.Control.Gap != GapYoung || s.Control.Since != At(hour(-1).Add(AddGrace)) || s.Control.Recovery() != RecoveryClosed {
+		t.Fatalf("a new name: %+v", s.Control)
+	}
+	if still := fed(s, f, 5*day, []source.Observation{home(), young, mx("mx.provider.example")}); still.Control.Gap != GapYoung {
+		t.Errorf("after five days: %+v", still.Control)
+	}
+	if old := fed(s, f, 6.1*day, []source.Observation{home(), mx("mx.provider.example"), young}); old.Control.Since != 0 {
+		t.Errorf("after six days: %+v", old.Control)
+	}
+	if taken := fed(s, f, 6.1*day, []source.Observation{home(), mx("mx.provider.example"), dated(rdap(), hour(5*day))}); taken.Control.Gap != GapReleased {
+		t.Errorf("deleted and registered anew within: %+v", taken.Control)
+	}
+}
+
+// The baseline moves with its holder while control is continuous, and not while it is not.
+func TestBaseline(t *testing.T) {
+	s := ours(t, watched, rdap())
+	s = fed(s, watched, 0, []source.Observation{moved(), rdap(), mx("mx.other.example")})
+	if s.Deleg != DelegationHome || s.Control.MX != s.Control.NowMX || s.Control.Since != 0 {
+		t.Errorf("its holder moved: %+v", s)
+	}
+	s = fed(s, watched, day, []source.Observation{gone()})
+	s = fed(s, watched, 2*day, []source.Observation{home(), rdap(), mx("mx.third.example")})
+	if s.Deleg != DelegationMoved || s.Control.Since == 0 {
+		t.Errorf("other servers after a gap became the holder's: %+v", s)
+	}
+	later := with(watched, func(f *Facts) { f.Oldest = instant(3 * day) })
+	s = fed(s, later, 4*day, []source.Observation{home(), rdap(), mx("mx.third.example")})
+	if s.Control.Since != 0 || s.Control.MX != s.Control.NowMX {
+		t.Errorf("every address was verified since: %+v", s.Control)
+	}
+}
+
+func TestMailHostCloses(t *testing.T) {
+	s := MailHost(ours(t, watched, rdap()), "host.example", instant(-1), instant(0))
+	if s.Control.Gap != GapMailHost || s.Control.Since != instant(0) || s.Control.Until != instant(-day) {
+		t.Fatalf("the host lapsed: %+v", s.Control)
+	}
+	if again := MailHost(s, "host.example", instant(-1), instant(5)); again != s {
+		t.Errorf("told again: %+v", again.Control)
+	}
+	if newer := MailHost(s, "host.example", instant(4), instant(5)); newer.Control.Since != instant(5) {
+		t.Errorf("it was taken since: %+v", newer.Control)
+	}
+	s = MailHost(s, "", 0, instant(10))
+	if s.Control.Since != instant(0) {
+		t.Errorf("no look has shown yet that all is well: %+v", s.Control)
+	}
+	if s = fed(s, watched, 11, []source.Observation{home(), mx("mx.provider.example"), rdap()}); s.Control.Since != 0 {
+		t.Errorf("all is well: %+v", s.Control)
+	}
+}
+
+func TestLooksWhileClosed(t *testing.T) {
+	for _, c := range []struct{ age, want float64 }{{0, 1}, {23, 24}, {24, 30}, {59 * day, 59*day + 6}, {61 * day, -1}} {
+		got := Continuity{Since: instant(0)}.NextLook(instant(c.age))
+		if want := (map[bool]Instant{true: instant(c.want)})[c.want >= 0]; got != want {
+			t.Errorf("closed for %v hours: next look %s, want %s", c.age, got, want)
+		}
+	}
+	if got := (Continuity{}).NextLook(instant(0)); got != 0 {
+		t.Errorf("open: next look %s", got)
+	}
+}
