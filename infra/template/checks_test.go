@@ -194,7 +194,7 @@ func checkSecrets(t *Template) []string {
 }
 
 // deciding are partition keys of what decides, one of each kind (shared/records).
-var deciding = []string{"guard", "decision/a.com", "holds", "requests", "run/20260302T030000Z", "hosts", "listed/a.com", "left/20260302T030000Z", "digest", "upstreams"}
+var deciding = []string{"guard", "decision/a.com", "holds", "requests", "run/20260302T030000Z", "hosts", "hosts/07", "listed/a.com", "left/20260302T030000Z", "digest", "upstreams"}
 
 // checkPermissions holds each function's variables against its role: what a function is pointed at it may
 // use, and it may use nothing else.
@@ -480,12 +480,44 @@ func checkParameters(t *Template) []string {
 		checkParameter(&p, name, all[name])
 	}
 	// The code's own ceilings, so that the console refuses what the function would not start with.
-	p.want(number(t.Get("Parameters", "BreakerCount", "MaxValue")) == safety.MaxCount, "BreakerCount: MaxValue is not %d", safety.MaxCount)
 	p.want(float64(number(t.Get("Parameters", "BreakerShare", "MaxValue"))) == 100*safety.MaxShare, "BreakerShare: MaxValue is not %v", 100*safety.MaxShare)
-	p.want(number(t.Get("Parameters", "BreakerCount", "Default")) == safety.DefaultCount, "BreakerCount: Default is not %d", safety.DefaultCount)
+	p.want(t.Get("Parameters", "BreakerCount", "Default") == strconv.Itoa(safety.DefaultCount), "BreakerCount: Default is not %d", safety.DefaultCount)
 	p.want(t.Get("Parameters", "BreakerShare", "Default") == 100*safety.DefaultShare, "BreakerShare: Default is not %v", 100*safety.DefaultShare)
+	for name, bounds := range wholeNumbers {
+		checkWhole(&p, name, text(walk(all[name], "AllowedPattern")), bounds)
+	}
+	schedule := regexp.MustCompile(text(t.Get("Parameters", "DailySchedule", "AllowedPattern")))
+	for at, ok := range map[string]bool{"0 0": true, "59 23": true, "05 07": true, "17 3": true, "75 30": false, "60 3": false, "17 24": false, "17 3 ": false} {
+		p.want(schedule.MatchString("cron("+at+" * * ? *)") == ok, "DailySchedule: cron(%s * * ? *) is allowed: %t", at, !ok)
+	}
 	p.want(len(shown) == len(all), "the console shows %d parameters of %d", len(shown), len(all))
 	return p
+}
+
+// wholeNumbers are the parameters that the functions read as whole numbers, with their least and greatest. Their type
+// is String, because CloudFormation takes a fraction for a Number and keeps AllowedPattern for strings.
+var wholeNumbers = map[string][2]int{
+	"BreakerCount": {1, safety.MaxCount}, "Segments": {1, 64}, "BaselineDays": {1, 90}, "CheckerConcurrency": {2, 1000},
+	"AcceptedUnknown": {0, 1_000_000}, "AcceptedNotCovered": {0, 1_000_000},
+}
+
+// checkWhole holds a pattern against its numbers, and against what crashes a function at its start.
+func checkWhole(p *problems, name, pattern string, bounds [2]int) {
+	allowed, err := regexp.Compile(pattern)
+	if err != nil || pattern == "" {
+		p.want(false, "%s: a whole number needs a pattern", name)
+		return
+	}
+	low, high := bounds[0], bounds[1]
+	for n := max(low-2, 0); n <= high+2000; n++ {
+		if in := n >= low && n <= high; allowed.MatchString(strconv.Itoa(n)) != in {
+			p.want(false, "%s: %d is allowed: %t", name, n, !in)
+			return
+		}
+	}
+	for _, s := range []string{"", "-1", "20.5", "14.5", "+3", "1e1", "03", " 3", strconv.Itoa(high * 10)} {
+		p.want(!allowed.MatchString(s), "%s: %q is allowed", name, s)
+	}
 }
 
 // checkParameter: a typo must fail at the deployment, so each has bounds, and its default keeps them.

@@ -29,3 +29,27 @@ func TestNewControlOutlastsALookWithoutTheRegistry(t *testing.T) {
 		t.Errorf("the registry again: %+v", v)
 	}
 }
+
+// A time-out of one DNS question during the 45 days after new control ends the watch as little as any unknown answer:
+// phase, delegation and home stay, the look is repeated, and the next good one watches on.
+func TestNewControlOutlastsAnUnknownDelegation(t *testing.T) {
+	other := rdap()
+	r := *other.Registration
+	r.Registrar = "another"
+	other.Registration = &r
+	s, v := walk(known(t, com), com, visit(3*day, moved(), other))
+	want := verdict(ChangedHands, Watch, Low, ReasonNewControl)
+	if v != want {
+		t.Fatalf("new control: %+v", v)
+	}
+	home := s.Home
+	for _, c := range []source.Cause{source.CauseTimeout, source.CauseRefused} {
+		s, v = walk(s, com, visit(10*day, unknown(source.SourceDelegation, c), other))
+		if v.Phase != ChangedHands || v.Action != Confirm || v.Reason != ReasonUnknownSource || s.Home != home || s.Deleg != DelegationMoved {
+			t.Errorf("%s: %+v, home as before: %t, delegation %s", c, v, s.Home == home, s.Deleg)
+		}
+	}
+	if _, v = walk(s, com, visit(11*day, moved(), other)); v != want {
+		t.Errorf("the next good look: %+v", v)
+	}
+}

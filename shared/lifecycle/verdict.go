@@ -225,6 +225,8 @@ func (j judge) registered() Verdict {
 		return j.hold(Active, evidence{other: true, sign: true}, ReasonMailHost)
 	case d != DelegationUnknown && j.newControl():
 		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
+	case d == DelegationUnknown && j.newControl(): // an unknown answer ends no watch
+		return j.confirm(j.s.Phase, evidence{}, ReasonUnknownSource, RetryLook)
 	case d == DelegationGone, j.registry() == WordOnHold, j.registry() == WordInactive:
 		return j.say(Active, Watch, evidence{registry: true, sign: true}, ReasonOutOfService)
 	case d == DelegationUnknown:

@@ -2,6 +2,8 @@ package records
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
 	"iter"
 	"strings"
 	"time"
@@ -10,7 +12,8 @@ import (
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
-// Host is one e-mail host of the registry's list, as last synced. PK "hosts", SK the host.
+// Host is one e-mail host of the registry's list, as last synced. PK "hosts/SHARD", SK the host; an earlier version
+// kept them all under "hosts", where those it stored stay until they leave.
 type Host struct {
 	Addresses int               `json:"n"`
 	Oldest    lifecycle.Instant `json:"o,omitempty"`
@@ -20,14 +23,36 @@ type Host struct {
 	Counted   bool              `json:"c,omitempty"` // its addresses are in its domain's Count
 }
 
-func hostKey(host string) store.Key { return store.Key{Table: store.Records, PK: PKHosts, SK: host} }
+// hostShards is the number of partitions that hosts are spread over: one takes 1,000 units a second, and a first list
+// is written in ascending order, at which DynamoDB cannot split it.
+const hostShards = 16
+
+// hostPK is the partition of a host that is stored anew.
+func hostPK(host string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(host))
+	return hostShard(int(h.Sum32() % hostShards))
+}
+
+func hostShard(n int) string { return fmt.Sprintf("%s/%02d", PKHosts, n) }
+
+func hostKey(host string) store.Key {
+	return store.Key{Table: store.Records, PK: hostPK(host), SK: host}
+}
 
 // NewHost is a host that was not stored yet.
 func NewHost(host string) Of[Host] { return Of[Host]{item: store.Item{Key: hostKey(host)}} }
 
 // Host reads one host of the list.
 func (b Book) Host(ctx context.Context, host string) (Of[Host], error) {
-	return get[Host](ctx, b, PKHosts, host)
+	r, err := get[Host](ctx, b, hostPK(host), host)
+	if err != nil || r.Found() {
+		return r, err
+	}
+	if old, err := get[Host](ctx, b, PKHosts, host); err != nil || old.Found() {
+		return old, err
+	}
+	return r, nil
 }
 
 // Hosts walks the stored hosts with after < host <= end, ascending; an empty end is open.
@@ -35,14 +60,56 @@ func (b Book) Hosts(ctx context.Context, after, end string) iter.Seq2[Of[Host], 
 	if end != "" {
 		end += "\x00" // the bound is exclusive; nothing sorts between a host and itself with a zero byte
 	}
-	return all[Host](ctx, b, store.Query{PK: PKHosts, After: after, Before: end})
+	walks := []iter.Seq2[Of[Host], error]{all[Host](ctx, b, store.Query{PK: PKHosts, After: after, Before: end})}
+	for n := range hostShards {
+		walks = append(walks, all[Host](ctx, b, store.Query{PK: hostShard(n), After: after, Before: end}))
+	}
+	return merged(walks)
+}
+
+// head is the first of a walk that was not given yet.
+type head[T any] struct {
+	r    Of[T]
+	err  error
+	ok   bool
+	next func() (Of[T], error, bool)
+}
+
+// merged is one ascending walk through several; each holds a page. An error ends it.
+func merged[T any](walks []iter.Seq2[Of[T], error]) iter.Seq2[Of[T], error] {
+	return func(yield func(Of[T], error) bool) {
+		heads := make([]head[T], len(walks))
+		for i, w := range walks {
+			next, stop := iter.Pull2(w)
+			defer stop()
+			heads[i].next = next
+			heads[i].r, heads[i].err, heads[i].ok = next()
+		}
+		for {
+			least := -1
+			for i, h := range heads {
+				if h.err != nil {
+					yield(h.r, h.err)
+					return
+				}
+				if h.ok && (least < 0 || h.r.SK() < heads[least].r.SK()) {
+					least = i
+				}
+			}
+			if least < 0 || !yield(heads[least].r, nil) {
+				return
+			}
+			h := &heads[least]
+			h.r, h.err, h.ok = h.next()
+		}
+	}
 }
 
 // HostsNamed reads those of the hosts that are stored, in no order.
 func (b Book) HostsNamed(ctx context.Context, names []string) ([]Of[Host], error) {
-	keys := make([]store.Key, len(names))
-	for i, name := range names {
-		keys[i] = hostKey(name)
+	keys := make([]store.Key, 0, 2*len(names))
+	for _, name := range names {
+		keys = append(keys, hostKey(name), store.Key{Table: store.Records, PK: PKHosts, SK: name})
 	}
 	return many[Host](ctx, b, keys)
 }

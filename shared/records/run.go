@@ -43,6 +43,8 @@ type Sync struct {
 	Accepted bool              `json:"accepted,omitempty"` // an operator accepted that the list lost so many
 	// Uncovered counts hosts whose domain cannot be watched; of a list of changes, how many more there are.
 	Uncovered int `json:"uncovered,omitempty"`
+	// Behind: the run was dispatched before the list was worked through. It goes on, and what it brings is asked then.
+	Behind bool `json:"behind,omitempty"`
 	// Recovery: the first page says that the registry closes account recovery and opens it again.
 	Recovery bool `json:"recovery,omitempty"`
 }

@@ -301,6 +301,20 @@ func TestBreakerWaitsForTheRunToBeWhole(t *testing.T) {
 	}
 }
 
+// TestACompleteRunIsToldBeforeItIsMarked: when the mark's answer is lost, or the function ends there, the run counts as
+// complete, and nobody would tell the alarm ever after.
+func TestACompleteRunIsToldBeforeItIsMarked(t *testing.T) {
+	w := newWorld(t)
+	w.write(records.Mark("20260302T030000Z", "x", records.Marker{Checked: 1}, w.at))
+	w.fault.lose = 1
+	if _, err := w.completeRun(t.Context()); !errors.Is(err, errLost) {
+		t.Fatal(err)
+	}
+	if run, err := w.completeRun(t.Context()); err != nil || !run.Complete || !strings.Contains(w.stats.String(), `"RunCompleted":1`) {
+		t.Errorf("%+v %v, metrics %s", run, err, w.stats)
+	}
+}
+
 func TestAnIncompleteRunHoldsNothingBackForever(t *testing.T) {
 	w := newWorld(t)
 	w.write(records.Record(records.RunPK("20260302T030000Z"), "s/0/000001", records.Sent{IDs: []records.SentID{{ID: "x", Upstream: "rdap/slow"}}}, time.Time{}))

@@ -44,15 +44,16 @@ func (p *Parts) completeRun(ctx context.Context) (records.Run, error) {
 		p.Log.ErrorContext(ctx, "run_incomplete", "run", run.ID, "answered", tally.Answered, "watched", run.Watched, "skipped", run.Skipped)
 		return run, nil
 	}
+	// The metric goes first: an alarm counts on it, and who fails after it only says twice what is true.
+	p.Metrics.Emit(map[string]float64{
+		telemetry.RunCompleted: 1, telemetry.DomainsChecked: float64(tally.Checked), telemetry.RunDuration: took.Seconds(),
+	})
 	run.Complete = true
 	stored.V = run
 	if err := p.Store.Write(ctx, stored.Put()); err != nil {
 		return run, fmt.Errorf("mark run %s as complete: %w", run.ID, err)
 	}
 	p.Log.InfoContext(ctx, "run_complete", "run", run.ID, "messages", tally.Answered, "checked", tally.Checked, "watched", run.Watched, "took_s", took.Seconds())
-	p.Metrics.Emit(map[string]float64{
-		telemetry.RunCompleted: 1, telemetry.DomainsChecked: float64(tally.Checked), telemetry.RunDuration: took.Seconds(),
-	})
 	return run, nil
 }
 

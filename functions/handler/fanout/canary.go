@@ -12,6 +12,22 @@ import (
 // canaryAge is how long ago the synthetic domain expired: it is taken up where a lapse is about to end.
 const canaryAge = 70 * 24 * time.Hour
 
+// plantTries bounds the attempts to plant it: one failed write is not to cost a day's probe.
+const plantTries = 3
+
+// plant plants the synthetic domain, if it can be done. The watch over real domains goes on without it; that it is
+// missing is told by its alarm.
+func (h *Handler) plant(ctx context.Context, run *records.Run) bool {
+	for try := range plantTries {
+		err := h.plantCanary(ctx, run)
+		if err == nil {
+			return true
+		}
+		h.Log.ErrorContext(ctx, "canary_not_planted", "run", run.ID, "try", try+1, "of", plantTries, "error", err)
+	}
+	return false
+}
+
 // plantCanary puts a synthetic domain into the table, once a run: a name that nobody registered, remembered as one
 // that is about to be deleted. The zone and the registry then say, truthfully, that it is gone, and it goes through
 // the queue, the checker, the table and the applier to a dry run at the registry. Its absence there is an alarm.

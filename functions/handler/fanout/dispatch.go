@@ -21,19 +21,25 @@ const (
 	scanPage = 500
 	// maxBuffered is how many domains a segment holds back to fill messages; then it sends and notes its place.
 	maxBuffered = 30_000
+	// maxSent ends a stretch by its messages: their names are one record, and its size is limited (store.MaxData). A
+	// page of the scan and the zones at hand may add some.
+	maxSent = 3000
+	// stretchFor ends a stretch by the clock: what an invocation that is cut off has to do again.
+	stretchFor = time.Minute
 )
 
 // zoneGroups gives large zones several message groups, which share the zone's budget. One group is worked on
 // by one invocation at a time, and a request takes one message of a group: ten groups fill a request.
 var zoneGroups = map[string]int{"com": queue.BatchSize, "net": 4, "org": 4}
 
-// dispatch sends the tripwire's question about every watched domain.
+// dispatch sends the tripwire's question about every watched domain; of a run that is sent already, about those that
+// were never looked at.
 func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 	g, gctx := errgroup.WithContext(ctx)
 	segments := make([]records.Segment, run.Segments)
 	for n := range run.Segments {
 		g.Go(func() (err error) {
-			segments[n], err = h.segment(gctx, run, n)
+			segments[n], err = h.segment(gctx, run, n, place(run, n))
 			return err
 		})
 	}
@@ -51,8 +57,8 @@ func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 
 // segment dispatches one segment from where it stood. Message ids follow from content, so that what is sent
 // twice after a crash is the same message, or another one with the same domains: asked twice, never lost.
-func (h *Handler) segment(ctx context.Context, run *records.Run, n int) (records.Segment, error) {
-	seg, err := h.book().Segment(ctx, run.ID, n)
+func (h *Handler) segment(ctx context.Context, run *records.Run, n, at int) (records.Segment, error) {
+	seg, err := h.book().Segment(ctx, run.ID, at)
 	if err != nil {
 		return seg.V, err
 	}
@@ -61,26 +67,36 @@ func (h *Handler) segment(ctx context.Context, run *records.Run, n int) (records
 		if h.late(ctx) {
 			return seg.V, errDeadline
 		}
-		if err := h.stretch(ctx, run, n, &seg); err != nil {
+		if err := h.stretch(ctx, run, n, at, &seg); err != nil {
 			return seg.V, fmt.Errorf("dispatch segment %d: %w", n, err)
 		}
 	}
 	return seg.V, nil
 }
 
-// stretch scans until enough domains are buffered, sends them all, and notes the place.
-func (h *Handler) stretch(ctx context.Context, run *records.Run, n int, place *records.Of[records.Segment]) error {
-	seg := &place.V
+// place is where a segment's place is kept: a second pass over the table has places of its own.
+func place(run *records.Run, n int) int {
+	if run.Sent {
+		return run.Segments + n
+	}
+	return n
+}
+
+// stretch scans until enough domains are buffered or sent, or time is up, sends them all, and notes the place.
+func (h *Handler) stretch(ctx context.Context, run *records.Run, n, at int, stored *records.Of[records.Segment]) error {
+	seg := &stored.V
+	began := h.Now()
 	zones := map[string][]queue.Entry{}
 	var ids records.Sent
 	var ready []queue.Message
-	for buffered := 0; buffered < maxBuffered && !seg.Done; {
+	full := func() bool { return len(ids.IDs)+len(ready)+len(zones) >= maxSent }
+	for buffered := 0; buffered < maxBuffered && !seg.Done && !full(); {
 		items, next, err := h.Store.Scan(ctx, n, run.Segments, seg.Cursor, scanPage)
 		if err != nil {
 			return err
 		}
 		for _, item := range items {
-			e, zone, ok := h.entry(ctx, item, seg)
+			e, zone, ok := h.entry(ctx, run, item, seg)
 			if !ok {
 				continue
 			}
@@ -98,6 +114,9 @@ func (h *Handler) stretch(ctx context.Context, run *records.Run, n int, place *r
 			}
 		}
 		seg.Cursor, seg.Done = next, next == ""
+		if h.late(ctx) || h.Now().Sub(began) >= stretchFor {
+			break
+		}
 	}
 	for _, zone := range sortedKeys(zones) {
 		ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
@@ -106,15 +125,15 @@ func (h *Handler) stretch(ctx context.Context, run *records.Run, n int, place *r
 		return err
 	}
 	seg.Part++
-	if err := h.Store.Write(ctx, place.Put(), records.PutSent(run.ID, n, seg.Part, ids, h.Now())); err != nil {
+	if err := h.Store.Write(ctx, stored.Put(), records.PutSent(run.ID, at, seg.Part, ids, h.Now())); err != nil {
 		return fmt.Errorf("note the place: %w", err)
 	}
-	*place = place.Stored()
+	*stored = stored.Stored()
 	return nil
 }
 
 // entry is a domain's part of a message and the zone that is asked about it; the segment counts it.
-func (h *Handler) entry(ctx context.Context, it store.Item, seg *records.Segment) (e queue.Entry, zone string, ok bool) {
+func (h *Handler) entry(ctx context.Context, run *records.Run, it store.Item, seg *records.Segment) (e queue.Entry, zone string, ok bool) {
 	d, err := records.ParseDomain(it)
 	if err != nil {
 		h.Log.ErrorContext(ctx, "item_skipped", "domain", it.PK, "error", err)
@@ -126,6 +145,9 @@ func (h *Handler) entry(ctx context.Context, it store.Item, seg *records.Segment
 		return e, "", false
 	}
 	h.count(d, seg)
+	if run.Sent && d.State.First != 0 {
+		return e, "", false
+	}
 	return queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, name.Suffix, true
 }
 

@@ -34,6 +34,13 @@ var errDeadline = errors.New("the deadline is near, the next invocation goes on"
 // minRun is the least distance of two runs: a schedule that fires twice starts one.
 const minRun = time.Hour
 
+const (
+	// listFor bounds the time from a run's start in which the list alone is worked on. Then what is known is asked.
+	listFor = 2 * time.Hour
+	// syncFor bounds the time from a run's start in which a list that failed, or took longer, goes on.
+	syncFor = 20 * time.Hour
+)
+
 // Job is what the lease is on.
 const Job = "fanout"
 
@@ -66,7 +73,7 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 // finished tells whether the last run has nothing left to resume.
 func (h *Handler) finished(ctx context.Context) (Result, bool, error) {
 	run, err := h.book().Run(ctx)
-	return Result{Run: run.V.ID, Finished: true}, run.V.ID == "" || run.V.Sent, err
+	return Result{Run: run.V.ID, Finished: true}, h.over(run.V), err
 }
 
 // book is the guard's records.
@@ -97,7 +104,7 @@ func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
 		if *run, err = h.begin(ctx); err != nil {
 			return Result{}, err
 		}
-	case run.ID == "" || run.Sent:
+	case h.over(*run):
 		return Result{Run: run.ID, Finished: true}, nil
 	}
 	save := func() error {
@@ -127,45 +134,78 @@ func (h *Handler) begin(ctx context.Context) (records.Run, error) {
 }
 
 func (h *Handler) steps(ctx context.Context, run *records.Run, save func() error) error {
-	for !run.Sync.Listing {
-		if h.late(ctx) {
-			return errDeadline
-		}
-		if err := h.syncPage(ctx, run); err != nil {
-			// A registry that cannot be listed must not stop the watch over what is known already.
-			h.Log.ErrorContext(ctx, "sync_failed", "run", run.ID, "error", err)
-			h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1})
-			break
-		}
-		if err := save(); err != nil {
-			return err
-		}
-	}
-	if run.Sync.Listing && !run.Sync.Done {
-		if err := h.finishSync(ctx, run); err != nil {
-			return err
-		}
-		h.Log.InfoContext(ctx, "synced", "run", run.ID, "whole", run.Sync.Whole, "listed", run.Sync.Listed,
-			"changed", run.Sync.Changed, "gone", run.Sync.Gone, "believed", run.Sync.Believed)
-		if !run.Sync.Believed {
-			h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1})
-		}
-		if err := save(); err != nil {
-			return err
-		}
-	}
-	if err := h.plantCanary(ctx, run); err != nil {
-		// The watch over real domains goes on; that the synthetic one is missing is told by its alarm.
-		h.Log.ErrorContext(ctx, "canary_not_planted", "run", run.ID, "error", err)
-	} else if err := save(); err != nil { // planted: a dispatch that is resumed must not plant it anew
+	if err := h.sync(ctx, run, save); err != nil {
 		return err
+	}
+	if run.Sent {
+		return h.catchUp(ctx, run, save)
+	}
+	if h.plant(ctx, run) {
+		if err := save(); err != nil { // planted: a dispatch that is resumed must not plant it anew
+			return err
+		}
 	}
 	if err := h.dispatch(ctx, run); err != nil {
 		return err
 	}
 	h.Log.InfoContext(ctx, "dispatched", "run", run.ID, "watched", run.Watched)
+	run.Sync.Behind = !run.Sync.Done
 	if err := save(); err != nil {
 		return err
 	}
 	return h.measure(ctx, run)
+}
+
+// sync works through the registry's list for as long as it may; what it leaves is for a later invocation.
+func (h *Handler) sync(ctx context.Context, run *records.Run, save func() error) error {
+	for !run.Sync.Listing {
+		if h.late(ctx) {
+			return errDeadline
+		}
+		if took := lifecycle.At(h.Now()).Since(run.Started); !run.Sync.Behind && took >= listFor {
+			h.Log.ErrorContext(ctx, "list_does_not_end", "run", run.ID, "listed", run.Sync.Listed, "after_s", took.Seconds(), "next", "what is known is asked now, the list goes on then")
+			h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1})
+			return nil
+		}
+		if err := h.syncPage(ctx, run); err != nil {
+			// A registry that cannot be listed must not stop the watch over what is known already.
+			h.Log.ErrorContext(ctx, "sync_failed", "run", run.ID, "error", err)
+			h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1})
+			return nil
+		}
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	if run.Sync.Done {
+		return nil
+	}
+	if err := h.finishSync(ctx, run); err != nil {
+		return err
+	}
+	h.Log.InfoContext(ctx, "synced", "run", run.ID, "whole", run.Sync.Whole, "listed", run.Sync.Listed,
+		"changed", run.Sync.Changed, "gone", run.Sync.Gone, "believed", run.Sync.Believed)
+	if !run.Sync.Believed {
+		h.Metrics.Emit(map[string]float64{telemetry.ListFailing: 1})
+	}
+	return save()
+}
+
+// catchUp asks about the domains that came with a list which was worked through only after the run was dispatched.
+func (h *Handler) catchUp(ctx context.Context, run *records.Run, save func() error) error {
+	if !run.Sync.Done {
+		return nil // the next invocation tries again
+	}
+	before := run.Watched
+	if err := h.dispatch(ctx, run); err != nil {
+		return err
+	}
+	h.Log.InfoContext(ctx, "caught_up", "run", run.ID, "watched", run.Watched, "more", run.Watched-before)
+	run.Sync.Behind = false
+	return save()
+}
+
+// over tells whether nothing is left to do for the run: dispatched, and its list worked through or given up.
+func (h *Handler) over(run records.Run) bool {
+	return run.ID == "" || run.Sent && (!run.Sync.Behind || lifecycle.At(h.Now()).Since(run.Started) >= syncFor)
 }

@@ -388,7 +388,11 @@ func (h *Handler) unexplained(ctx context.Context, left []change) (int, error) {
 // finishSync marks hosts as left, if the list may be believed, and notes where the next sync starts.
 func (h *Handler) finishSync(ctx context.Context, run *records.Run) error {
 	s := &run.Sync
-	if s.Believed = s.Believed && !shrunk(*s); s.Believed {
+	empty := s.Whole && s.Listed == 0
+	if empty { // a registry without one verified address has no need of a guard: it is rather a registry's error
+		h.Log.ErrorContext(ctx, "list_empty", "run", run.ID, "next", "the next run asks for the whole list again; look at what the registry's admin API lists")
+	}
+	if s.Believed = s.Believed && !shrunk(*s) && (!empty || s.Accepted); s.Believed {
 		if err := h.markLeft(ctx, run.ID); err != nil {
 			return err
 		}
@@ -403,6 +407,9 @@ func (h *Handler) finishSync(ctx context.Context, run *records.Run) error {
 		synced.AsOf, synced.Accepted = s.AsOf, 0
 		if s.Whole {
 			synced.WholeAt, synced.Hosts, synced.Uncovered, synced.Counted = lifecycle.At(h.Now()), s.Listed, 0, true
+		}
+		if empty {
+			synced.WholeAt = 0
 		}
 		synced.Uncovered += s.Uncovered
 	}

@@ -47,6 +47,8 @@ type Config struct {
 	IndexName                  string // of the sparse index on DomainsTable; needed by Due only
 	// Now is the clock that items expire by; nil is time.Now.
 	Now func() time.Time
+	// Wait lets time pass before a throttled call is repeated, or returns ctx's error; nil waits for real.
+	Wait func(ctx context.Context, d time.Duration) error
 }
 
 // Store is a store.Store in DynamoDB. It is safe for concurrent use.
@@ -61,6 +63,9 @@ var _ store.Store = (*Store)(nil)
 func New(client *dynamodb.Client, cfg Config) *Store {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Wait == nil {
+		cfg.Wait = pause
 	}
 	return &Store{client: client, cfg: cfg}
 }
@@ -79,8 +84,12 @@ func (s *Store) Get(ctx context.Context, key store.Key) (store.Item, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{
-		TableName: s.table(key.Table), Key: keyAttrs(key), ConsistentRead: aws.Bool(true),
+	var out *dynamodb.GetItemOutput
+	err := s.patiently(ctx, func() (err error) {
+		out, err = s.client.GetItem(ctx, &dynamodb.GetItemInput{
+			TableName: s.table(key.Table), Key: keyAttrs(key), ConsistentRead: aws.Bool(true),
+		})
+		return err
 	})
 	if err != nil {
 		return store.Item{}, fmt.Errorf("read %q %q: %w", key.PK, key.SK, err)

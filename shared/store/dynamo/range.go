@@ -14,12 +14,6 @@ import (
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
-// Waits between attempts at keys that DynamoDB left unprocessed.
-const (
-	firstWait = 50 * time.Millisecond
-	maxWait   = 2 * time.Second
-)
-
 // GetMany implements store.Store, in batches of 100, some at a time.
 func (s *Store) GetMany(ctx context.Context, keys []store.Key) ([]store.Item, error) {
 	keys, err := store.CheckKeys(keys)
@@ -77,7 +71,7 @@ func (s *Store) getBatch(ctx context.Context, keys []store.Key) ([]store.Item, e
 		if request = out.UnprocessedKeys; len(request) == 0 {
 			return items, nil
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := s.cfg.Wait(ctx, jitter(wait)); err != nil {
 			return nil, err
 		}
 	}
@@ -86,18 +80,12 @@ func (s *Store) getBatch(ctx context.Context, keys []store.Key) ([]store.Item, e
 func (s *Store) batchGetItem(ctx context.Context, request map[string]types.KeysAndAttributes) (*dynamodb.BatchGetItemOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return s.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	var out *dynamodb.BatchGetItemOutput
+	err := s.patiently(ctx, func() (err error) {
+		out, err = s.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
+		return err
+	})
+	return out, err
 }
 
 // Query implements store.Store.
@@ -170,7 +158,12 @@ func (s *Store) queryInput(q store.Query) *dynamodb.QueryInput {
 func (s *Store) query(ctx context.Context, in *dynamodb.QueryInput) (*dynamodb.QueryOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return s.client.Query(ctx, in)
+	var out *dynamodb.QueryOutput
+	err := s.patiently(ctx, func() (err error) {
+		out, err = s.client.Query(ctx, in)
+		return err
+	})
+	return out, err
 }
 
 // Scan implements store.Store. The cursor is the last name that DynamoDB evaluated.
@@ -187,7 +180,11 @@ func (s *Store) Scan(ctx context.Context, segment, segments int, cursor string, 
 	if cursor != "" {
 		in.ExclusiveStartKey = attrs{attrPK: text(cursor)}
 	}
-	out, err := s.client.Scan(ctx, in)
+	var out *dynamodb.ScanOutput
+	err = s.patiently(ctx, func() (err error) {
+		out, err = s.client.Scan(ctx, in)
+		return err
+	})
 	if err != nil {
 		return nil, "", fmt.Errorf("scan segment %d of %d: %w", segment, segments, err)
 	}

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -101,11 +102,14 @@ func newItem(w store.Write) attrs {
 // the conflict stands.)
 func (s *Store) put(ctx context.Context, w store.Write) error {
 	item, c, attempts := newItem(w), s.condition(w), 0
-	_, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{
-		TableName: s.table(w.Table), Item: item,
-		ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
-		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	}, countAttempts(&attempts))
+	err := s.patiently(ctx, func() error {
+		_, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{
+			TableName: s.table(w.Table), Item: item,
+			ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		}, countAttempts(&attempts))
+		return err
+	})
 	var failed *types.ConditionalCheckFailedException
 	if attempts > 1 && errors.As(err, &failed) && maps.EqualFunc(failed.Item, item, sameValue) {
 		return nil
@@ -119,11 +123,14 @@ func sameValue(a, b types.AttributeValue) bool { return reflect.DeepEqual(a, b) 
 // the first one removed it.
 func (s *Store) delete(ctx context.Context, w store.Write) error {
 	c, attempts := s.condition(w), 0
-	_, err := s.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-		TableName: s.table(w.Table), Key: keyAttrs(w.Key),
-		ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
-		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	}, countAttempts(&attempts))
+	err := s.patiently(ctx, func() error {
+		_, err := s.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+			TableName: s.table(w.Table), Key: keyAttrs(w.Key),
+			ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		}, countAttempts(&attempts))
+		return err
+	})
 	var failed *types.ConditionalCheckFailedException
 	if attempts > 1 && errors.As(err, &failed) && len(failed.Item) == 0 {
 		return nil
@@ -147,6 +154,9 @@ func (s *Store) transact(ctx context.Context, writes []store.Write) error {
 			ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
 		}
 	}
-	_, err := s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items})
-	return err
+	token := rand.Text() // the same each time: an attempt may have been done although its answer was lost
+	return s.patiently(ctx, func() error {
+		_, err := s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items, ClientRequestToken: &token})
+		return err
+	})
 }
