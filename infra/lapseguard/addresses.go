@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -123,15 +124,26 @@ func (c *counted) doubt(now time.Time) (n int) {
 	return n
 }
 
-// parseTime reads the usual forms of a time; empty is unknown.
+// parseTime reads the times that databases export (RFC 3339, PostgreSQL, MySQL, Unix time); empty, null, \N and MySQL's
+// zero date are unknown.
 func parseTime(s string) (time.Time, error) {
-	if s == "" || strings.EqualFold(s, "null") {
+	if s == "" || s == `\N` || strings.EqualFold(s, "null") || strings.HasPrefix(s, "0000-00-00") {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05", time.DateOnly} {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05", "2006-01-02T15:04:05", time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, errors.New("verified_at is not a time: write 2026-03-01T12:00:00Z, 2026-03-01 12:00:00 or 2026-03-01")
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && s[0] != '-' && s[0] != '+' {
+		switch len(s) { // of the years 2001 to 2286
+		case 10:
+			return time.Unix(n, 0).UTC(), nil
+		case 13:
+			return time.UnixMilli(n).UTC(), nil
+		case 16:
+			return time.UnixMicro(n).UTC(), nil
+		}
+	}
+	return time.Time{}, errors.New("verified_at is not a time: write 2026-03-01T12:00:00Z, 2026-03-01 12:00:00+00, 2026-03-01 or Unix time")
 }
