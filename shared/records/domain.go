@@ -54,6 +54,8 @@ type Domain struct {
 	// Closed is the gap (State.Control.Since) that was carried out; 0: recovery is open. A hint: what the registry is
 	// known to hold to is in Recovery.
 	Closed lifecycle.Instant `json:"cl,omitempty"`
+	// CloseAt is when a closing that found no room in its budget is tried again; 0: at once.
+	CloseAt lifecycle.Instant `json:"ca,omitempty"`
 
 	// As an earlier version kept decisions here; see Matter.
 	OldDone     string `json:"dn,omitempty"`

@@ -35,5 +35,6 @@ func (b Book) Closings(ctx context.Context) (Of[safety.Ledger], error) {
 // Differs tells whether the registry is not known to hold to what recovery through the domain's addresses should be.
 func (d Domain) Differs() bool { return d.Listed && !d.Synthetic && d.State.Control.Since != d.Closed }
 
-// differsAt is when that was seen: a young registration's gap is dated by the end of its youth.
-func (d Domain) differsAt() time.Time { return max(d.State.DelegAt, 1).Time() }
+// differsAt is when that is to be mended: when it was seen (a young registration's gap is dated by the end of its
+// youth), or when there may be room again.
+func (d Domain) differsAt() time.Time { return max(d.State.DelegAt, d.CloseAt, 1).Time() }

@@ -39,6 +39,15 @@ func closingBudget(gap lifecycle.Gap) (class string, l safety.Limits) {
 // errNoRoom: the day's budget for such closings is used up.
 var errNoRoom = errors.New("the day's budget for closings is used up")
 
+// closingPause is how long a closing waits that found no room: a crowd of them must not be read by every tick. Those who
+// only depend on a host wait longer.
+func closingPause(gap lifecycle.Gap) time.Duration {
+	if gap == lifecycle.GapMailHost {
+		return 6 * time.Hour
+	}
+	return time.Hour
+}
+
 // recovers is the registry's other call, as the client and the dry run both have it.
 type recovers interface {
 	SetRecovery(ctx context.Context, r registry.RecoveryRequest) (registry.RecoveryAnswer, error)
@@ -48,7 +57,7 @@ type recovers interface {
 func (p *Parts) matches(ctx context.Context, d records.Domain, with []store.Write) error {
 	since := d.State.Control.Since
 	_, err := p.book().Update(ctx, d.Name, func(now *records.Domain) ([]store.Write, bool, error) {
-		now.Closed = since
+		now.Closed, now.CloseAt = since, 0
 		return with, true, nil
 	})
 	return err

@@ -429,8 +429,11 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (ok bool, err erro
 		return true, w.matches(ctx, d, nil)
 	}
 	class, _ := closingBudget(d.State.Control.Gap)
-	if w.act == nil || d.State.Control.Since != 0 && d.Closed == 0 && w.full[class] {
+	switch {
+	case w.act == nil || d.CloseAt > lifecycle.At(w.now):
 		return false, nil
+	case d.State.Control.Since != 0 && d.Closed == 0 && w.full[class]:
+		return false, w.postpone(ctx, d)
 	}
 	known, err := w.book().Recovery(ctx, d.Name)
 	if err != nil {
@@ -447,7 +450,17 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (ok bool, err erro
 	if errors.Is(err, errNoRoom) { // one event for all that waits, not one for each
 		w.Log.WarnContext(ctx, "closings_wait", "class", class, "first", d.Name, "why", errNoRoom)
 		w.full[class] = true
-		return false, nil
+		return false, w.postpone(ctx, d)
 	}
 	return ok, err
+}
+
+// postpone notes when a closing that found no room is tried again.
+func (w *walk) postpone(ctx context.Context, d records.Domain) error {
+	at := lifecycle.At(w.now).Add(closingPause(d.State.Control.Gap))
+	_, err := w.book().Update(ctx, d.Name, func(now *records.Domain) ([]store.Write, bool, error) {
+		now.CloseAt = at
+		return nil, true, nil
+	})
+	return err
 }
