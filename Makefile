@@ -170,12 +170,13 @@ DAYS ?= 365
 PEOPLE ?= nobody
 STATUS ?= off
 TIMES ?= known
+LEVER ?= on
 ONLY ?=
 
 .PHONY: simulate simulate-check
-simulate: need-go ## a year of domains in minutes: make simulate SEED=1 STATUS=on PEOPLE=right TIMES=unknown ONLY=example.com SEEDS=20
+simulate: need-go ## a year of domains in minutes: make simulate SEED=1 STATUS=on PEOPLE=right TIMES=unknown LEVER=off ONLY=example.com SEEDS=20
 	@go run ./infra/timelapse --seed="$(SEED)" --seeds="$(SEEDS)" --domains="$(DOMAINS)" --days="$(DAYS)" --people="$(PEOPLE)" --only="$(ONLY)" \
-	  $(if $(filter on,$(STATUS)),--status) $(if $(filter unknown,$(TIMES)),--unknown)
+	  $(if $(filter on,$(STATUS)),--status) $(if $(filter unknown,$(TIMES)),--unknown) $(if $(filter off,$(LEVER)),--no-lever)
 
 simulate-check: need-go ## a quarter of a small world against what is expected, also with rules broken on purpose (two minutes)
 	@go test -count=1 -timeout=20m ./infra/timelapse
