@@ -35,6 +35,7 @@ type fake struct {
 }
 
 type fakeUser struct {
+	reset time.Duration // the password was made that long after the account
 	account
 	name   string
 	groups []string
@@ -145,7 +146,7 @@ func (f *fake) serve(t testing.TB) string {
 	for pattern, do := range map[string]func(r *http.Request) (int, any){
 		"GET ": f.getRealm, "GET /users": f.listUsers, "GET /users/{id}": f.getUser, "PUT /users/{id}": f.putUser,
 		"GET /users/{id}/groups": f.getGroups, "PUT /users/{id}/groups/{group}": f.join, "DELETE /users/{id}/groups/{group}": f.leave,
-		"GET /group-by-path/" + Group: f.getGroup, "POST /groups": f.makeGroup, "PUT /groups/{group}": f.putGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /events/config": f.getConfig,
+		"GET /group-by-path/" + Group: f.getGroup, "POST /groups": f.makeGroup, "PUT /groups/{group}": f.putGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /users/{id}/credentials": f.credentials, "GET /events/config": f.getConfig,
 		"GET /authentication/flows/{flow}/executions": f.getFlow, "GET /authentication/config/{config}": f.getStep, "GET /identity-provider/instances": f.getProviders,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -233,6 +234,14 @@ func (f *fake) getUser(r *http.Request) (int, any) {
 		return 200, u.account
 	}
 	return notFound()
+}
+
+func (f *fake) credentials(r *http.Request) (int, any) {
+	u := f.user(r.PathValue("id"))
+	if u == nil {
+		return notFound()
+	}
+	return 200, []map[string]any{{"type": "password", "createdDate": u.Created + u.reset.Milliseconds()}}
 }
 
 func (f *fake) putUser(r *http.Request) (int, any) {

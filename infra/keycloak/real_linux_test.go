@@ -511,6 +511,9 @@ func (s *stage) move(t *testing.T) {
 	b.want("Email updated")
 	s.wantUser("mover", true, true)
 	s.sweep(t)
+	s.wantUser("mover", true, true) // a form that was filled in proves no sign-in
+	b.signIn("mover", password("mover"))
+	s.sweep(t)
 	s.wantUser("mover", true, false)
 	s.browser(t).forgot(to)
 	if !s.browser(t).setPassword(s.mail.link(t, to, 2), "second-of-mover") {

@@ -217,9 +217,25 @@ func (s *Server) judge(ctx context.Context, m mark, group string) error {
 	case !u.Verified:
 		return nil
 	case !domain.Below(adminapi.Canonical(host), m.domain):
-		return s.lift(ctx, m, group, "another address was verified")
+		return s.moved(ctx, m, u, group)
 	}
 	return s.confirmed(ctx, m, u, group)
+}
+
+// moved: another address was confirmed. A required action's form opens by a mail to the lapsed address too, without a
+// password; so the quarantine is lifted only if the new address was given in a session in which somebody signed in.
+func (s *Server) moved(ctx context.Context, m mark, u account, group string) error {
+	proven, err := s.signedIn(ctx, m, u)
+	if err != nil {
+		return err
+	}
+	if proven {
+		return s.lift(ctx, m, group, "another address was verified in a session")
+	}
+	s.cfg.Log.ErrorContext(ctx, "moved_without_proof", "domain", m.domain, "account", m.account,
+		"means", "its address was changed, and nobody signed in there by a credential older than the gap: it stays in quarantine",
+		"next", "ask the holder by another way; to let it out: keycloak-adapter release ACCOUNT")
+	return s.cfg.Admin.join(ctx, m.account, group)
 }
 
 func (s *Server) lift(ctx context.Context, m mark, group, why string) error {
@@ -262,23 +278,24 @@ func (s *Server) confirmed(ctx context.Context, m mark, u account, group string)
 	return s.cfg.Admin.set(ctx, m.account, false, append(actions, ask))
 }
 
-// signedIn: after the mark, the present address was verified in the very session that a sign-in then completed. Whoever
-// only reads the mail follows the link in a session of their own, in which nobody signed in.
+// signedIn: after the mark, the present address was confirmed in the very session in which somebody signed in here by a
+// credential that is older than the gap. Whoever only reads the mail follows the link in a session of their own, in
+// which nobody signed in. A sign-in by an identity provider is no proof: providers key on the address.
 func (s *Server) signedIn(ctx context.Context, m mark, u account) (bool, error) {
-	q := eventQuery{types: []string{actionVerify, "LOGIN"}, user: m.account, since: m.at.Add(-eventMargin), max: DefaultPage}
+	q := eventQuery{types: []string{actionVerify, actionUpdate, "LOGIN"}, user: m.account, since: m.at.Add(-eventMargin), max: DefaultPage}
 	events, err := s.cfg.Admin.events(ctx, q)
 	if err != nil {
 		return false, err
 	}
 	for _, v := range events {
-		if v.Type != actionVerify || v.Details["action"] != "verify-email" || !v.at().After(m.at) || !strings.EqualFold(v.address(), u.Email) {
+		if v.Type == actionVerify && v.Details["action"] != "verify-email" || !v.at().After(m.at) || !strings.EqualFold(v.address(), u.Email) {
 			continue
 		}
 		session := v.Details["code_id"]
 		if session != "" && slices.ContainsFunc(events, func(l event) bool {
-			return l.Type == "LOGIN" && l.Details["code_id"] == session && !l.at().Before(v.at())
+			return l.Type == "LOGIN" && l.Details["code_id"] == session && l.Details["identity_provider"] == "" && !l.at().Before(v.at())
 		}) {
-			return true, nil
+			return s.cfg.Admin.credentialsOlder(ctx, m.account, m.before)
 		}
 	}
 	return false, nil

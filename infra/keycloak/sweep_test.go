@@ -24,6 +24,14 @@ func TestSweep(t *testing.T) {
 	}
 	same := func(u *fakeUser) { u.Verified, u.Actions = true, nil }
 	soon, later := day(20).Add(time.Hour), day(20).Add(2*time.Hour)
+	moved := func(f *fake, u *fakeUser, broker map[string]string) {
+		same(u)
+		u.Email = "ann@else.example"
+		f.event(actionUpdate, "id-ann", soon, map[string]string{"updated_email": u.Email, "action": "update-email", "code_id": "s"})
+		if broker != nil {
+			f.event("LOGIN", "id-ann", later, broker)
+		}
+	}
 	for name, c := range map[string]struct {
 		back  bool
 		fails bool // nobody knows whether it is back
@@ -31,7 +39,11 @@ func TestSweep(t *testing.T) {
 		want  string // of ann
 	}{
 		"nothing":                          {edit: func(*fake, *fakeUser) {}, want: "QU"},
-		"another verified address":         {edit: func(_ *fake, u *fakeUser) { same(u); u.Email = "ann@else.example" }, want: "V"},
+		"moved, by no event":               {edit: func(_ *fake, u *fakeUser) { same(u); u.Email = "ann@else.example" }, want: "VQ"},
+		"moved, by whoever reads the mail": {edit: func(f *fake, u *fakeUser) { moved(f, u, nil); login(f, later, "other") }, want: "VQ"},
+		"moved, in a session":              {edit: func(f *fake, u *fakeUser) { moved(f, u, nil); login(f, later, "s") }, want: "V"},
+		"moved, signed in by a provider":   {edit: func(f *fake, u *fakeUser) { moved(f, u, map[string]string{"identity_provider": "p", "code_id": "s"}) }, want: "VQ"},
+		"moved, by a password of since":    {edit: func(f *fake, u *fakeUser) { u.reset = 10000 * time.Hour; moved(f, u, nil); login(f, later, "s") }, want: "VQ"},
 		"another address, not verified":    {edit: func(_ *fake, u *fakeUser) { u.Email = "ann@else.example" }, want: "QU"},
 		"another one at the same domain":   {edit: func(_ *fake, u *fakeUser) { same(u); u.Email = "ann2@mail.lapsed.example" }, want: "QU"},
 		"a link followed by anybody":       {edit: func(f *fake, u *fakeUser) { same(u); verified(f, soon, "s"); login(f, later, "other") }, want: "QU"},
@@ -98,11 +110,18 @@ func TestLiftedAccountCanBeMarkedAgain(t *testing.T) {
 	if _, err := r.client.Unverify(t.Context(), request("lapsed.example", "k")); err != nil {
 		t.Fatal(err)
 	}
-	r.fake.edit(t, "id-ann", func(u *fakeUser) { u.Verified, u.Actions, u.Email = true, nil, "ann@else.example" })
+	r.fake.edit(t, "id-ann", func(u *fakeUser) {
+		u.Verified, u.Actions, u.Email = true, nil, "ann@else.example"
+		at := day(20).Add(time.Hour)
+		r.fake.event(actionUpdate, "id-ann", at, map[string]string{"updated_email": u.Email, "action": "update-email", "code_id": "s"})
+		r.fake.event("LOGIN", "id-ann", at, map[string]string{"code_id": "s"})
+	})
 	if err := r.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	a, err := r.client.Unverify(t.Context(), request("else.example", "k2"))
+	again := request("else.example", "k2")
+	again.VerifiedBefore = day(21) // after the move
+	a, err := r.client.Unverify(t.Context(), again)
 	wantAnswer(t, a, err, 1, 0, 0)
 	if got := r.fake.state()["ann"]; got != "QU" {
 		t.Fatal(got)

@@ -170,3 +170,18 @@ func (a *Admin) eventsConfig(ctx context.Context) (on bool, kept time.Duration, 
 	on = c.Enabled && slices.Contains(c.Types, actionVerify) && slices.Contains(c.Types, actionUpdate)
 	return on, time.Duration(c.Seconds) * time.Second, err
 }
+
+// credentialsOlder is true if an account has credentials of its own, and all were made before a time: only then a
+// sign-in was by one of that age. A password's creation moves with a reset.
+func (a *Admin) credentialsOlder(ctx context.Context, id string, before time.Time) (bool, error) {
+	var list []struct {
+		Created int64 `json:"createdDate"` // milliseconds since 1970
+	}
+	err := a.do(ctx, call{doing: "read the credentials of an account", method: http.MethodGet, path: "/users/" + url.PathEscape(id) + "/credentials", out: &list})
+	for _, c := range list {
+		if c.Created <= 0 || !time.UnixMilli(c.Created).Before(before) {
+			return false, err
+		}
+	}
+	return err == nil && len(list) > 0, err
+}
