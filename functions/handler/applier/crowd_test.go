@@ -240,7 +240,9 @@ func TestAHoldFollowsItsClass(t *testing.T) {
 	}
 	w.tick()
 	for i := range 12 {
-		w.change(fmt.Sprintf("example-%02d.com", i), func(d *records.Domain) { d.State.Phase, d.State.Reg = lifecycle.PendingDelete, lifecycle.WordPendingDelete })
+		w.change(fmt.Sprintf("example-%02d.com", i), func(d *records.Domain) {
+			d.State.Phase, d.State.Reg = lifecycle.PendingDelete, lifecycle.WordPendingDelete
+		})
 	}
 	if res := w.tick(); res.Acted != 0 {
 		t.Fatalf("%+v", res)
