@@ -7,7 +7,8 @@ import (
 )
 
 // Expected is what the guard is known to come to in CI's size, in one run: a digest of its decisions, and what it missed
-// and whom it wronged, by kind. expected.tsv has two runs, without and with the status API; it is written anew by
+// and whom it wronged, by kind. expected.tsv has a run without and one with the status API, and one with it at a registry
+// that cannot close recovery; it is written anew by
 //
 //	go test ./infra/timelapse -run TestQuarter -update
 //
