@@ -56,12 +56,8 @@ func TestQuestionsGoOutInRandomCase(t *testing.T) {
 	for range 10 {
 		check(t, c.Delegation(deadline(t), "a-rather-long-name.com", "com"), referred("a-rather-long-name.com"))
 	}
-	spellings := map[string]bool{}
-	for _, name := range s.cases {
-		spellings[string(name)] = true
-	}
-	if len(spellings) < 45 {
-		t.Errorf("%d spellings in 50 questions", len(spellings))
+	if n := len(s.spellings()); n < 45 {
+		t.Errorf("%d spellings in 50 questions", n)
 	}
 }
 
@@ -82,7 +78,7 @@ func TestAForgeryInTheWrongCaseIsNotBelieved(t *testing.T) {
 				}
 				return [][]byte{wrong(question)}
 			})
-			forger.foldsUDP = true
+			forger.fold(false)
 			c := client(t, Config{Servers: []string{forger.address}, InFlight: 16, Tries: 1})
 			for _, o := range append(c.Delegations(deadline(t), slices.Repeat(longName, 60)), c.Delegation(deadline(t), longName[0].Name, "com")) {
 				check(t, o, referred(longName[0].Name))
@@ -97,7 +93,7 @@ func TestAForgeryInTheWrongCaseIsNotBelieved(t *testing.T) {
 // TestAServerThatFoldsTheCase is heard all the same: it says so over TCP, once.
 func TestAServerThatFoldsTheCase(t *testing.T) {
 	s := serve(t, func(question *mdns.Msg, _ bool) [][]byte { return [][]byte{referral(question)} })
-	s.folds = true
+	s.fold(true)
 	c := client(t, Config{Servers: []string{s.address}, InFlight: 16})
 	for _, o := range c.Delegations(deadline(t), slices.Repeat(longName, 300)) {
 		check(t, o, referred(longName[0].Name))
@@ -113,7 +109,7 @@ func TestAServerThatFoldsTheCase(t *testing.T) {
 	}
 	// Known for one server, it is no excuse for another.
 	other := serve(t, says("aa", "NXDOMAIN"))
-	other.foldsUDP = true
+	other.fold(false)
 	c.servers = []string{other.address}
 	if o := c.Delegation(deadline(t), longName[0].Name, "com"); o.Outcome != source.Absent || other.over("tcp") != 1 {
 		t.Errorf("%+v after %d questions over TCP", o, other.over("tcp"))

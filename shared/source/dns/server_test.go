@@ -98,6 +98,24 @@ func (s *server) overTCP(streams net.Listener, group *sync.WaitGroup) {
 	}
 }
 
+// fold has the server answer in lower case from now on: always, or over UDP alone.
+func (s *server) fold(overTCP bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.folds, s.foldsUDP = overTCP, true
+}
+
+// spellings are the names as they were asked.
+func (s *server) spellings() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	spellings := map[string]bool{}
+	for _, name := range s.cases {
+		spellings[string(name)] = true
+	}
+	return spellings
+}
+
 func (s *server) answer(packet []byte, overTCP bool) [][]byte {
 	question := new(mdns.Msg)
 	if question.Unpack(packet) != nil || len(question.Question) != 1 {
@@ -116,9 +134,10 @@ func (s *server) answer(packet []byte, overTCP bool) [][]byte {
 	s.mu.Lock()
 	s.cases[key] = append([]byte(nil), name...)
 	s.asked = append(s.asked, network+" "+asked.Name+" "+mdns.TypeToString[asked.Qtype]+recurse)
+	folds := s.folds || s.foldsUDP && !overTCP
 	s.mu.Unlock()
 	answers := s.script(question, overTCP)
-	if !s.folds && (overTCP || !s.foldsUDP) {
+	if !folds {
 		for _, answer := range answers {
 			s.copyCase(answer)
 		}
