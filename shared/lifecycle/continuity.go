@@ -86,7 +86,7 @@ func (s State) expiredLately(now Instant) bool {
 		if since < 0 {
 			since = (since%year + year) % year
 		}
-		if since <= Expiring+time.Duration(24)*time.Hour {
+		if since <= Expiring+24*time.Hour { // and a day, which the daily look may be late
 			return true
 		}
 	}

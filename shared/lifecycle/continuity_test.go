@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/lapseguard/lapseguard/shared/source"
@@ -222,5 +223,64 @@ func TestLooksWhileClosed(t *testing.T) {
 	}
 	if got := (Continuity{}).NextLook(instant(0)); got != 0 {
 		t.Errorf("open: next look %s", got)
+	}
+}
+
+// While recovery is closed and everything is back but the registry's word, the registry is asked, and Next says why.
+func TestTheRegistryIsAskedBeforeRecoveryOpens(t *testing.T) {
+	s := ours(t, watched, rdap())
+	if s.openingDue() != 0 || s.Control.Recovery() != RecoveryOpen {
+		t.Errorf("while it is open: %s", s.openingDue())
+	}
+	s = fed(s, watched, 0, []source.Observation{gone()})
+	if s.openingDue() != 0 || s.Control.Recovery() != RecoveryClosed {
+		t.Errorf("while it is gone: %s", s.openingDue())
+	}
+	back := fed(s, watched, 5, []source.Observation{home(), mx("mx.provider.example")})
+	at, why := Next(back, watched, instant(5))
+	if back.openingDue() != instant(5) || at != instant(5) || !strings.Contains(why, "recovery opens when nothing objects") {
+		t.Errorf("back: due %s; %s (%s)", back.openingDue(), why, at)
+	}
+	objected := fed(back, watched, 5, []source.Observation{but(rdap(), func(r *source.Registration) { r.Registrar = "another" })})
+	if objected.Control.Since == 0 || objected.openingDue() != instant(5).Add(Daily) {
+		t.Errorf("another registrar: %+v, due %s", objected.Control, objected.openingDue())
+	}
+	young := back
+	young.Control.Gap, young.Control.Since, young.RegAt = GapYoung, instant(100), instant(0)
+	if young.openingDue() != instant(100) {
+		t.Errorf("young: due %s, want the end of its youth", young.openingDue())
+	}
+}
+
+// The MX is asked daily after an expiry, while closed, and for 45 days after opening.
+func TestWhenTheMXIsWatched(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		s    State
+		want bool
+	}{
+		{"quiet", State{Expires: instant(200 * day)}, false},
+		{"expired yesterday", State{Expires: instant(-day)}, true},
+		{"in auto-renew", State{Expires: instant(330 * day)}, true},
+		{"by the registrar's date", State{RegistrarExpires: instant(-30 * day)}, true},
+		{"expired long ago", State{Expires: instant(-60 * day)}, false},
+		{"closed", State{Control: Continuity{Since: instant(-day)}}, true},
+		{"opened lately", State{Control: Continuity{Back: instant(-44 * day)}}, true},
+		{"opened long ago", State{Control: Continuity{Back: instant(-46 * day)}}, false},
+	} {
+		if got := c.s.MailWatched(instant(0)); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+}
+
+func TestGapSentence(t *testing.T) {
+	s := ours(t, watched, rdap())
+	if got := GapSentence(s); !strings.Contains(got, "is continuous") {
+		t.Error(got)
+	}
+	s = fed(s, watched, 0, []source.Observation{gone()})
+	if got := GapSentence(s); !strings.Contains(got, "not continuous since 2026-03-01 12:00 UTC (out of the zone; all was well on 2026-02-28 12:00 UTC)") {
+		t.Error(got)
 	}
 }
