@@ -118,7 +118,7 @@ func (p *play) invoke(t *testing.T, folder, event string, answer any) {
 	t.Logf("it called: %s", sentence(calls))
 	names := p.names()
 	for c := range calls {
-		if c.action != "GET" && c.action != "POST" && !allowed(p.tpl, folder, c, names) {
+		if !slices.Contains([]string{"GET", "POST", "PUT"}, c.action) && !allowed(p.tpl, folder, c, names) {
 			t.Errorf("%s called %s on %s, which its role in template.yaml does not allow", folder, c.action, c.resource)
 		}
 	}
@@ -216,6 +216,9 @@ func (p *play) observe(t *testing.T) {
 	if calls := p.calls(t); len(calls) != 1 || !calls[0].DryRun || calls[0].Changed != 0 {
 		t.Fatalf("the registry's log: %+v, want one dry run for %s", calls, lost)
 	}
+	if closings := p.closings(t); len(closings) != 1 || !closings[0].DryRun {
+		t.Errorf("the registry's log: %+v, want one dry run of a closing of %s", closings, lost)
+	}
 	p.verified(t, map[string]bool{})
 	if c := p.matter(t, lost).Case.V; c.Status != decision.Reported || c.Told != c.Key() {
 		t.Errorf("table: %s is %s, told %q; want its decision reported, and still pending", lost, c.At(), c.Told)
@@ -232,6 +235,9 @@ func (p *play) enforce(t *testing.T) {
 	}
 	if calls := p.calls(t); len(calls) != 2 || calls[1].DryRun || calls[1].Changed != 2 {
 		t.Fatalf("the registry's log: %+v, want a second call that changes two addresses at %s", calls, lost)
+	}
+	if closings := p.closings(t); len(closings) != 2 || closings[1].DryRun || closings[1].Op != "recovery closed" {
+		t.Errorf("the registry's log: %+v, want recovery at %s closed for real", closings, lost)
 	}
 	p.verified(t, map[string]bool{"ann@" + lost: true, "ben@" + lost: true})
 	if m := p.matter(t, lost); m.Case.V.Status != decision.Done || !m.Domain.Acted {
@@ -251,7 +257,7 @@ func (p *play) resume(t *testing.T) {
 	}
 }
 
-// calls is the registry's log for the lost domain. Whatever else is there must be the synthetic domain's dry run.
+// calls is the registry's log of what changes addresses at the lost domain. Whatever else is there must be the synthetic domain's dry run.
 func (p *play) calls(t *testing.T) []refregistry.Call {
 	t.Helper()
 	all, err := p.registry.Calls(t.Context())
@@ -261,6 +267,7 @@ func (p *play) calls(t *testing.T) []refregistry.Call {
 	var own []refregistry.Call
 	for _, c := range all {
 		switch {
+		case c.Domain == lost && strings.HasPrefix(c.Op, "recovery"):
 		case c.Domain == lost:
 			own = append(own, c)
 		case !c.DryRun || c.Changed != 0 || !strings.HasPrefix(c.Domain, "lapseguard-"):
@@ -268,6 +275,16 @@ func (p *play) calls(t *testing.T) []refregistry.Call {
 		}
 	}
 	return own
+}
+
+// closings is the registry's log of recovery at the lost domain.
+func (p *play) closings(t *testing.T) []refregistry.Call {
+	t.Helper()
+	all, err := p.registry.Calls(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(c refregistry.Call) bool { return c.Domain != lost || !strings.HasPrefix(c.Op, "recovery") })
 }
 
 // verified checks every address in the registry. Errors name the domain alone.
