@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
-	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -61,37 +60,6 @@ type Walk struct {
 
 // Walk reads it.
 func (b Book) Walk(ctx context.Context) (Of[Walk], error) { return get[Walk](ctx, b, PKGuard, SKWalk) }
-
-// Request is the frozen request of a decision, and what became of it: a retry is the same request.
-type Request struct {
-	Domain   string             `json:"domain"`
-	Request  registry.Request   `json:"request"`
-	At       time.Time          `json:"at"`
-	Answer   *registry.Answer   `json:"answer,omitempty"`
-	Restored *registry.Restored `json:"restored,omitempty"` // taken back
-	Budget   safety.Unit        `json:"budget,omitzero"`    // that it took
-}
-
-// Request reads the request that was sent under a key.
-func (b Book) Request(ctx context.Context, key string) (Of[Request], error) {
-	r, err := get[Request](ctx, b, PKRequest, key)
-	r.V.Request.Domain = r.V.Domain // it is no part of the request's JSON, but of its path
-	return r, err
-}
-
-// maxRequests bounds the keys that Requests gives of one domain.
-const maxRequests = 200
-
-// Requests are the keys of every request about a domain.
-func (b Book) Requests(ctx context.Context, name string) (keys []string, err error) {
-	for it, err := range b.Items(ctx, store.Query{PK: PKRequest, After: name + ":", Before: name + ";", Limit: maxRequests}) {
-		if err != nil || len(keys) == maxRequests {
-			return keys, err
-		}
-		keys = append(keys, it.SK)
-	}
-	return keys, nil
-}
 
 // Line is one thing that the day's digest tells.
 type Line struct {

@@ -27,14 +27,14 @@ var order = []string{
 	"plan.go",        // pure: what is to be done about one domain
 	"lever.go",       // recovery closed and opened, as each mode does it
 	"act.go",         // the registry, as each mode sees it
-	"hold.go",        // a person is asked
+	"person.go",      // a person is asked
 	"tell.go",        // those who depend on a mail host
 	"look.go",        // second looks
-	"parked.go",      // messages whose upstream failed
+	"resend.go",      // parked messages whose upstream failed
 	"run.go",         // whether a run is whole
 	"canary.go",      // the synthetic domain
 	"digest.go",      // the day in words
-	"holds.go",       // what waits for a person
+	"waiting.go",     // what waits for a person
 	"environment.go", // what it is configured with
 	"mode.go",        // what it may do
 	"parts.go",       // what every step works with
