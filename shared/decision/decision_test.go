@@ -352,6 +352,9 @@ func check(t *rapid.T, what string, before, c Case, approved map[ID]bool, done m
 			}
 		}
 	}
+	if c.ClassApproved != 0 && c.Status != Approved {
+		fail("approved with its class, and not approved")
+	}
 	if c.Counts() && c.Status == Approved || c.Status == Done && c.DoneAt == 0 {
 		fail("what it says contradicts itself")
 	}
@@ -384,5 +387,33 @@ func TestARepetitionThatCameToNothing(t *testing.T) {
 	c = c.Judge(again)
 	if c.want(t, Done, ""); c.Judge(deleted).Open() {
 		t.Error("it is sent by itself when the risk is back")
+	}
+}
+
+// TestAPinForgetsApprovals: it ends them, and what an approved repetition had done before stays done.
+func TestAPinForgetsApprovals(t *testing.T) {
+	first := Decision{ID: Of(name, state(lifecycle.Grace)), Status: Approved}
+	second := Decision{ID: Of(name, state(lifecycle.Redemption)), Status: Approved, DoneAt: 7, Retries: 1}
+	c := Case{Past: []Decision{first, second}}.Pin("on-call")
+	if len(c.Past) != 1 || c.Past[0].ID != second.ID || c.Past[0].Status != Done {
+		t.Errorf("%+v", c.Past)
+	}
+}
+
+// TestARepetitionIsForWhatIsAtLeastHeld: of a domain that a person is asked about too, but of none that is fine again.
+func TestARepetitionIsForWhatIsAtLeastHeld(t *testing.T) {
+	done := Case{}.Judge(deleted).Answer(0, 50)
+	for v, want := range map[Verdict]bool{deleted: true, restore: true, again: false, fine: false} {
+		if _, err := done.Retry(v); (err == nil) != want {
+			t.Errorf("%s %s: %v", v.Action, v.Phase, err)
+		}
+	}
+}
+
+// TestARefusalUsesUpAnApprovalOfTheClass: the hold that follows is a hold of its own.
+func TestARefusalUsesUpAnApprovalOfTheClass(t *testing.T) {
+	c, ok := Case{}.Judge(deleted).Hold(ByBreaker, deleted).ApproveWith(deleted.Class, 7)
+	if c = c.Refuse(deleted); !ok || c.Status != Held || c.Cause != ByRegistry || c.ClassApproved != 0 {
+		t.Errorf("%+v", c.Decision)
 	}
 }
