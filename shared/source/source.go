@@ -19,6 +19,7 @@ const (
 	SourceRDAP       Source = "rdap"       // the registry's RDAP server (RFC 9082, 9083)
 	SourceStatus     Source = "status"     // Fastly Domain Research, or Domainr v2
 	SourceMail       Source = "mail"       // the domain's MX set, from the configured resolver
+	SourceServers    Source = "servers"    // the domain's own name servers, for the zone's SOA
 )
 
 // Outcome says how far an answer may be believed.
@@ -86,6 +87,7 @@ type Observation struct {
 	Registration *Registration
 	Market       *Market
 	Mail         *Mail
+	Service      *Service
 }
 
 // MaxSaid bounds Observation.Said in bytes: evidence is stored and shown, a hostile answer must not fill it.
@@ -146,6 +148,23 @@ type Market struct {
 // Mail is the domain's MX set.
 type Mail struct {
 	Hosts []string // canonical MX hosts, sorted; empty means none, or null MX (RFC 7505)
+}
+
+// Serves is what the servers that a domain is delegated to make of its zone.
+type Serves string
+
+// What they make of it.
+const (
+	Served      Serves = "served"      // at least one of them has it
+	Lame        Serves = "lame"        // all that answer say that they do not have it
+	Unreachable Serves = "unreachable" // none gave an answer that can be believed
+)
+
+// Service is whether a domain's zone is served by the servers that it is delegated to.
+type Service struct {
+	Serves Serves
+	NS     []string // the delegation, canonical as in Delegation.NS
+	Lame   []string // those of NS that answered and do not have the zone; one among good ones is a remark
 }
 
 // Fingerprint reduces a set of canonical host names to a short comparable value; order and repetition do not

@@ -8,6 +8,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"github.com/lapseguard/lapseguard/shared/source"
+	"github.com/lapseguard/lapseguard/shared/source/nameserver"
 )
 
 // maxHosts is how many name servers or mail hosts an answer may name. Real delegations have at most 13.
@@ -20,13 +21,18 @@ type verdict struct {
 	said       string
 	delegation *source.Delegation
 	mail       *source.Mail
+	service    *source.Service
 }
 
 func unknown(cause source.Cause, said string) verdict {
 	return verdict{outcome: source.Unknown, cause: cause, said: clip(said)}
 }
 
+// delegated names a name server that has the name of a deleted host before all the others: evidence is short.
 func delegated(form string, hosts []string, said string) verdict {
+	if note := nameserver.Note(hosts); note != "" {
+		said = note + "; " + said
+	}
 	return verdict{
 		outcome:    source.Observed,
 		said:       clip(said),

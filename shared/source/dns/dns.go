@@ -1,5 +1,6 @@
-// Package dns asks two questions about a registrable domain and gives what it hears as observations:
-// what the zone directly above says about its delegation (the tripwire), and which hosts take its mail.
+// Package dns asks three questions about a registrable domain and gives what it hears as observations: what the zone
+// directly above says about its delegation (the tripwire), which hosts take its mail, and whether the servers that it is
+// delegated to serve it.
 //
 // Only the zone above can say that a name is gone, so Delegation asks that zone's own servers, without
 // recursion, and keeps NXDOMAIN, NODATA, a referral, an authoritative answer, SERVFAIL, REFUSED, silence,
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,8 +69,12 @@ type Client struct {
 	now      func() time.Time
 	log      *slog.Logger
 	zonePort string // the port of the zones' own servers
+	// reachable tells which addresses of domains' own servers may be asked: Public.
+	reachable func(netip.Addr) bool
 
 	zones zoneCache
+	hosts hostCache
+	quiet quiet
 	folds folding
 	idle  chan *worker
 
@@ -88,6 +94,8 @@ func New(config Config) (*Client, error) {
 		log:      config.Log,
 		zonePort: "53",
 		zones:    zoneCache{entries: map[string]*zoneEntry{}},
+
+		reachable: Public,
 	}
 	if client.now == nil {
 		client.now = time.Now
@@ -301,6 +309,7 @@ func (c *Client) observe(kind source.Source, server string, v verdict) source.Ob
 		Said:       v.said,
 		Delegation: v.delegation,
 		Mail:       v.mail,
+		Service:    v.service,
 	}
 }
 

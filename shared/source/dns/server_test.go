@@ -105,6 +105,13 @@ func (s *server) fold(overTCP bool) {
 	s.folds, s.foldsUDP = overTCP, true
 }
 
+// follow has the server follow another script from now on.
+func (s *server) follow(script script) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script = script
+}
+
 // spellings are the names as they were asked.
 func (s *server) spellings() map[string]bool {
 	s.mu.Lock()
@@ -135,8 +142,9 @@ func (s *server) answer(packet []byte, overTCP bool) [][]byte {
 	s.cases[key] = append([]byte(nil), name...)
 	s.asked = append(s.asked, network+" "+asked.Name+" "+mdns.TypeToString[asked.Qtype]+recurse)
 	folds := s.folds || s.foldsUDP && !overTCP
+	script := s.script
 	s.mu.Unlock()
-	answers := s.script(question, overTCP)
+	answers := script(question, overTCP)
 	if !folds {
 		for _, answer := range answers {
 			s.copyCase(answer)
