@@ -208,7 +208,6 @@ func TestWhatAnOperatorCannotHave(t *testing.T) {
 		"approve what is protected": {func() (Case, error) { return Case{}.Approve(with(deleted, protected)) }, "protected"},
 		"approve what was done":     {func() (Case, error) { return done.Approve(deleted) }, "retry"},
 		"approve nothing":           {func() (Case, error) { return Case{}.Judge(fine).Approve(fine) }, "nothing about it waits"},
-		"approve before it is seen": {func() (Case, error) { return Case{}.Approve(deleted) }, "nothing to approve"},
 		"release nothing":           {func() (Case, error) { return Case{}.Judge(fine).Release(fine) }, "no hold stands"},
 		"release what was done":     {func() (Case, error) { return done.Release(deleted) }, "no hold stands"},
 		"retry what was not done":   {func() (Case, error) { return Case{}.Judge(deleted).Retry(deleted) }, "nothing was unverified"},
@@ -415,5 +414,51 @@ func TestARefusalUsesUpAnApprovalOfTheClass(t *testing.T) {
 	c, ok := Case{}.Judge(deleted).Hold(ByBreaker, deleted).ApproveWith(deleted.Class, 7)
 	if c = c.Refuse(deleted); !ok || c.Status != Held || c.Cause != ByRegistry || c.ClassApproved != 0 {
 		t.Errorf("%+v", c.Decision)
+	}
+}
+
+// Where recovery is closed nobody is asked, but about an account that may have been taken, and about what contradicts
+// itself for long; and what can be had back is not unverified.
+func TestWhatIsAskedWhileRecoveryIsClosed(t *testing.T) {
+	closed := func(v *Verdict) { v.Closed = true }
+	final := func(v *Verdict) { v.Closed, v.Final = true, true }
+	lasts := func(v *Verdict) { v.Closed, v.Lasts = true, true }
+	hold := func(p lifecycle.Phase, r lifecycle.Reason) Verdict { return verdict(p, lifecycle.Hold, r) }
+	for _, c := range []struct {
+		v    Verdict
+		edit func(*Verdict)
+		want Status
+	}{
+		{deleted, closed, Idle},
+		{deleted, final, Pending},
+		{alone, closed, Idle},
+		{pendDel, final, Pending},
+		{graceAct, final, Idle},
+		{grace, closed, Idle},
+		{restore, lasts, Idle},
+		{verdict(lifecycle.Released, lifecycle.Unverify, lifecycle.ReasonReleased), final, Pending},
+		{verdict(lifecycle.ReRegistered, lifecycle.Unverify, lifecycle.ReasonReRegistered), final, Pending},
+		{hold(lifecycle.ReRegistered, lifecycle.ReasonReviewNew), closed, Held},
+		{hold(lifecycle.Released, lifecycle.ReasonQuarantine), closed, Idle},
+		{hold(lifecycle.Released, lifecycle.ReasonQuarantine), final, Pending},
+		{hold(lifecycle.Released, lifecycle.ReasonUndescribed), final, Idle},
+		{hold(lifecycle.ChangedHands, lifecycle.ReasonReviewHands), lasts, Idle},
+		{hold(lifecycle.Active, lifecycle.ReasonMailHost), closed, Idle},
+		{hold(lifecycle.Redemption, lifecycle.ReasonStillThere), closed, Idle},
+		{hold(lifecycle.Redemption, lifecycle.ReasonStillThere), lasts, Held},
+		{hold(lifecycle.Active, lifecycle.ReasonFreeButThere), closed, Idle},
+		{hold(lifecycle.Active, lifecycle.ReasonFreeButThere), lasts, Held},
+		{fine, closed, Idle},
+	} {
+		open, v := Case{}.Judge(c.v), with(c.v, c.edit)
+		if got := (Case{}).Judge(v).At(); got != c.want {
+			t.Errorf("%s, %s, final %t, lasts %t: %s, want %s", v.Phase, v.Reason, v.Final, v.Lasts, got, c.want)
+		}
+		if got := open.Judge(v).At(); got != c.want { // what was asked before the closing ends
+			t.Errorf("%s, %s, asked before: %s, want %s", v.Phase, v.Reason, got, c.want)
+		}
+		if c.want == Idle && c.v.Action.Weight() >= lifecycle.Hold.Weight() {
+			must(Case{}.Judge(v).Approve(v)).Judge(v).want(t, Approved, "") // but a person may have it done
+		}
 	}
 }

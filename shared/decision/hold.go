@@ -12,7 +12,7 @@ import (
 func (c Case) stands(e Event, v Verdict) bool {
 	_, reason, _ := strings.Cut(c.Verdict, "/")
 	switch {
-	case e == RiskGone:
+	case e == AsksNothing:
 		return false
 	case c.Status == Declined:
 		return c.Verdict == v.name()

@@ -15,6 +15,33 @@ type Verdict struct {
 	Listed, Watched bool
 	Protected       bool              // never acted on
 	ListRead        lifecycle.Instant // when the list was last read: what it names was there then
+	// Closed: account recovery through its addresses is closed, or about to be. Who waits harms nobody then.
+	Closed bool
+	Final  bool // nobody can get the name back any more, or not for long
+	Lasts  bool // what contradicts itself has done so for long
+}
+
+// wants is what a verdict asks for. Where recovery is closed that is nothing until the name is lost for good: a person is
+// asked about what contradicts itself for long, and about an account that may have been taken.
+func (v Verdict) wants() lifecycle.Action {
+	if !v.Closed || v.Action.Weight() < lifecycle.Hold.Weight() {
+		return v.Action
+	}
+	switch v.Reason {
+	case lifecycle.ReasonReviewNew:
+		return v.Action
+	case lifecycle.ReasonStillThere, lifecycle.ReasonFreeButThere:
+		if v.Lasts {
+			return v.Action
+		}
+	case lifecycle.ReasonDeleted, lifecycle.ReasonDeletedAlone, lifecycle.ReasonStatusDeleted, lifecycle.ReasonReleased,
+		lifecycle.ReasonReRegistered, lifecycle.ReasonQuarantine:
+		if v.Final {
+			return lifecycle.Unverify
+		}
+	default:
+	}
+	return lifecycle.None
 }
 
 // name tells one verdict from another in what was held, declined or refused, whichever witness of a deletion is heard
@@ -37,7 +64,7 @@ func (c Case) Judge(v Verdict) Case {
 	if !c.stands(event, v) {
 		c = c.move(event, v)
 	}
-	if event != RiskGone && v.Protected && c.Open() {
+	if event != AsksNothing && v.Protected && c.Open() {
 		c = c.Hold(ByProtected, v)
 	}
 	return c
@@ -56,13 +83,17 @@ func (c Case) another(id ID) Case {
 // operator asked for; one that is watched for others can be held all the same.
 func (c Case) asks(v Verdict) Event {
 	known := v.Listed || c.Retries > 0
+	action := v.wants()
+	if c.Status == Approved { // a person has it done earlier
+		action = v.Action
+	}
 	switch {
-	case v.Action == lifecycle.Unverify && known && !c.covered(v):
+	case action == lifecycle.Unverify && known && !c.covered(v):
 		return AsksUnset
-	case v.Action == lifecycle.Hold && v.Watched:
+	case action == lifecycle.Hold && v.Watched:
 		return AsksHold
 	default:
-		return RiskGone
+		return AsksNothing
 	}
 }
 
@@ -80,7 +111,7 @@ func (c Case) covered(v Verdict) bool {
 // move carries out what the verdict asks for.
 func (c Case) move(e Event, v Verdict) Case {
 	if e == AsksHold && c.Status == Held {
-		c.Decision, _ = c.on(RiskGone) // held for another reason: a hold of its own
+		c.Decision, _ = c.on(AsksNothing) // held for another reason: a hold of its own
 	}
 	d, ok := c.on(e)
 	if !ok {
@@ -89,7 +120,7 @@ func (c Case) move(e Event, v Verdict) Case {
 	switch d = d.free(); {
 	case e == AsksHold:
 		d = d.held(ByVerdict, v)
-	case e == RiskGone && d.DoneAt != 0:
+	case e == AsksNothing && d.DoneAt != 0:
 		d.Status = Done // of a repetition that came to nothing
 	}
 	c.Decision = d

@@ -6,10 +6,10 @@ type Event string
 // The events.
 const (
 	// The verdict's, see Case.Judge.
-	RiskGone  Event = "the risk is gone"
-	AsksHold  Event = "the verdict asks a person"
-	AsksUnset Event = "the verdict is unverify"
-	Another   Event = "another stage or lapse"
+	AsksNothing Event = "the verdict asks for nothing"
+	AsksHold    Event = "the verdict asks a person"
+	AsksUnset   Event = "the verdict is unverify"
+	Another     Event = "another stage or lapse"
 
 	// The breaker's and the guard's own.
 	Tripped      Event = "the breaker holds its class"
@@ -42,8 +42,9 @@ func Transitions() []Transition {
 	return []Transition{
 		{Idle, AsksUnset, Pending},
 		{Idle, AsksHold, Held},
+		{Idle, Approves, Approved},
 
-		{Pending, RiskGone, Idle},
+		{Pending, AsksNothing, Idle},
 		{Pending, AsksHold, Held},
 		{Pending, Tripped, Held},
 		{Pending, Protected, Held},
@@ -53,7 +54,7 @@ func Transitions() []Transition {
 		{Pending, Approves, Approved},
 		{Pending, Declines, Declined},
 
-		{Reported, RiskGone, Idle},
+		{Reported, AsksNothing, Idle},
 		{Reported, AsksHold, Held},
 		{Reported, Tripped, Held},
 		{Reported, Protected, Held},
@@ -62,13 +63,13 @@ func Transitions() []Transition {
 		{Reported, Approves, Approved},
 		{Reported, Declines, Declined},
 
-		{Held, RiskGone, Idle},
+		{Held, AsksNothing, Idle},
 		{Held, AsksUnset, Pending},
 		{Held, Fits, Pending},
 		{Held, Approves, Approved},
 		{Held, Declines, Declined},
 
-		{Approved, RiskGone, Idle},
+		{Approved, AsksNothing, Idle},
 		{Approved, ApprovalOver, Pending},
 		{Approved, Protected, Held},
 		{Approved, Refuses, Held},

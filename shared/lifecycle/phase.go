@@ -42,6 +42,9 @@ func (p Phase) lapsing() bool {
 	return p == Grace || p == Redemption || p == PendingDelete || p == Released
 }
 
+// deleted are the phases of a lapse after the deletion.
+func (p Phase) deleted() bool { return p == Redemption || p == PendingDelete || p == Released }
+
 // Action is what a verdict asks for.
 type Action string
 

@@ -37,8 +37,8 @@ func TestSequenceDeletion(t *testing.T) {
 	if want := []Phase{Grace, Redemption, PendingDelete, Released, ReRegistered}; !slices.Equal(phases, want) {
 		t.Errorf("phases %v, want %v", phases, want)
 	}
-	if len(acted) != 36 || slices.Max(acted) != lapsed(0) || slices.Min(acted) != lapsed(0) {
-		t.Errorf("%d looks asked to unverify, by dates between %s and %s; want 36, all by %s", len(acted), slices.Min(acted), slices.Max(acted), lapsed(0))
+	if len(acted) != 36 || slices.Max(acted) != lapsed(30*day) || slices.Min(acted) != lapsed(30*day) {
+		t.Errorf("%d looks asked to unverify, by dates between %s and %s; want 36, all by %s", len(acted), slices.Min(acted), slices.Max(acted), lapsed(30*day))
 	}
 	if want := sureAgain(65.5 * day); v != want {
 		t.Errorf("at last %+v, want %+v", v, want)

@@ -67,6 +67,7 @@ type State struct {
 
 	// Milestones of the current lapse.
 	LapseAt    Instant `json:"la,omitempty"` // first look that found the lapse
+	Deleted    Instant `json:"dl,omitempty"` // first look that found it deleted
 	Worst      Phase   `json:"lw,omitempty"` // the furthest phase of it that was seen; Released only if no deletion was
 	GraceAt    Instant `json:"ga,omitempty"` // first look that found expiry passed and the delegation off
 	Interim    Instant `json:"im,omitempty"` // delegation seen parked or gone after expiry

@@ -199,7 +199,9 @@ func TestRowDeleted(t *testing.T) {
 		{name: "redemption and status deleting", fresh: true, steps: []step{visit(0, red, status("deleting"))}, want: sure(Redemption)},
 		{name: "redemption and an estimate", fresh: true, steps: []step{visit(0, red, estimate("deleting"))}, want: second(0)},
 		{name: "the date is of the first look", steps: []step{visit(0, gone(), red), visit(31*day, gone(), pend)}, want: sure(PendingDelete)},
-		{name: "the date is of the grace before", steps: []step{visit(0, gone(), expired(rdap())), visit(20*day, gone(), red)}, want: sure(Redemption)},
+		{name: "the date is of the deletion, not of the grace before", steps: []step{visit(0, gone(), expired(rdap())), visit(20*day, gone(), red)},
+			want: sure(Redemption).before(lapsed(20 * day))},
+		{name: "the date is of the first look that found the deletion", steps: []step{visit(0, gone(), red), visit(day, gone(), red)}, want: sure(Redemption)},
 		{name: "verification time unknown counts as older", facts: anyAge, steps: []step{visit(0, gone(), red)}, want: sure(Redemption)},
 		{name: "supplemental server and gone", facts: io, steps: []step{visit(0, gone(), red)}, want: sure(Redemption)},
 		{name: "registry alone, first look", fresh: true, steps: []step{visit(0, red)}, want: second(0)},
@@ -305,7 +307,7 @@ func TestRowReleased(t *testing.T) {
 		{name: "quarantine: held on the next day too", facts: nl, steps: []step{visit(0, gone(), free()), visit(day, gone(), free())}, want: hidden.before(lapsed(0))},
 		{name: "quarantine: after redemption, at once", facts: nl, steps: []step{visit(0, gone(), red), visit(40*day, gone(), free())}, want: freed(High, 40*day).before(lapsed(0))},
 		{name: "quarantine: after grace, held too", facts: nl, steps: []step{visit(0, gone(), expired(rdap())), visit(day, gone(), free())},
-			want: hidden.before(lapsed(0))},
+			want: hidden.before(lapsed(day))},
 	})
 }
 

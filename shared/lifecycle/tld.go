@@ -33,6 +33,19 @@ type TLD struct {
 	Words Words
 }
 
+// shownPending is the shortest pending delete that two daily looks cannot miss.
+const shownPending = 4 * 24 * time.Hour
+
+// LostAt is when nobody can get a deleted name back any more, less Reserve, where no phase of the registry tells; 0: a
+// pending delete will, or it is not known.
+func (t TLD) LostAt(s State) Instant {
+	pending := t.Release-t.Redemption >= shownPending && !strings.Contains(string(t.Words), string(WordRedemption))
+	if s.Deleted == 0 || t.Redemption == 0 || pending {
+		return 0
+	}
+	return s.Deleted.Add(t.Redemption - Reserve)
+}
+
 // Words tell what a registry's statuses mean: "status = meaning, status = meaning". A string, so that a TLD stays
 // comparable.
 type Words string

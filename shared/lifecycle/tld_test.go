@@ -123,3 +123,23 @@ func TestFirstSeenParked(t *testing.T) {
 		t.Errorf("after a deletion by status: %+v", v)
 	}
 }
+
+// Where the registry shows no pending delete, the end of the quarantine tells when a name is lost.
+func TestLostAt(t *testing.T) {
+	s := State{Deleted: instant(0)}
+	for suffix, days := range map[string]float64{
+		"com": 0, "co": 0, "cc": 0, "ai": 0, "zz": 0, // a pending delete, or nothing is known
+		"nl": 38, "fr": 28, "de": 28, "uk": 58, "se": 58, "it": 28, "jp": 18, "au": 28,
+	} {
+		var want Instant
+		if days > 0 {
+			want = instant(days * day)
+		}
+		if got := TLDOf(suffix).LostAt(s); got != want {
+			t.Errorf(".%s: %s, want %s", suffix, got, want)
+		}
+		if got := TLDOf(suffix).LostAt(State{}); got != 0 {
+			t.Errorf(".%s, not deleted: %s", suffix, got)
+		}
+	}
+}

@@ -377,7 +377,7 @@ func (j judge) say(p Phase, a Action, e evidence, r Reason) Verdict {
 
 func (j judge) hold(p Phase, e evidence, r Reason) Verdict {
 	v := j.say(p, Hold, e, r)
-	v.VerifiedBefore = j.lapseAt(p).Add(-ClockMargin)
+	v.VerifiedBefore = j.stageAt(p).Add(-ClockMargin)
 	return v
 }
 
@@ -412,6 +412,21 @@ func (j judge) lapseAt(p Phase) Instant {
 	}
 }
 
+// stageAt is when the stage of the lapse was first observed that a request is about: before the deletion, or after it.
+// Who verified in between had the domain still.
+func (j judge) stageAt(p Phase) Instant {
+	switch {
+	case !p.deleted():
+		return j.lapseAt(p)
+	case j.s.Deleted != 0:
+		return min(j.s.Deleted, j.now)
+	case j.s.Phase.deleted() && j.s.LapseAt != 0: // stored by a version that did not note it
+		return j.lapseAt(p)
+	default:
+		return j.now
+	}
+}
+
 // settle writes the verdict's consequences into the state: phase, milestones, and what counts as home.
 func (j judge) settle(v Verdict) State {
 	s := j.s
@@ -423,6 +438,12 @@ func (j judge) settle(v Verdict) State {
 	}
 	if v.Phase.lapsing() || v.Action == Hold && s.LapseAt == 0 {
 		s.LapseAt = j.lapseAt(v.Phase) // a hold dates its request too: approved days later it must not have moved
+	}
+	switch {
+	case v.Phase.deleted():
+		s.Deleted = j.stageAt(v.Phase)
+	case v.Phase == Grace: // restored, and not renewed yet
+		s.Deleted = 0
 	}
 	deleted := s.Worst == Redemption || s.Worst == PendingDelete // a release after a deletion stays one
 	if v.Phase.lapsing() && v.Phase.Risk() > s.Worst.Risk() && !(deleted && v.Phase == Released) {
@@ -463,7 +484,7 @@ func (j judge) renewed(s State) State {
 
 // afresh is the state without the milestones of a lapse. The interim stays until the delegation is home.
 func (s State) afresh() State {
-	s.LapseAt, s.Worst, s.GraceAt, s.Moved = 0, "", 0, 0
+	s.LapseAt, s.Deleted, s.Worst, s.GraceAt, s.Moved = 0, 0, "", 0, 0
 	return s
 }
 
