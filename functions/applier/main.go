@@ -49,7 +49,7 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 	})
 	c.Queue = sqs.New(awssqs.NewFromConfig(aws), env.QueueURL)
 	c.Mode = applier.Switch(env.Mode, cloud.NewParameter(params, env.ModeName).Value)
-	c.Limits, c.Protected = env.Limits(), env.Protected
+	c.Limits, c.Protected, c.UnverifyEarly = env.Limits(), env.Protected, env.UnverifyAt == "redemption"
 	c.Log, c.Metrics, c.Now, c.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now, log), time.Now, 20*time.Second
 	return applier.New(c)
 }

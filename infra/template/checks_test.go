@@ -550,7 +550,7 @@ var variables = map[string]string{
 	"fanout": "REGISTRY_URL REGISTRY_TOKEN_PARAMETER SEGMENTS BASELINE_DAYS",
 	"checker": "DEAD_LETTERS_URL GRACE_ACTION BASELINE_DAYS RDAP_BOOTSTRAP RDAP_RATE DNS_SERVERS DNS_RESOLVER CANARIES " +
 		"STATUS_URL STATUS_API STATUS_TOKEN_PARAMETER",
-	"applier": "INDEX_ATTENTION REGISTRY_URL REGISTRY_TOKEN_PARAMETER MODE MODE_PARAMETER GRACE_ACTION " +
+	"applier": "INDEX_ATTENTION REGISTRY_URL REGISTRY_TOKEN_PARAMETER MODE MODE_PARAMETER UNVERIFY_AT " +
 		"BREAKER_COUNT BREAKER_SHARE PROTECTED",
 }
 
@@ -570,6 +570,7 @@ func checkVariables(t *Template) []string {
 	p.want(t.Get("Parameters", "Mode", "Default") == "observe", "Mode: observe must be the default")
 	p.want(t.Property("ModeParameter", "Value") == "observe", "ModeParameter: observe must be the first value")
 	p.want(t.Get("Parameters", "GraceAction", "Default") == "hold", "GraceAction: hold must be the default")
+	p.want(t.Get("Parameters", "UnverifyAt", "Default") == "pending-delete", "UnverifyAt: pending-delete must be the default")
 	return p
 }
 

@@ -18,10 +18,11 @@ func caseKey(name string) store.Key {
 	return store.Key{Table: store.Records, PK: casePrefix + name, SK: string(decision.Unverify)}
 }
 
-// Matter is a domain with what was decided about it.
+// Matter is a domain with what was decided about it, and what the registry is known to hold to.
 type Matter struct {
-	Domain Domain
-	Case   Of[decision.Case]
+	Domain   Domain
+	Case     Of[decision.Case]
+	Recovery Of[Recovery]
 }
 
 // Matter reads a domain and its case; a domain that is not watched is not Known.
@@ -43,16 +44,16 @@ func (b Book) Matters(ctx context.Context, names []string) (map[string]Matter, e
 	if len(names) == 0 {
 		return found, nil
 	}
-	keys := make([]store.Key, 0, 2*len(names))
+	keys := make([]store.Key, 0, 3*len(names))
 	for _, name := range names {
-		keys = append(keys, DomainKey(name), caseKey(name))
+		keys = append(keys, DomainKey(name), caseKey(name), recoveryKey(name))
 	}
 	items, err := b.GetMany(ctx, keys)
 	if err != nil {
 		return nil, fmt.Errorf("read %d domains and what was decided about them: %w", len(names), err)
 	}
 	var skipped Newer
-	cases := map[string]Of[decision.Case]{}
+	cases, recoveries := map[string]Of[decision.Case]{}, map[string]Of[Recovery]{}
 	for _, it := range items {
 		if it.Table == store.Domains {
 			d, err := ParseDomain(it)
@@ -64,6 +65,14 @@ func (b Book) Matters(ctx context.Context, names []string) (map[string]Matter, e
 				return nil, err
 			}
 			found[d.Name] = Matter{Domain: d}
+			continue
+		}
+		if it.SK == skRecovery {
+			r, err := decode[Recovery](it)
+			if err != nil {
+				return nil, err
+			}
+			recoveries[it.PK] = r
 			continue
 		}
 		c, err := decode[decision.Case](it)
@@ -85,6 +94,9 @@ func (b Book) Matters(ctx context.Context, names []string) (map[string]Matter, e
 			c = Of[decision.Case]{V: adopted(m.Domain), item: store.Item{Key: caseKey(name)}}
 		}
 		m.Case = c
+		if m.Recovery, ok = recoveries[caseKey(name).PK]; !ok {
+			m.Recovery = Of[Recovery]{item: store.Item{Key: recoveryKey(name)}}
+		}
 		found[name] = m
 	}
 	if len(skipped.Names) > 0 {

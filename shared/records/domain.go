@@ -57,6 +57,9 @@ type Domain struct {
 	// CloseAt is when a closing that found no room in its budget is tried again; 0: at once.
 	CloseAt lifecycle.Instant `json:"ca,omitempty"`
 
+	// Turns is when the verdict asks for something else although nothing new is heard of the domain; 0: never.
+	Turns lifecycle.Instant `json:"tu,omitempty"`
+
 	// As an earlier version kept decisions here; see Matter.
 	OldDone     string `json:"dn,omitempty"`
 	OldReleased string `json:"rl,omitempty"`
@@ -149,16 +152,16 @@ func (d Domain) watched() bool {
 
 // due is when the applier must look at the domain; zero keeps it out of the index.
 func (d Domain) due() time.Time {
-	switch {
-	case d.Unsettled(), d.Arrived(), d.Untold(), d.Recovered():
+	if d.Unsettled() || d.Arrived() || d.Untold() || d.Recovered() {
 		return d.State.Since.Time()
-	case d.Differs():
-		return d.differsAt()
-	case d.Watched() && d.NextLook != 0:
-		return d.NextLook.Time()
-	default:
-		return time.Time{}
 	}
+	var first lifecycle.Instant
+	for _, at := range []lifecycle.Instant{d.differsAt(), d.NextLook, d.Turns} {
+		if d.Watched() && at != 0 && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	return first.Time()
 }
 
 // DomainKey is the key of a domain's item.

@@ -2,10 +2,10 @@ package records
 
 import (
 	"context"
-	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // skRecovery stands beside the case of the other lever, under a key that checker can neither read nor write.
@@ -20,6 +20,13 @@ type Recovery struct {
 	Bound int               `json:"bound,omitempty"` // addresses that the last closing bound
 	// Would is the gap of which observe mode said what it would do.
 	Would lifecycle.Instant `json:"would,omitempty"`
+	// Refused is the gap for which the registry refused to close it, and Why what it said.
+	Refused lifecycle.Instant `json:"refused,omitempty"`
+	Why     string            `json:"why,omitempty"`
+}
+
+func recoveryKey(name string) store.Key {
+	return store.Key{Table: store.Records, PK: caseKey(name).PK, SK: skRecovery}
 }
 
 // Recovery reads it; not Found where nothing was ever closed.
@@ -36,5 +43,10 @@ func (b Book) Closings(ctx context.Context) (Of[safety.Ledger], error) {
 func (d Domain) Differs() bool { return d.Listed && !d.Synthetic && d.State.Control.Since != d.Closed }
 
 // differsAt is when that is to be mended: when it was seen (a young registration's gap is dated by the end of its
-// youth), or when there may be room again.
-func (d Domain) differsAt() time.Time { return max(d.State.DelegAt, d.CloseAt, 1).Time() }
+// youth), or when there may be room again; 0: there is nothing to mend.
+func (d Domain) differsAt() lifecycle.Instant {
+	if !d.Differs() {
+		return 0
+	}
+	return max(d.State.DelegAt, d.CloseAt, 1)
+}

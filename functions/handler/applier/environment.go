@@ -18,7 +18,7 @@ type Environment struct {
 	TokenName    string   `env:"LAPSEGUARD_REGISTRY_TOKEN_PARAMETER,required"`
 	Mode         Mode     `env:"LAPSEGUARD_MODE" envDefault:"observe"`
 	ModeName     string   `env:"LAPSEGUARD_MODE_PARAMETER"`
-	GraceAction  string   `env:"LAPSEGUARD_GRACE_ACTION" envDefault:"hold"`
+	UnverifyAt   string   `env:"LAPSEGUARD_UNVERIFY_AT" envDefault:"pending-delete"`
 	BreakerCount int      `env:"LAPSEGUARD_BREAKER_COUNT" envDefault:"20"`
 	BreakerShare float64  `env:"LAPSEGUARD_BREAKER_SHARE" envDefault:"0.2"` // percent
 	Protected    []string `env:"LAPSEGUARD_PROTECTED"`
@@ -35,6 +35,9 @@ func ParseEnvironment(environ []string) (Environment, error) {
 		var errs []error
 		if !c.Mode.valid() {
 			errs = append(errs, fmt.Errorf("LAPSEGUARD_MODE is %q: set observe, enforce or stop", c.Mode))
+		}
+		if c.UnverifyAt != "pending-delete" && c.UnverifyAt != "redemption" {
+			errs = append(errs, fmt.Errorf("LAPSEGUARD_UNVERIFY_AT is %q: set pending-delete or redemption", c.UnverifyAt))
 		}
 		if err := c.Limits().Validate(); err != nil {
 			errs = append(errs, err)

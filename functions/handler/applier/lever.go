@@ -36,8 +36,12 @@ func closingBudget(gap lifecycle.Gap) (class string, l safety.Limits) {
 	return "own", l
 }
 
-// errNoRoom: the day's budget for such closings is used up.
-var errNoRoom = errors.New("the day's budget for closings is used up")
+var (
+	// errNoRoom: the day's budget for such closings is used up.
+	errNoRoom = errors.New("the day's budget for closings is used up")
+	// errRefused: the registry will not do this. It is asked again tomorrow, and a person meanwhile.
+	errRefused = errors.New("the registry refused to close recovery")
+)
 
 // closingPause is how long a closing waits that found no room: a crowd of them must not be read by every tick. Those who
 // only depend on a host wait longer.
@@ -54,13 +58,16 @@ type recovers interface {
 }
 
 // matches notes at the domain that the registry holds to what it should.
-func (p *Parts) matches(ctx context.Context, d records.Domain, with []store.Write) error {
-	since := d.State.Control.Since
-	_, err := p.book().Update(ctx, d.Name, func(now *records.Domain) ([]store.Write, bool, error) {
+func (p *Parts) matches(ctx context.Context, m records.Matter, with []store.Write) (records.Matter, error) {
+	since := m.Domain.State.Control.Since
+	d, err := p.book().Update(ctx, m.Domain.Name, func(now *records.Domain) ([]store.Write, bool, error) {
 		now.Closed, now.CloseAt = since, 0
 		return with, true, nil
 	})
-	return err
+	if err == nil {
+		m.Domain = d
+	}
+	return m, err
 }
 
 // recovery is the request about a domain, from what is known at a time.
@@ -91,43 +98,63 @@ func (p *Parts) recovery(ctx context.Context, d records.Domain, run string, at t
 }
 
 // Recover sends the request, within the budget for closings.
-func (e enforcer) Recover(ctx context.Context, d records.Domain, known records.Of[records.Recovery], r registry.RecoveryRequest) (bool, error) {
+func (e enforcer) Recover(ctx context.Context, m records.Matter, r registry.RecoveryRequest) (records.Matter, bool, error) {
+	d := m.Domain
 	call, can := e.registry.(recovers)
 	if !can {
-		return true, e.matches(ctx, d, nil)
+		m, err := e.matches(ctx, m, nil)
+		return m, true, err
 	}
 	closing := r.Desired == registry.RecoveryClosed
-	if closing && known.V.Since == 0 {
+	if closing && m.Recovery.V.Since == 0 {
 		if err := e.mayClose(ctx, d); err != nil {
-			return false, err
+			return m, false, err
 		}
 	}
 	a, err := call.SetRecovery(ctx, r)
 	if err != nil {
 		e.Log.ErrorContext(ctx, "recovery_failed", "domain", d.Name, "desired", r.Desired, "error", err)
 		e.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
-		return false, nil // the state it should have stays: the next tick sends it again
+		return e.unwilling(ctx, m, err)
 	}
 	if a.Pending {
 		e.Log.InfoContext(ctx, "registry_working", "domain", d.Name, "retry_after", a.RetryAfter)
-		return false, nil
+		return m, false, nil
 	}
+	known := m.Recovery
 	known.V = records.Recovery{AsOf: lifecycle.At(r.AsOf)}
 	word := wordOpened
 	if closing {
 		word = wordClosed
 		known.V.Since, known.V.Gap, known.V.Bound = d.State.Control.Since, d.State.Control.Gap, a.Changed
 	}
-	err = e.matches(ctx, d, append(e.toldRecovery(d, word, a), known.Put()))
+	m, err = e.matches(ctx, m, append(e.toldRecovery(d, word, a), known.Put()))
 	if err != nil {
-		return false, fmt.Errorf("note that recovery at %s is %s: %w", d.Name, word, err)
+		return m, false, fmt.Errorf("note that recovery at %s is %s: %w", d.Name, word, err)
 	}
+	m.Recovery = known.Stored()
 	e.reportRecovery(ctx, d, word, a)
 	if closing && a.Recovery == registry.RecoveryOpen {
 		e.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "meaning", "it was to be closed, but a reset mail still goes out")
 		e.Metrics.Emit(map[string]float64{telemetry.RecoveryOpen: 1})
 	}
-	return true, nil
+	return m, true, nil
+}
+
+// unwilling notes a refusal. Whatever else went wrong, the state it should have stays, and the next tick sends it again:
+// after an outdated one with a newer time, after one about too many addresses with the count of a newer list.
+func (e enforcer) unwilling(ctx context.Context, m records.Matter, err error) (records.Matter, bool, error) {
+	kind := registry.Kind(err)
+	if kind != registry.KindConflict && kind != registry.KindRefused || registry.IsOutdated(err) || registry.IsTooMany(err) {
+		return m, false, nil
+	}
+	known := m.Recovery
+	known.V.Refused, known.V.Why = m.Domain.State.Control.Since, err.Error()
+	if err := e.Store.Write(ctx, known.Put()); err != nil {
+		return m, false, fmt.Errorf("note that recovery at %s is not closed: %w", m.Domain.Name, err)
+	}
+	m.Recovery = known.Stored()
+	return m, false, errRefused
 }
 
 // mayClose takes one unit of the budget for closings before the call; errNoRoom where there is none.
@@ -153,15 +180,16 @@ func (e enforcer) mayClose(ctx context.Context, d records.Domain) error {
 
 // Recover says what an enforcer would do, once for each gap; nothing is noted at the domain, so that it is done when
 // enforce mode begins.
-func (o observer) Recover(ctx context.Context, d records.Domain, known records.Of[records.Recovery], r registry.RecoveryRequest) (bool, error) {
+func (o observer) Recover(ctx context.Context, m records.Matter, r registry.RecoveryRequest) (records.Matter, bool, error) {
+	d, known := m.Domain, m.Recovery
 	call, can := o.dry.(recovers)
 	if since := d.State.Control.Since; !can || known.V.Would == since {
-		return false, nil
+		return m, false, nil
 	}
 	a, err := call.SetRecovery(ctx, r)
 	if err != nil {
 		o.Log.ErrorContext(ctx, "recovery_failed", "domain", d.Name, "desired", r.Desired, "error", err)
-		return false, nil
+		return m, false, nil
 	}
 	word := wordWouldOpen
 	if r.Desired == registry.RecoveryClosed {
@@ -169,10 +197,11 @@ func (o observer) Recover(ctx context.Context, d records.Domain, known records.O
 	}
 	known.V.Would = d.State.Control.Since
 	if err := o.Store.Write(ctx, append(o.toldRecovery(d, word, a), known.Put())...); err != nil {
-		return false, fmt.Errorf("note what would be done about recovery at %s: %w", d.Name, err)
+		return m, false, fmt.Errorf("note what would be done about recovery at %s: %w", d.Name, err)
 	}
+	m.Recovery = known.Stored()
 	o.reportRecovery(ctx, d, word, a)
-	return false, nil
+	return m, false, nil
 }
 
 // toldRecovery are the writes of what history and the day's digest tell.

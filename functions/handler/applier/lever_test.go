@@ -234,3 +234,174 @@ func TestClosingsHaveABudget(t *testing.T) {
 		t.Errorf("the next day: %d dependents and %d of its own", count("dependent"), count("own"))
 	}
 }
+
+// deleted is a domain whose deletion was seen together with the gap.
+func (w *world) deleted(name string, edit func(*records.Domain)) {
+	w.lapsed(name, func(d *records.Domain) {
+		d.State.Deleted, d.State.RegSince = d.State.LapseAt, d.State.LapseAt
+		d.State.Control = lifecycle.Continuity{Since: d.State.LapseAt, Until: d.State.LapseAt.Add(-lifecycle.Daily), Gap: lifecycle.GapDeleted}
+		if edit != nil {
+			edit(d)
+		}
+	})
+}
+
+// heard is a fresh answer about a domain, as the checker stores it.
+func (w *world) heard(name string, edit func(*records.Domain)) {
+	w.change(name, func(d *records.Domain) {
+		d.State.RegAt, d.State.DelegAt = lifecycle.At(w.at), lifecycle.At(w.at)
+		if edit != nil {
+			edit(d)
+		}
+	})
+}
+
+func (w *world) holds() (names []string) {
+	for h, err := range w.book().Holds(w.t.Context()) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		names = append(names, h.V.Domain)
+	}
+	return names
+}
+
+// With the lever a deletion is closed at once and unverified when its holder cannot have it back any more.
+func TestADeletedDomainIsClosedFirstAndUnverifiedWhenItIsLost(t *testing.T) {
+	pending := func(d *records.Domain) {
+		d.State.Phase, d.State.Since, d.State.Reg = lifecycle.PendingDelete, d.State.RegAt, lifecycle.WordPendingDelete
+	}
+	for _, c := range []struct {
+		name, domain string
+		early        bool
+		after        time.Duration
+		heard        func(*records.Domain)
+		want         int
+	}{
+		{"redemption", "a.com", false, 29 * 24 * time.Hour, nil, 0},
+		{"redemption, early by the operator's wish", "a.com", true, 0, nil, 1},
+		{"pending delete", "a.com", false, 31 * 24 * time.Hour, pending, 1},
+		{"a TLD without pending delete", "a.nl", false, 37 * 24 * time.Hour, nil, 0},
+		{"a TLD without pending delete, two days before its end", "a.nl", false, 38 * 24 * time.Hour, nil, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, l := leverWorld(t)
+			w.UnverifyEarly = c.early
+			w.deleted(c.domain, nil)
+			w.tick()
+			if !l.closed[c.domain] {
+				t.Fatal("not closed")
+			}
+			if c.after > 0 {
+				w.at = w.at.Add(c.after)
+				w.heard(c.domain, c.heard)
+			}
+			w.tick()
+			if w.tick(); len(w.reg.requests) != c.want || len(w.holds()) != 0 {
+				t.Errorf("%d unverified, want %d; holds %v", len(w.reg.requests), c.want, w.holds())
+			}
+		})
+	}
+}
+
+// It is due by itself when a verdict comes to ask for something else: no look need find anything new.
+func TestADomainIsDueWhenItsQuarantineEnds(t *testing.T) {
+	w, _ := leverWorld(t)
+	w.deleted("a.nl", nil)
+	w.tick()
+	w.at = w.at.Add(38 * 24 * time.Hour)
+	if w.tick(); len(w.out.messages) != 1 || len(w.reg.requests) != 0 {
+		t.Errorf("looks %d, unverified %d on old evidence", len(w.out.messages), len(w.reg.requests))
+	}
+}
+
+func TestWhereRecoveryIsClosedNobodyIsAsked(t *testing.T) {
+	hands := func(d *records.Domain) {
+		d.State.Phase, d.Action, d.Confidence, d.Reason = lifecycle.ChangedHands, lifecycle.Hold, lifecycle.Medium, lifecycle.ReasonReviewHands
+	}
+	contradiction := func(d *records.Domain) {
+		d.Action, d.Confidence, d.Reason = lifecycle.Hold, lifecycle.Contradiction, lifecycle.ReasonStillThere
+	}
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		name  string
+		edit  func(*records.Domain)
+		l     func(*world, *lever)
+		after time.Duration
+		held  bool
+	}{
+		{"changed hands", hands, nil, 30 * day, false},
+		{"without the lever", hands, func(w *world, _ *lever) {
+			w.write(records.Record(records.PKGuard, records.SKSynced, records.Synced{}, time.Time{}))
+		}, 0, true},
+		{"protected, which is never closed", hands, func(w *world, _ *lever) { w.Protected = []string{"a.com"} }, 0, true},
+		{"the registry is down", hands, func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 503} }, 23 * time.Hour, false},
+		{"the registry is down for more than a day", hands, func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 503} }, day, true},
+		{"too many addresses by an old count", hands, func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 422, Type: registry.TypeTooMany} }, 23 * time.Hour, false},
+		{"the registry refuses", hands, func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 422, Type: registry.TypePublicSuffix} }, 0, true},
+		{"the registry refuses to close what else would be watched", func(d *records.Domain) { d.Action = lifecycle.Watch },
+			func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 422, Type: registry.TypePublicSuffix} }, 0, true},
+		{"a contradiction", contradiction, nil, day, false},
+		{"a contradiction that lasts", contradiction, nil, 8 * day, true},
+		{"an account that may have been taken", func(d *records.Domain) {
+			d.State.Phase, d.Action, d.Reason = lifecycle.ReRegistered, lifecycle.Hold, lifecycle.ReasonReviewNew
+		}, nil, 0, true},
+		{"who has no addresses and only carries others' mail", func(d *records.Domain) {
+			d.Listed, d.MailHost, d.Action, d.Reason = false, true, lifecycle.Hold, lifecycle.ReasonMailHost
+		}, nil, 2 * day, false},
+		{"observe mode, which only says that it would close", hands, func(w *world, l *lever) { w.mode, w.DryRun = Observe, dry{l} }, 2 * day, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, l := leverWorld(t)
+			if c.l != nil {
+				c.l(w, l)
+			}
+			w.deleted("a.com", c.edit)
+			w.tick()
+			w.at = w.at.Add(c.after)
+			w.heard("a.com", nil)
+			w.tick()
+			if held := len(w.holds()) > 0; held != c.held || len(w.reg.requests) > 0 {
+				t.Errorf("held %t, want %t; %d unverified", held, c.held, len(w.reg.requests))
+			}
+		})
+	}
+}
+
+// Without the lever, or where it does not work, a deletion is unverified as ever.
+func TestAClosingThatIsRefusedSparesNothing(t *testing.T) {
+	w, l := leverWorld(t)
+	l.fails = &registry.Problem{Status: 422, Type: registry.TypePublicSuffix, Title: "public suffix"}
+	w.deleted("a.com", nil)
+	w.tick()
+	if len(w.reg.requests) != 1 {
+		t.Errorf("%d unverified", len(w.reg.requests))
+	}
+	asked := len(l.asked)
+	w.at = w.at.Add(time.Hour)
+	w.tick()
+	if len(l.asked) != asked {
+		t.Error("the registry was asked again at once")
+	}
+	l.fails = nil
+	w.at = w.at.Add(24 * time.Hour)
+	if w.tick(); !l.closed["a.com"] {
+		t.Error("the registry was not asked again on the next day")
+	}
+}
+
+// A person may have a closed domain unverified earlier.
+func TestAnOperatorCanHaveAClosedDomainUnverified(t *testing.T) {
+	w, _ := leverWorld(t)
+	w.deleted("a.com", nil)
+	w.tick()
+	if _, err := w.Handle(t.Context(), Event{Action: "approve", Domain: "a.com", By: "on-call"}); err != nil {
+		t.Fatal(err)
+	}
+	w.tick() // asks for the look
+	w.at = w.at.Add(time.Minute)
+	w.heard("a.com", nil)
+	if w.tick(); len(w.reg.requests) != 1 {
+		t.Errorf("%d unverified", len(w.reg.requests))
+	}
+}

@@ -87,11 +87,11 @@ func (p *Parts) operator(ctx context.Context, w word) (string, error) {
 
 // decided is what an operator's word makes of a case, with the answer in words.
 func (p *Parts) decided(ctx context.Context, w word, m records.Matter) (text string, c change, err error) {
-	read, err := p.listRead(ctx)
+	look, err := p.view(ctx, records.Run{})
 	if err != nil {
 		return "", c, err
 	}
-	d, v := m.Domain, p.verdict(m.Domain, read)
+	d, v := m.Domain, look.verdict(m)
 	c.Case = m.Case.V.Judge(v)
 	soon := func(d *records.Domain) { d.NextLook = lifecycle.At(p.Now()) }
 	switch w.action {

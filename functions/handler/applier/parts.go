@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/decision"
-	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -42,9 +41,11 @@ type Parts struct {
 	Limits   safety.Limits
 	// Protected domains are never acted on, beside the built-in great mail providers.
 	Protected []string
-	Log       *slog.Logger
-	Metrics   *telemetry.Metrics
-	Now       func() time.Time
+	// UnverifyEarly: a deleted domain is unverified while its holder can still have it back, although recovery is closed.
+	UnverifyEarly bool
+	Log           *slog.Logger
+	Metrics       *telemetry.Metrics
+	Now           func() time.Time
 	// Margin is the time before the deadline at which no further domain is begun.
 	Margin time.Duration
 }
@@ -54,19 +55,6 @@ func (p *Parts) book() records.Book { return records.In(p.Store) }
 func (p *Parts) late(ctx context.Context) bool {
 	d, ok := ctx.Deadline()
 	return ok && time.Until(d) < p.Margin
-}
-
-// verdict is a domain's stored one, with what bears on it here. listRead is when the registry's list was last read.
-func (p *Parts) verdict(d records.Domain, listRead lifecycle.Instant) decision.Verdict {
-	v := d.Verdict()
-	v.Protected, v.ListRead = safety.Protected(d.Name, p.Protected), listRead
-	return v
-}
-
-// listRead is when the registry's list was last read to its end.
-func (p *Parts) listRead(ctx context.Context) (lifecycle.Instant, error) {
-	s, err := p.book().Synced(ctx)
-	return max(s.V.AsOf, s.V.WholeAt), err
 }
 
 // change is what becomes of a matter: its case, what is noted at the domain, and what else is written with it.

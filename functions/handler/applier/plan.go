@@ -1,19 +1,110 @@
 package applier
 
 import (
+	"context"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/decision"
+	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 )
 
+const (
+	// closingTime is how long a closing may take before its domain is judged as if there were none.
+	closingTime = 24 * time.Hour
+	// lasting is for how long a contradiction stands before a person is asked about a domain whose recovery is closed.
+	lasting = 7 * 24 * time.Hour
+)
+
 // view is what due domains are judged by: the same for all of a tick.
 type view struct {
-	now    time.Time
-	run    records.Run
-	ledger safety.Ledger
+	now       time.Time
+	run       records.Run
+	ledger    safety.Ledger
+	synced    records.Synced // what the registry's list said last
+	protected []string
+	early     bool // a deleted domain is unverified although it can be had back
+	observe   bool // what would be closed counts as closed
+}
+
+// view reads it.
+func (p *Parts) view(ctx context.Context, run records.Run) (view, error) {
+	v := view{now: p.Now(), run: run, protected: p.Protected, early: p.UnverifyEarly}
+	synced, err := p.book().Synced(ctx)
+	if err != nil {
+		return v, err
+	}
+	ledger, err := p.book().Ledger(ctx)
+	v.synced, v.ledger = synced.V, ledger.V
+	return v, err
+}
+
+// verdict is a domain's stored one, with what bears on it here.
+func (w view) verdict(m records.Matter) decision.Verdict {
+	v := m.Domain.Verdict()
+	v.Protected, v.ListRead = safety.Protected(m.Domain.Name, w.protected), max(w.synced.AsOf, w.synced.WholeAt)
+	v.Closed = !v.Protected && w.closed(m)
+	v.Final, v.Lasts = w.passed(w.finalAt(m.Domain)), w.passed(lastsAt(m.Domain))
+	if w.refused(m) && v.Action.Weight() < lifecycle.Hold.Weight() {
+		v.Action = lifecycle.Hold // what it would not close a person must know of
+	}
+	return v
+}
+
+// closed tells whether recovery through a domain's addresses is closed, or on its way to be.
+func (w view) closed(m records.Matter) bool {
+	gap, known := m.Domain.State.Control.Since, m.Recovery.V
+	switch {
+	case !w.synced.Recovery:
+		return false
+	case known.Since != 0, gap != 0 && !m.Domain.Listed: // who has no address here needs no closing
+		return true
+	default:
+		return gap != 0 && !w.refused(m) && (!w.passed(gap.Add(closingTime)) || w.observe && known.Would == gap)
+	}
+}
+
+// refused tells whether the registry refused to close a domain for its present gap.
+func (w view) refused(m records.Matter) bool {
+	gap := m.Domain.State.Control.Since
+	return w.synced.Recovery && gap != 0 && m.Recovery.V.Refused == gap
+}
+
+func (w view) passed(at lifecycle.Instant) bool { return at != 0 && at <= lifecycle.At(w.now) }
+
+// finalAt is when a lapsed domain is not to be had back any more; 0: not known, or not yet.
+func (w view) finalAt(d records.Domain) lifecycle.Instant {
+	switch d.State.Phase {
+	case lifecycle.PendingDelete, lifecycle.ReRegistered:
+		return d.State.Since
+	case lifecycle.Released, lifecycle.Redemption:
+		early := w.early && d.State.Phase == lifecycle.Redemption
+		if early || d.State.Phase == lifecycle.Released && d.Reason != lifecycle.ReasonQuarantine {
+			return d.State.Since
+		}
+		name, _ := domain.Parse(d.Name)
+		return lifecycle.TLDOf(name.Suffix).LostAt(d.State)
+	default:
+		return 0
+	}
+}
+
+// lastsAt is when what its registry says, and the zone contradicts, has lasted.
+func lastsAt(d records.Domain) lifecycle.Instant { return d.State.RegSince.Add(lasting) }
+
+// turns is when a domain is to be judged anew although nothing new is heard of it; 0: never.
+func (w view) turns(m records.Matter) (first lifecycle.Instant) {
+	if !w.synced.Recovery || m.Domain.Action.Weight() < lifecycle.Hold.Weight() {
+		return 0
+	}
+	for _, at := range []lifecycle.Instant{m.Domain.State.Control.Since.Add(closingTime), w.finalAt(m.Domain), lastsAt(m.Domain)} {
+		if at > lifecycle.At(w.now) && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	return first
 }
 
 // step is what is to be done about one due domain, as far as the breaker has no part in it.
@@ -24,12 +115,13 @@ type step struct {
 	Tell, Back bool
 	Hold       bool // a person is to be asked
 	Arrived    bool // the synthetic domain is at its last hop
+	Turns      lifecycle.Instant
 }
 
-// plan is pure: a domain, what was decided about it, and its verdict go in.
-func (w view) plan(m records.Matter, v decision.Verdict) step {
+// plan is pure: a domain, and what was decided about it, go in.
+func (w view) plan(m records.Matter) step {
 	d := m.Domain
-	s := step{Case: w.judged(m.Case.V, v), Arrived: d.Arrived(), Tell: d.Untold(), Back: d.Recovered()}
+	s := step{Case: w.judged(m.Case.V, w.verdict(m)), Arrived: d.Arrived(), Tell: d.Untold(), Back: d.Recovered(), Turns: w.turns(m)}
 	s.Hold = s.Case.Status == decision.Held && (m.Case.V.Status != decision.Held || m.Case.V.Decision != s.Case.Decision)
 	now := lifecycle.At(w.now)
 	asked := d.LookSent.Add(lifecycle.RetryLook)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -25,12 +26,10 @@ const maxNames = 5000
 type walk struct {
 	*Parts
 	view
-	act      seam // nil: nothing is put to the registry
-	listRead lifecycle.Instant
-	offered  bool            // the registry closes recovery and opens it again
-	full     map[string]bool // classes of closings whose budget is used up
-	at       records.Of[records.Walk]
-	kept     bool // the record says where an earlier invocation ended
+	act  seam            // nil: nothing is put to the registry
+	full map[string]bool // classes of closings whose budget is used up
+	at   records.Of[records.Walk]
+	kept bool // the record says where an earlier invocation ended
 
 	told                        map[string]bool // domains whose mail host's lapse, or recovery, it noted
 	relieved                    []string        // those of them whose mail host is back, and whose hold is to end
@@ -44,18 +43,12 @@ type walk struct {
 var errLate = errors.New("too many due items for one invocation; the next one goes on")
 
 func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, error) {
-	w := &walk{Parts: p, act: act, full: map[string]bool{}, view: view{now: p.Now(), run: run}, told: map[string]bool{}}
+	w := &walk{Parts: p, act: act, full: map[string]bool{}, told: map[string]bool{}}
 	var err error
-	synced, err := p.book().Synced(ctx)
-	if err != nil {
+	if w.view, err = p.view(ctx, run); err != nil {
 		return w, err
 	}
-	w.listRead, w.offered = max(synced.V.AsOf, synced.V.WholeAt), synced.V.Recovery
-	ledger, err := p.book().Ledger(ctx)
-	if err != nil {
-		return w, err
-	}
-	w.ledger = ledger.V
+	_, w.observe = act.(observer)
 	w.at, err = p.book().Walk(ctx)
 	if w.kept = w.at.V.Cursor != "" || w.at.V.Shard > 0; w.at.V.Pending == nil {
 		w.at.V.Pending = map[string]int{}
@@ -131,7 +124,7 @@ func (w *walk) relieve(ctx context.Context) error {
 	w.relieved, w.relieving = nil, true
 	for some := range slices.Chunk(names, page) {
 		err := w.each(ctx, some, func(ctx context.Context, m records.Matter) error {
-			if s := w.plan(m, w.verdict(m.Domain, w.listRead)); s.Case.At() != decision.Idle {
+			if s := w.plan(m); s.Case.At() != decision.Idle {
 				return nil
 			}
 			return w.visit(ctx, m)
@@ -170,7 +163,14 @@ func (w *walk) each(ctx context.Context, names []string, do func(context.Context
 
 // visit carries out what is planned for one due domain, and counts it.
 func (w *walk) visit(ctx context.Context, m records.Matter) error {
-	s := w.plan(m, w.verdict(m.Domain, w.listRead))
+	m, settled, err := w.recover(ctx, m)
+	if err != nil {
+		return err
+	}
+	if !settled {
+		w.waiting++
+	}
+	s := w.plan(m)
 	if s.Arrived {
 		d := m.Domain
 		w.arrived = &d
@@ -197,15 +197,9 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	}
 	if s.Look {
 		w.looks++
-		if err := w.look(ctx, m.Domain); err != nil {
-			return err
-		}
+		return w.look(ctx, m.Domain)
 	}
-	settled, err := w.recover(ctx, m)
-	if !settled {
-		w.waiting++
-	}
-	return err
+	return nil
 }
 
 // ends tells whether a plan says that a hold ends, and nothing else.
@@ -232,6 +226,7 @@ func (w *walk) settle(ctx context.Context, m records.Matter, s step) (records.Ma
 		}
 	}
 	told := func(d *records.Domain) {
+		d.Turns = s.Turns
 		switch {
 		case s.Tell:
 			d.Told = lifecycle.At(w.now)
@@ -241,7 +236,7 @@ func (w *walk) settle(ctx context.Context, m records.Matter, s step) (records.Ma
 	}
 	c := change{Case: s.Case, Edit: told}
 	if s.Hold {
-		next, ok, err := w.hold(ctx, m, c, w.why(s.Case.Decision, m.Domain), false)
+		next, ok, err := w.hold(ctx, m, c, w.why(s.Case.Decision, m), false)
 		if ok {
 			w.held++
 		}
@@ -250,7 +245,7 @@ func (w *walk) settle(ctx context.Context, m records.Matter, s step) (records.Ma
 	quiet := m.Domain
 	told(&quiet)
 	quiet.Settle(s.Case.Open())
-	if !s.changes(m) && quiet.Settled == m.Domain.Settled && quiet.Told == m.Domain.Told {
+	if !s.changes(m) && quiet.Settled == m.Domain.Settled && quiet.Told == m.Domain.Told && quiet.Turns == m.Domain.Turns {
 		return m, true, nil
 	}
 	if m.Case.V.Status != s.Case.Status && s.Case.At() == decision.Idle {
@@ -265,11 +260,15 @@ func (s step) changes(m records.Matter) bool {
 }
 
 // why says in words why a person is asked.
-func (w *walk) why(d decision.Decision, of records.Domain) string {
-	if d.Cause == decision.ByProtected {
+func (w *walk) why(d decision.Decision, of records.Matter) string {
+	switch {
+	case d.Cause == decision.ByProtected:
 		return safety.WhyProtected
+	case w.refused(of):
+		return "the registry refused to close account recovery: " + of.Recovery.V.Why
+	default:
+		return string(of.Domain.Reason)
 	}
-	return string(of.Reason)
 }
 
 // decide asks the breaker about every class, and works through the decisions: first those that it lets pass.
@@ -359,7 +358,7 @@ func (w *walk) fit(ctx context.Context, rulings map[string]safety.Ruling) error 
 	}
 	for some := range slices.Chunk(names, page) {
 		err := w.each(ctx, some, func(ctx context.Context, m records.Matter) error {
-			c := w.judged(m.Case.V, w.verdict(m.Domain, w.listRead)).Fit()
+			c := w.judged(m.Case.V, w.verdict(m)).Fit()
 			if !c.Open() {
 				return nil // its verdict is another one by now: it is due for that
 			}
@@ -378,7 +377,7 @@ func (w *walk) fit(ctx context.Context, rulings map[string]safety.Ruling) error 
 
 // decideOne puts one decision to the registry, or holds it with its class.
 func (w *walk) decideOne(ctx context.Context, m records.Matter, rulings map[string]safety.Ruling) error {
-	v := w.verdict(m.Domain, w.listRead)
+	v := w.verdict(m)
 	c := w.judged(m.Case.V, v)
 	if !w.act.Wants(c) || w.stale(m.Domain) {
 		return nil // a look is on its way
@@ -420,47 +419,46 @@ func (w *walk) decideOne(ctx context.Context, m records.Matter, rulings map[stri
 
 // recover has the registry hold to what recovery through a domain's addresses should be: one call for each change. It
 // is a desired state, so that whoever died in the middle sends it again. False: it waits.
-func (w *walk) recover(ctx context.Context, m records.Matter) (ok bool, err error) {
-	d := m.Domain
-	if !d.Differs() {
-		return true, nil
+func (w *walk) recover(ctx context.Context, m records.Matter) (records.Matter, bool, error) {
+	gap, known := m.Domain.State.Control, m.Recovery.V
+	if !m.Domain.Differs() {
+		return m, true, nil
 	}
-	if !w.offered || safety.Protected(d.Name, w.Protected) {
-		return true, w.matches(ctx, d, nil)
+	if !w.synced.Recovery || safety.Protected(m.Domain.Name, w.Protected) || gap.Since == 0 && known.Since == 0 {
+		m, err := w.matches(ctx, m, nil) // there is nothing to send: it was never told of a gap
+		return m, true, err
 	}
-	class, _ := closingBudget(d.State.Control.Gap)
+	class, _ := closingBudget(gap.Gap)
 	switch {
-	case w.act == nil || d.CloseAt > lifecycle.At(w.now):
-		return false, nil
-	case d.State.Control.Since != 0 && d.Closed == 0 && w.full[class]:
-		return false, w.postpone(ctx, d)
+	case w.act == nil || m.Domain.CloseAt > lifecycle.At(w.now):
+		return m, false, nil
+	case gap.Since != 0 && m.Domain.Closed == 0 && w.full[class]:
+		return w.postpone(ctx, m, closingPause(gap.Gap))
 	}
-	known, err := w.book().Recovery(ctx, d.Name)
+	r, err := w.recovery(ctx, m.Domain, w.run.ID, w.now)
 	if err != nil {
-		return false, err
+		return m, false, err
 	}
-	if d.State.Control.Since == 0 && known.V.Since == 0 { // it was never told of the gap
-		return true, w.matches(ctx, d, nil)
-	}
-	r, err := w.recovery(ctx, d, w.run.ID, w.now)
-	if err != nil {
-		return false, err
-	}
-	ok, err = w.act.Recover(ctx, d, known, r)
-	if errors.Is(err, errNoRoom) { // one event for all that waits, not one for each
-		w.Log.WarnContext(ctx, "closings_wait", "class", class, "first", d.Name, "why", errNoRoom)
+	next, ok, err := w.act.Recover(ctx, m, r)
+	switch {
+	case errors.Is(err, errNoRoom): // one event for all that waits, not one for each
+		w.Log.WarnContext(ctx, "closings_wait", "class", class, "first", m.Domain.Name, "why", errNoRoom)
 		w.full[class] = true
-		return false, w.postpone(ctx, d)
+		return w.postpone(ctx, m, closingPause(gap.Gap))
+	case errors.Is(err, errRefused):
+		return w.postpone(ctx, next, closingTime)
 	}
-	return ok, err
+	return next, ok, err
 }
 
-// postpone notes when a closing that found no room is tried again.
-func (w *walk) postpone(ctx context.Context, d records.Domain) error {
-	at := lifecycle.At(w.now).Add(closingPause(d.State.Control.Gap))
-	_, err := w.book().Update(ctx, d.Name, func(now *records.Domain) ([]store.Write, bool, error) {
-		now.CloseAt = at
+// postpone notes when a closing is tried again that found no room, or that the registry refused.
+func (w *walk) postpone(ctx context.Context, m records.Matter, pause time.Duration) (records.Matter, bool, error) {
+	d, err := w.book().Update(ctx, m.Domain.Name, func(now *records.Domain) ([]store.Write, bool, error) {
+		now.CloseAt = lifecycle.At(w.now).Add(pause)
 		return nil, true, nil
 	})
-	return err
+	if err == nil {
+		m.Domain = d
+	}
+	return m, false, err
 }
