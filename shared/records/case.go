@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/decision"
@@ -38,7 +37,7 @@ func (b Book) Matter(ctx context.Context, name string) (Matter, error) {
 }
 
 // Matters reads those of the domains that are stored, with their cases, by name: in one batch. With a Newer come those
-// of which both can be read.
+// of which all can be read.
 func (b Book) Matters(ctx context.Context, names []string) (map[string]Matter, error) {
 	found := make(map[string]Matter, len(names))
 	if len(names) == 0 {
@@ -53,49 +52,22 @@ func (b Book) Matters(ctx context.Context, names []string) (map[string]Matter, e
 		return nil, fmt.Errorf("read %d domains and what was decided about them: %w", len(names), err)
 	}
 	var skipped Newer
-	cases, recoveries := map[string]Of[decision.Case]{}, map[string]Of[Recovery]{}
+	stored := make(map[store.Key]store.Item, len(items))
 	for _, it := range items {
-		if it.Table == store.Domains {
-			d, err := ParseDomain(it)
-			if n := (*Newer)(nil); errors.As(err, &n) {
-				skipped.Names = append(skipped.Names, it.PK)
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			found[d.Name] = Matter{Domain: d}
+		stored[it.Key] = it
+	}
+	for _, name := range names {
+		it, ok := stored[DomainKey(name)]
+		if !ok {
 			continue
 		}
-		if it.SK == skRecovery {
-			r, err := decode[Recovery](it)
-			if err != nil {
-				return nil, err
-			}
-			recoveries[it.PK] = r
-			continue
-		}
-		c, err := decode[decision.Case](it)
-		if c.V.Schema > decision.Schema || err != nil && newer(it.Data, decision.Schema) {
-			skipped.Names = append(skipped.Names, strings.TrimPrefix(it.PK, casePrefix))
+		m, err := matter(it, stored)
+		if n := (*Newer)(nil); errors.As(err, &n) {
+			skipped.Names = append(skipped.Names, name)
 			continue
 		}
 		if err != nil {
 			return nil, err
-		}
-		cases[it.PK] = c
-	}
-	for _, name := range skipped.Names {
-		delete(found, name)
-	}
-	for name, m := range found {
-		c, ok := cases[caseKey(name).PK]
-		if !ok {
-			c = Of[decision.Case]{V: adopted(m.Domain), item: store.Item{Key: caseKey(name)}}
-		}
-		m.Case = c
-		if m.Recovery, ok = recoveries[caseKey(name).PK]; !ok {
-			m.Recovery = Of[Recovery]{item: store.Item{Key: recoveryKey(name)}}
 		}
 		found[name] = m
 	}
@@ -103,6 +75,38 @@ func (b Book) Matters(ctx context.Context, names []string) (map[string]Matter, e
 		return found, &skipped
 	}
 	return found, nil
+}
+
+// matter puts together what is stored about one domain.
+func matter(domain store.Item, stored map[store.Key]store.Item) (m Matter, err error) {
+	if m.Domain, err = ParseDomain(domain); err != nil {
+		return m, err
+	}
+	name := m.Domain.Name
+	if m.Case, err = part[decision.Case](stored, caseKey(name)); err != nil {
+		return m, err
+	}
+	if m.Case.V.Schema > decision.Schema {
+		return m, &Newer{Names: []string{name}}
+	}
+	if !m.Case.Found() {
+		m.Case.V = adopted(m.Domain)
+	}
+	m.Recovery, err = part[Recovery](stored, recoveryKey(name))
+	return m, err
+}
+
+// part is one record of what is stored; absent, it is the zero value, and its Put creates it.
+func part[T any](stored map[store.Key]store.Item, key store.Key) (Of[T], error) {
+	it, ok := stored[key]
+	if !ok {
+		return Of[T]{item: store.Item{Key: key}}, nil
+	}
+	r, err := decode[T](it)
+	if err != nil && newer(it.Data, decision.Schema) {
+		return r, &Newer{Names: []string{key.PK}}
+	}
+	return r, err
 }
 
 // adopted is the case of a domain as an earlier version kept it in the domain's item: what keeps the guard from acting.

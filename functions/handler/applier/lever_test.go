@@ -228,6 +228,9 @@ func TestClosingsHaveABudget(t *testing.T) {
 	if count("dependent") != 5 || count("own") != 5 {
 		t.Errorf("the first day: %d dependents and %d of its own", count("dependent"), count("own"))
 	}
+	if holds := w.holds(); len(holds) != 0 {
+		t.Errorf("held: %v", holds)
+	}
 	w.at = w.at.Add(25 * time.Hour)
 	w.tick()
 	if count("dependent") != 8 || count("own") != 7 {
@@ -334,6 +337,7 @@ func TestWhereRecoveryIsClosedNobodyIsAsked(t *testing.T) {
 		{"without the lever", hands, func(w *world, _ *lever) {
 			w.write(records.Record(records.PKGuard, records.SKSynced, records.Synced{}, time.Time{}))
 		}, 0, true},
+		{"a lapse that a second look must confirm", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} }, nil, 23 * time.Hour, false},
 		{"protected, which is never closed", hands, func(w *world, _ *lever) { w.Protected = []string{"a.com"} }, 0, true},
 		{"the registry is down", hands, func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 503} }, 23 * time.Hour, false},
 		{"the registry is down for more than a day", hands, func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 503} }, day, true},

@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -61,9 +62,20 @@ func (w view) closed(m records.Matter) bool {
 		return false
 	case known.Since != 0, gap != 0 && !m.Domain.Listed: // who has no address here needs no closing
 		return true
+	case w.refused(m):
+		return false
 	default:
-		return gap != 0 && !w.refused(m) && (!w.passed(gap.Add(closingTime)) || w.observe && known.Would == gap)
+		// Of a crowd those that wait for room are spared too: else they would be unverified bit by bit, each day's few
+		// within the limits.
+		waits := m.Domain.CloseAt != 0 && !w.passed(m.Domain.CloseAt.Add(closingTime))
+		return waits || doubt(m) != 0 && !w.passed(doubt(m).Add(closingTime)) || gap != 0 && w.observe && known.Would == gap
 	}
+}
+
+// doubt is since when control of a domain is in doubt: since its gap, or since a lapse was seen that a second look must
+// confirm to be one.
+func doubt(m records.Matter) lifecycle.Instant {
+	return cmp.Or(m.Domain.State.Control.Since, m.Domain.State.LapseAt)
 }
 
 // refused tells whether the registry refused to close a domain for its present gap.
@@ -99,7 +111,7 @@ func (w view) turns(m records.Matter) (first lifecycle.Instant) {
 	if !w.synced.Recovery || m.Domain.Action.Weight() < lifecycle.Hold.Weight() {
 		return 0
 	}
-	for _, at := range []lifecycle.Instant{m.Domain.State.Control.Since.Add(closingTime), w.finalAt(m.Domain), lastsAt(m.Domain)} {
+	for _, at := range []lifecycle.Instant{doubt(m).Add(closingTime), w.finalAt(m.Domain), lastsAt(m.Domain)} {
 		if at > lifecycle.At(w.now) && (first == 0 || at < first) {
 			first = at
 		}
