@@ -31,6 +31,8 @@ type commands struct {
 	Recheck domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Look at a domain with the next tick."`
 	Restore restoreCommand `cmd:"" group:"Operate the guard on a local store" help:"Take an unverification back, for the addresses that it changed."`
 	Retry   domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Send an unverification again: the registry closed recovery since, or it was taken back."`
+	Close   closeCommand   `cmd:"" group:"Operate the guard on a local store" help:"Close account recovery at a domain, until you open it or its control is in doubt anew."`
+	Open    openCommand    `cmd:"" group:"Operate the guard on a local store" help:"Open account recovery at a domain, or everywhere before the guard is taken away; a new gap closes it again."`
 	Accept  acceptCommand  `cmd:"" group:"Operate the guard on a local store" help:"Believe the registry's next list, however many hosts it lost."`
 	Mode    modeCommand    `cmd:"" group:"Operate the guard on a local store" help:"The kill switch: observe, enforce or stop."`
 

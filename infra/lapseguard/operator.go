@@ -34,18 +34,23 @@ type who struct {
 }
 
 func (w who) check() error {
+	return stated("--by", w.By, maxBy)
+}
+
+// stated checks what is kept in the history: it holds no address.
+func stated(flag, words string, most int) error {
 	switch {
-	case strings.TrimSpace(w.By) == "":
-		return errors.New("--by is empty: say who decides")
-	case masked(w.By) != w.By:
-		return errors.New("--by holds an e-mail address or signs that cannot be printed: it is kept in the history, write a name")
-	case len(w.By) > maxBy:
-		return fmt.Errorf("--by is longer than %d bytes", maxBy)
+	case strings.TrimSpace(words) == "":
+		return errors.New(flag + " is empty: say who decides, and why")
+	case masked(words) != words:
+		return errors.New(flag + " holds an e-mail address or signs that cannot be printed: it is kept in the history")
+	case len(words) > most:
+		return fmt.Errorf("%s is longer than %d bytes", flag, most)
 	}
 	return nil
 }
 
-const maxBy = 100
+const maxBy, maxWhy = 100, 300
 
 // domainCommand is an action about one domain: its name is the action.
 type domainCommand struct {
@@ -72,6 +77,56 @@ func (c *domainCommand) event(action string) (applier.Event, error) {
 		return applier.Event{}, err
 	}
 	return applier.Event{Action: action, Domain: name.Registrable, By: c.By}, nil
+}
+
+// closeCommand closes recovery at a domain, for a reason.
+type closeCommand struct {
+	domainCommand
+	Reason string `required:"" placeholder:"WORDS" help:"Why, for the history (no e-mail address)."`
+}
+
+// Run closes.
+func (c *closeCommand) Run(ctx context.Context, s streams) error {
+	e, err := c.event("close")
+	if err != nil {
+		return err
+	}
+	e.Why = c.Reason
+	if err := stated("--reason", c.Reason, maxWhy); err != nil {
+		return err
+	}
+	return c.send(ctx, s, e)
+}
+
+// openCommand opens recovery at a domain, or at all that are closed.
+type openCommand struct {
+	operate
+	who
+	Domain string `arg:"" optional:"" help:"Domain, or an e-mail host below one."`
+	All    bool   `help:"Everything that the registry holds closed, as before the stack is removed: switch to stop first."`
+	Reason string `required:"" placeholder:"WORDS" help:"Why, for the history (no e-mail address)."`
+}
+
+// Run opens.
+func (c *openCommand) Run(ctx context.Context, s streams) error {
+	e, err := c.event()
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, s, e)
+}
+
+func (c *openCommand) event() (applier.Event, error) {
+	if (c.Domain == "") != c.All {
+		return applier.Event{}, errors.New("open what? Name a domain, or --all")
+	}
+	if err := errors.Join(c.check(), stated("--reason", c.Reason, maxWhy)); err != nil || c.All {
+		return applier.Event{Action: "open", All: true, By: c.By, Why: c.Reason}, err
+	}
+	one := domainCommand{operate: c.operate, who: c.who, Domain: c.Domain}
+	e, err := one.event("open")
+	e.Why = c.Reason
+	return e, err
 }
 
 // restoreCommand can name an earlier decision.

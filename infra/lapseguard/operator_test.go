@@ -34,6 +34,9 @@ func TestEvents(t *testing.T) {
 		{"restore|example.org|--by=Jo|--decision=example.org:lapse:1", `{"action":"restore","domain":"example.org","decision":"example.org:lapse:1","by":"Jo"}`},
 		{"approve|--class=rdap.example/redemption|--reviewed=310|--per-day=40|--by=Jo", `{"action":"approve","by":"Jo","class":"rdap.example/redemption","count":310,"per_day":40}`},
 		{"revoke|rdap.example/redemption|--by=Jo", `{"action":"revoke","by":"Jo","class":"rdap.example/redemption"}`},
+		{"close|mail.example.org|--by=Jo|--reason=reported as sold", `{"action":"close","domain":"example.org","by":"Jo","why":"reported as sold"}`},
+		{"open|example.org|--by=Jo|--reason=a false alarm", `{"action":"open","domain":"example.org","by":"Jo","why":"a false alarm"}`},
+		{"open|--all|--by=Jo|--reason=the guard goes", `{"action":"open","by":"Jo","why":"the guard goes","all":true}`},
 		{"accept|--by=Jo", `{"action":"accept","by":"Jo"}`},
 		{"hold|example.org|--by=O'Neil \"$(x)\" `y`; \\", `{"action":"hold","domain":"example.org","by":"O'Neil \"$(x)\" ` + "`y`" + `; \\"}`},
 	} {
@@ -53,6 +56,10 @@ func TestOperatorIsRefused(t *testing.T) {
 		"approve|x.com|--class=c|--reviewed=1|--per-day=1|--by=Jo": "not both",
 		"approve|--class=c|--by=Jo":                                "--class needs --reviewed",
 		"approve|x.com|--reviewed=3|--by=Jo":                       "belong to --class",
+		"open|--by=Jo|--reason=r":                                  "open what?",
+		"open|x.com|--all|--by=Jo|--reason=r":                      "open what?",
+		"close|x.com|--by=Jo":                                      "missing flags: --reason",
+		"close|x.com|--by=Jo|--reason=jo@victim.example said so":   "--reason holds",
 		"approve|x.com":                                            "missing flags: --by",
 		"approve|x.com|--by= ":                                     "--by is empty",
 		"hold|x.com|--by=jo@victim.example":                        "--by holds an e-mail address",
@@ -86,7 +93,7 @@ func TestActionsOnALocalStore(t *testing.T) {
 			t.Fatalf("%v: exit %d %s %s, want %q", args, code, out, stderr, want)
 		}
 	}
-	do("held: nothing will be done about gone.com", "hold", "mail.gone.com", "--by", "Jo")
+	do("held: nothing will be unverified at gone.com", "hold", "mail.gone.com", "--by", "Jo")
 	do("Jo holds it", "explain", "gone.com")
 	do("released: the hold on gone.com is off", "release", "gone.com", "--by", "Jo")
 	do("approved: gone.com will be looked at again", "approve", "gone.com", "--by", "Kim")

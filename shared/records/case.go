@@ -33,7 +33,8 @@ func (b Book) Matter(ctx context.Context, name string) (Matter, error) {
 	if m, ok := found[name]; ok {
 		return m, nil
 	}
-	return Matter{Domain: NewDomain(name, 0)}, nil
+	recovery, err := b.Recovery(ctx, name)
+	return Matter{Domain: NewDomain(name, 0), Recovery: recovery}, err
 }
 
 // Matters reads those of the domains that are stored, with their cases, by name: in one batch. With a Newer come those

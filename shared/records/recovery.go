@@ -1,6 +1,7 @@
 package records
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -16,6 +17,7 @@ type Recovery struct {
 	// Since is the gap for which it is closed; 0: it is open.
 	Since lifecycle.Instant `json:"since,omitempty"`
 	Gap   lifecycle.Gap     `json:"gap,omitempty"`
+	Sent  lifecycle.Instant `json:"sent,omitempty"`  // the gap as it was told: of a young registration the time of the call
 	AsOf  lifecycle.Instant `json:"as_of"`           // of the request that the registry accepted last
 	Bound int               `json:"bound,omitempty"` // addresses that the last closing bound
 	// Would is the gap of which observe mode said what it would do.
@@ -23,6 +25,45 @@ type Recovery struct {
 	// Refused is the gap for which the registry refused to close it, and Why what it said.
 	Refused lifecycle.Instant `json:"refused,omitempty"`
 	Why     string            `json:"why,omitempty"`
+	// Word is what an operator said last.
+	Word *Word `json:"word,omitempty"`
+}
+
+// Unsent stands in Domain.Closed while what an operator said is not carried out, or more addresses are to be bound.
+const Unsent lifecycle.Instant = -1
+
+// Word is what an operator said of recovery at a domain.
+type Word struct {
+	Closed bool              `json:"closed,omitempty"`
+	Gap    lifecycle.Instant `json:"gap,omitempty"` // that the domain was in; 0: in none
+	At     lifecycle.Instant `json:"at"`
+	By     string            `json:"by"`
+	Why    string            `json:"why"`
+}
+
+// Stands tells whether the operator's word stands for a domain in a gap (0: in none). A new gap goes before it.
+func (r Recovery) Stands(gap lifecycle.Instant) bool {
+	return r.Word != nil && (gap == 0 || gap == r.Word.Gap)
+}
+
+// Wanted is the gap for which recovery at the domain should be closed: by its operator's word while that stands, else by
+// its continuity; 0: it should be open.
+func (m Matter) Wanted() lifecycle.Instant {
+	gap := m.Domain.State.Control.Since
+	switch w := m.Recovery.V.Word; {
+	case !m.Recovery.V.Stands(gap):
+		return gap
+	case w.Closed:
+		return cmp.Or(gap, w.At)
+	default:
+		return 0
+	}
+}
+
+// Held tells whether the registry is known to hold to what is wanted, for every address that was verified until then.
+func (m Matter) Held() bool {
+	r := m.Recovery.V
+	return m.Wanted() == r.Since && r.Sent >= r.Since
 }
 
 func recoveryKey(name string) store.Key {

@@ -31,7 +31,7 @@ type seam interface {
 	// Put puts it there, and writes down what came of it. A registry that fails leaves it open.
 	Put(ctx context.Context, m records.Matter, v decision.Verdict, run records.Run) (became, error)
 	// Recover puts there what recovery through a domain's addresses should be. False: it waits.
-	Recover(ctx context.Context, m records.Matter, r registry.RecoveryRequest) (records.Matter, bool, error)
+	Recover(ctx context.Context, m records.Matter, run string) (records.Matter, bool, error)
 }
 
 // enforcer acts on the registry.

@@ -62,19 +62,23 @@ func (p *Parts) matches(ctx context.Context, m records.Matter, with []store.Writ
 	since := m.Domain.State.Control.Since
 	d, err := p.book().Update(ctx, m.Domain.Name, func(now *records.Domain) ([]store.Write, bool, error) {
 		now.Closed, now.CloseAt = since, 0
-		return with, true, nil
+		return with, now.Known(), nil
 	})
-	if err == nil {
+	if err == nil && d.Known() {
 		m.Domain = d
+	} else if err == nil && len(with) > 0 { // closed in the registry, and not watched
+		err = p.Store.Write(ctx, with...) //nolint:wrapcheck // the caller says what of which domain
 	}
 	return m, err
 }
 
-// recovery is the request about a domain, from what is known at a time.
-func (p *Parts) recovery(ctx context.Context, d records.Domain, run string, at time.Time) (registry.RecoveryRequest, error) {
+// recovery is the request about a domain, from what is known now.
+func (p *Parts) recovery(ctx context.Context, m records.Matter, run string) (registry.RecoveryRequest, error) {
+	d, now := m.Domain, lifecycle.At(p.Now())
 	c := d.State.Control
-	r := registry.RecoveryRequest{Domain: d.Name, Desired: registry.RecoveryOpen, AsOf: at.UTC(), Run: cmp.Or(run, "none")}
-	if c.Recovery() == lifecycle.RecoveryOpen {
+	r := registry.RecoveryRequest{Domain: d.Name, Desired: registry.RecoveryOpen, AsOf: p.Now().UTC(), Run: cmp.Or(run, "none")}
+	since := min(m.Wanted(), now)
+	if since == 0 {
 		return r, nil
 	}
 	evidence, err := p.evidence(ctx, d)
@@ -82,10 +86,13 @@ func (p *Parts) recovery(ctx context.Context, d records.Domain, run string, at t
 		return r, err
 	}
 	listed, err := p.book().Listed(ctx, d.Name)
-	now := lifecycle.At(at)
-	r.Desired, r.Since = registry.RecoveryClosed, min(c.Since, now).Time()
-	r.ContinuousUntil = min(c.Until, c.Since, now).Time()
-	r.MaxAddresses, r.Evidence, r.Phase = listed+max(5, listed/10), append([]string{lifecycle.GapSentence(d.State)}, evidence...), string(d.State.Phase)
+	why, until := "an operator of the guard closed it", max(d.State.DelegAt, d.State.RegAt)
+	if c.Since != 0 {
+		why, until = lifecycle.GapSentence(d.State), c.Until
+	}
+	r.Desired, r.Since = registry.RecoveryClosed, since.Time()
+	r.ContinuousUntil = min(cmp.Or(until, since), since).Time()
+	r.MaxAddresses, r.Evidence, r.Phase = listed+max(5, listed/10), append([]string{why}, evidence...), string(d.State.Phase)
 	r.Reason = registry.ReasonInterrupted
 	if c.Gap == lifecycle.GapDeleted || c.Gap == lifecycle.GapReleased {
 		r.Reason = registry.ReasonLapsed
@@ -97,60 +104,76 @@ func (p *Parts) recovery(ctx context.Context, d records.Domain, run string, at t
 	return r, err
 }
 
-// Recover sends the request, within the budget for closings.
-func (e enforcer) Recover(ctx context.Context, m records.Matter, r registry.RecoveryRequest) (records.Matter, bool, error) {
-	d := m.Domain
+// takes tells whether a domain's closing takes a unit of the budget: a person's does not, nor a newer gap's.
+func (p *Parts) takes(m records.Matter) bool {
+	return m.Recovery.V.Since == 0 && m.Wanted() != 0 && !m.Recovery.V.Stands(m.Domain.State.Control.Since)
+}
+
+// Recover has the registry do it, within the budget for closings.
+func (e enforcer) Recover(ctx context.Context, m records.Matter, run string) (records.Matter, bool, error) {
 	call, can := e.registry.(recovers)
 	if !can {
 		m, err := e.matches(ctx, m, nil)
 		return m, true, err
 	}
-	closing := r.Desired == registry.RecoveryClosed
-	if closing && m.Recovery.V.Since == 0 {
-		if err := e.mayClose(ctx, d); err != nil {
+	if e.takes(m) {
+		if err := e.mayClose(ctx, m.Domain); err != nil {
 			return m, false, err
 		}
 	}
+	return e.setRecovery(ctx, call, m, run)
+}
+
+// setRecovery sends what recovery at a domain should be, and writes down what came of it. False: it waits.
+func (p *Parts) setRecovery(ctx context.Context, call recovers, m records.Matter, run string) (records.Matter, bool, error) {
+	d := m.Domain
+	r, err := p.recovery(ctx, m, run)
+	if err != nil {
+		return m, false, err
+	}
 	a, err := call.SetRecovery(ctx, r)
 	if err != nil {
-		e.Log.ErrorContext(ctx, "recovery_failed", "domain", d.Name, "desired", r.Desired, "error", err)
-		e.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
-		return e.unwilling(ctx, m, err)
+		p.Log.ErrorContext(ctx, "recovery_failed", "domain", d.Name, "desired", r.Desired, "error", err)
+		p.Metrics.Emit(map[string]float64{telemetry.RegistryFailing: 1})
+		return p.unwilling(ctx, m, err)
 	}
 	if a.Pending {
-		e.Log.InfoContext(ctx, "registry_working", "domain", d.Name, "retry_after", a.RetryAfter)
+		p.Log.InfoContext(ctx, "registry_working", "domain", d.Name, "retry_after", a.RetryAfter)
 		return m, false, nil
 	}
-	known := m.Recovery
-	known.V = records.Recovery{AsOf: lifecycle.At(r.AsOf)}
-	word := wordOpened
+	known, word := m.Recovery, wordOpened
+	known.V = records.Recovery{AsOf: lifecycle.At(r.AsOf), Since: m.Wanted(), Sent: lifecycle.At(r.Since)}
+	if m.Recovery.V.Stands(d.State.Control.Since) {
+		known.V.Word = m.Recovery.V.Word
+	}
+	closing := known.V.Since != 0
 	if closing {
 		word = wordClosed
-		known.V.Since, known.V.Gap, known.V.Bound = d.State.Control.Since, d.State.Control.Gap, a.Changed
+		known.V.Gap, known.V.Bound = d.State.Control.Gap, a.Changed
 	}
-	m, err = e.matches(ctx, m, append(e.toldRecovery(d, word, a), known.Put()))
+	m, err = p.matches(ctx, m, append(p.toldRecovery(d, word, a), known.Put()))
 	if err != nil {
 		return m, false, fmt.Errorf("note that recovery at %s is %s: %w", d.Name, word, err)
 	}
 	m.Recovery = known.Stored()
-	e.reportRecovery(ctx, d, word, a)
+	p.reportRecovery(ctx, d, word, a)
 	if closing && a.Recovery == registry.RecoveryOpen {
-		e.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "meaning", "it was to be closed, but a reset mail still goes out")
-		e.Metrics.Emit(map[string]float64{telemetry.RecoveryOpen: 1})
+		p.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "meaning", "it was to be closed, but a reset mail still goes out")
+		p.Metrics.Emit(map[string]float64{telemetry.RecoveryOpen: 1})
 	}
 	return m, true, nil
 }
 
 // unwilling notes a refusal. Whatever else went wrong, the state it should have stays, and the next tick sends it again:
 // after an outdated one with a newer time, after one about too many addresses with the count of a newer list.
-func (e enforcer) unwilling(ctx context.Context, m records.Matter, err error) (records.Matter, bool, error) {
+func (p *Parts) unwilling(ctx context.Context, m records.Matter, err error) (records.Matter, bool, error) {
 	kind := registry.Kind(err)
 	if kind != registry.KindConflict && kind != registry.KindRefused || registry.IsOutdated(err) || registry.IsTooMany(err) {
 		return m, false, nil
 	}
 	known := m.Recovery
 	known.V.Refused, known.V.Why = m.Domain.State.Control.Since, err.Error()
-	if err := e.Store.Write(ctx, known.Put()); err != nil {
+	if err := p.Store.Write(ctx, known.Put()); err != nil {
 		return m, false, fmt.Errorf("note that recovery at %s is not closed: %w", m.Domain.Name, err)
 	}
 	m.Recovery = known.Stored()
@@ -180,11 +203,16 @@ func (e enforcer) mayClose(ctx context.Context, d records.Domain) error {
 
 // Recover says what an enforcer would do, once for each gap; nothing is noted at the domain, so that it is done when
 // enforce mode begins.
-func (o observer) Recover(ctx context.Context, m records.Matter, r registry.RecoveryRequest) (records.Matter, bool, error) {
+func (o observer) Recover(ctx context.Context, m records.Matter, run string) (records.Matter, bool, error) {
 	d, known := m.Domain, m.Recovery
 	call, can := o.dry.(recovers)
-	if since := d.State.Control.Since; !can || known.V.Would == since {
+	would := cmp.Or(m.Wanted(), records.Unsent)
+	if !can || known.V.Would == would {
 		return m, false, nil
+	}
+	r, err := o.recovery(ctx, m, run)
+	if err != nil {
+		return m, false, err
 	}
 	a, err := call.SetRecovery(ctx, r)
 	if err != nil {
@@ -195,7 +223,7 @@ func (o observer) Recover(ctx context.Context, m records.Matter, r registry.Reco
 	if r.Desired == registry.RecoveryClosed {
 		word = wordWouldClose
 	}
-	known.V.Would = d.State.Control.Since
+	known.V.Would = would
 	if err := o.Store.Write(ctx, append(o.toldRecovery(d, word, a), known.Put())...); err != nil {
 		return m, false, fmt.Errorf("note what would be done about recovery at %s: %w", d.Name, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +44,7 @@ func (l *lever) SetRecovery(_ context.Context, r registry.RecoveryRequest) (regi
 func leverWorld(t *testing.T) (*world, *lever) {
 	w := newWorld(t)
 	l := &lever{fakeRegistry: w.reg, closed: map[string]bool{}}
-	w.Registry, w.DryRun = l, l
+	w.Registry, w.DryRun, w.Restorer = l, l, l
 	w.write(records.Record(records.PKGuard, records.SKSynced, records.Synced{Recovery: true, AsOf: lifecycle.At(w.at)}, time.Time{}))
 	return w, l
 }
@@ -407,5 +409,160 @@ func TestAnOperatorCanHaveAClosedDomainUnverified(t *testing.T) {
 	w.heard("a.com", nil)
 	if w.tick(); len(w.reg.requests) != 1 {
 		t.Errorf("%d unverified", len(w.reg.requests))
+	}
+}
+
+// List implements lists.
+func (l *lever) List(context.Context, string, int, time.Time) (registry.Page, error) {
+	page := registry.Page{Complete: true}
+	for _, name := range slices.Sorted(maps.Keys(l.closed)) {
+		if l.closed[name] {
+			page.Hosts = append(page.Hosts, registry.HostCount{Host: "mail." + name, Closed: registry.Closed{Addresses: 2}})
+		}
+	}
+	return page, nil
+}
+
+func (w *world) says(action, name string) string {
+	w.t.Helper()
+	res, err := w.Handle(w.t.Context(), Event{Action: action, Domain: name, All: name == "", By: "on-call", Why: "a false alarm"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return res.Text
+}
+
+// What an operator says of recovery is done at once, in every mode; no tick takes it back, and a new gap does.
+func TestAnOperatorsWordStandsAgainstThisGap(t *testing.T) {
+	for _, mode := range []Mode{Enforce, Observe, Stop} {
+		t.Run("open, "+string(mode), func(t *testing.T) {
+			w, l := leverWorld(t)
+			w.gap("a.com", lifecycle.GapGone)
+			w.tick()
+			w.mode = mode
+			w.says("open", "a.com")
+			for range 3 {
+				w.at = w.at.Add(24 * time.Hour)
+				w.tick()
+			}
+			if len(l.asked) != 2 || l.closed["a.com"] || len(w.holds()) != 0 {
+				t.Fatalf("asked %d, closed %t, held %v", len(l.asked), l.closed["a.com"], w.holds())
+			}
+			w.change("a.com", func(d *records.Domain) { d.State.Control.Since = lifecycle.At(w.at) })
+			w.mode = Enforce
+			if w.tick(); !l.closed["a.com"] {
+				t.Error("a new gap does not close")
+			}
+		})
+		t.Run("close, "+string(mode), func(t *testing.T) {
+			w, l := leverWorld(t)
+			w.gap("a.com", lifecycle.GapGone)
+			w.change("a.com", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} })
+			w.mode = mode
+			w.says("close", "a.com")
+			for range 3 {
+				w.at = w.at.Add(24 * time.Hour)
+				w.tick()
+			}
+			if len(l.asked) != 1 || !l.closed["a.com"] || l.asked[0].Since.IsZero() || strings.Contains(fmt.Sprint(l.asked), "on-call") {
+				t.Fatalf("%+v", l.asked)
+			}
+			w.mode = Enforce
+			w.change("a.com", func(d *records.Domain) {
+				d.State.Control = lifecycle.Continuity{Since: lifecycle.At(w.at), Until: lifecycle.At(w.at), Gap: lifecycle.GapGone}
+			})
+			w.tick()
+			w.change("a.com", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} })
+			if w.tick(); l.closed["a.com"] || len(l.asked) != 3 {
+				t.Errorf("after a new gap that ended: %+v", l.asked)
+			}
+		})
+	}
+	t.Run("close, of a gap that ends", func(t *testing.T) {
+		w, l := leverWorld(t)
+		w.gap("a.com", lifecycle.GapGone)
+		w.tick()
+		w.says("close", "a.com")
+		w.change("a.com", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} })
+		if w.tick(); !l.closed["a.com"] {
+			t.Error("the tick opened it")
+		}
+		if w.says("open", "a.com"); l.closed["a.com"] {
+			t.Error("the operator could not open it")
+		}
+	})
+	t.Run("history", func(t *testing.T) {
+		w, _ := leverWorld(t)
+		w.gap("a.com", lifecycle.GapGone)
+		w.says("close", "a.com")
+		history, err := w.book().History(t.Context(), "a.com", 10)
+		if err != nil || !slices.ContainsFunc(history, func(e records.Entry) bool {
+			return e.What == "close" && e.By == "on-call" && e.Sentence == "a false alarm"
+		}) {
+			t.Errorf("%+v %v", history, err)
+		}
+	})
+}
+
+func TestAnOperatorOpensEverything(t *testing.T) {
+	w, l := leverWorld(t)
+	w.gap("a.com", lifecycle.GapGone)
+	w.gap("b.com", lifecycle.GapParked)
+	w.tick()
+	l.closed["unwatched.com"] = true
+	w.mode = Stop
+	if text := w.says("open", ""); !strings.Contains(text, "all 3 domains") {
+		t.Error(text)
+	}
+	w.mode = Enforce
+	w.tick()
+	for name, closed := range l.closed {
+		if closed {
+			t.Errorf("%s is closed", name)
+		}
+	}
+	if d, err := w.book().Domain(t.Context(), "unwatched.com"); err != nil || d.Known() {
+		t.Error("a domain that is not watched came into the table")
+	}
+}
+
+func TestWhatAnOperatorCannotSayOfRecovery(t *testing.T) {
+	for what, c := range map[string]struct {
+		e    Event
+		do   func(*world, *lever)
+		want string
+	}{
+		"no reason":            {Event{Action: "close", By: "on-call"}, nil, "no reason"},
+		"no name":              {Event{Action: "close", Why: "w"}, nil, "no name"},
+		"an address":           {Event{Action: "close", By: "on-call", Why: "alice@a.com asked"}, nil, "not an address"},
+		"a protected domain":   {Event{Action: "close", By: "on-call", Why: "w"}, func(w *world, _ *lever) { w.Protected = []string{"a.com"} }, "protected"},
+		"a registry without":   {Event{Action: "open", By: "on-call", Why: "w"}, func(w *world, _ *lever) { w.Restorer = w.reg }, "does not offer"},
+		"a registry's refusal": {Event{Action: "close", By: "on-call", Why: "w"}, func(_ *world, l *lever) { l.fails = &registry.Problem{Status: 422, Type: registry.TypePublicSuffix} }, "refused"},
+	} {
+		w, l := leverWorld(t)
+		w.gap("a.com", lifecycle.GapGone)
+		w.change("a.com", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} })
+		if c.do != nil {
+			c.do(w, l)
+		}
+		c.e.Domain = "a.com"
+		if _, err := w.Handle(t.Context(), c.e); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A word that was not carried out is taken up by the next tick.
+func TestAnOperatorsWordIsTakenUpByTheNextTick(t *testing.T) {
+	w, l := leverWorld(t)
+	w.gap("a.com", lifecycle.GapGone)
+	w.change("a.com", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} })
+	l.fails = &registry.Problem{Status: 503}
+	if text := w.says("close", "a.com"); !strings.Contains(text, "noted") {
+		t.Error(text)
+	}
+	l.fails = nil
+	if w.tick(); !l.closed["a.com"] {
+		t.Error("not closed")
 	}
 }

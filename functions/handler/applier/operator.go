@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
-
-	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -16,27 +13,6 @@ import (
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
-
-// An operator's actions. Each is an entry in the domain's (or the class's) history: when, who, which invocation.
-const (
-	actApprove = "approve" // a hold, or a whole class
-	actRevoke  = "revoke"  // the approval of a class
-	actRelease = "release" // a hold: the verdict is declined
-	actHold    = "hold"    // a domain: never acted on until it is released or approved
-	actRecheck = "recheck"
-	actRetry   = "retry" // an unverify that was carried out and yet protects nobody, or was taken back
-	actRestore = "restore"
-	actAccept  = "accept" // the registry's list, although it lost many hosts
-)
-
-// maxBy bounds a stated name, in bytes.
-const maxBy = 100
-
-// word is what an operator asks for, see Event.
-type word struct {
-	action, domain, decision, by, class string
-	count, perDay                       int
-}
 
 // operate carries out what a person decided.
 func (p *Parts) operate(ctx context.Context, w word) (text string, err error) {
@@ -48,10 +24,12 @@ func (p *Parts) operate(ctx context.Context, w word) (text string, err error) {
 }
 
 func (p *Parts) operator(ctx context.Context, w word) (string, error) {
-	if err := checkBy(w.by); err != nil {
+	if err := check("by", "name", w.by, maxBy); err != nil {
 		return "", fmt.Errorf("%s: %w", w.action, err)
 	}
 	switch {
+	case w.action == actOpen && w.all:
+		return p.openAll(ctx, w)
 	case w.action == actRevoke:
 		return p.revokeClass(ctx, w)
 	case w.action == actAccept:
@@ -66,8 +44,11 @@ func (p *Parts) operator(ctx context.Context, w word) (string, error) {
 	if !m.Domain.Known() {
 		return "", fmt.Errorf("%s %q: no such domain in the table; give the registrable domain, such as example.org", w.action, w.domain)
 	}
-	if w.action == actRestore {
+	switch w.action {
+	case actRestore:
 		return p.restore(ctx, w, m)
+	case actClose, actOpen:
+		return p.pull(ctx, w, m)
 	}
 	text, c, err := p.decided(ctx, w, m)
 	if err != nil {
@@ -110,7 +91,7 @@ func (p *Parts) decided(ctx context.Context, w word, m records.Matter) (text str
 		c.Case = c.Case.Pin(w.by)
 		hold, err := p.described(ctx, d, safety.Hold{Why: "held by " + w.by, Pinned: true}, p.Now().UTC())
 		c.With = []store.Write{records.PutHold(hold), p.line(d, string(d.Decision()), "held", registry.Answer{})}
-		return fmt.Sprintf("held: nothing will be done about %s, whatever is found, until it is released or approved", d.Name), c, err
+		return fmt.Sprintf("held: nothing will be unverified at %s, whatever is found, until it is released or approved", d.Name), c, err
 	case actRecheck:
 		c.Edit = soon
 		return fmt.Sprintf("recheck: %s will be looked at with the next tick", d.Name), c, nil
@@ -150,39 +131,6 @@ func (p *Parts) approvedHold(ctx context.Context, w word, name string) ([]store.
 	}
 	hold.V.ApprovedBy, hold.V.ApprovedAt, hold.V.Pinned = w.by, p.Now().UTC(), false
 	return []store.Write{hold.Put()}, nil
-}
-
-// entry is an operator's action as history keeps it.
-func (p *Parts) entry(ctx context.Context, w word, d records.Domain, text string) records.Entry {
-	return records.Entry{
-		At: p.Now().UTC(), What: w.action, By: w.by, After: d.State.Phase, Action: d.Action, Reason: d.Reason, Sentence: text, Request: invocation(ctx),
-	}
-}
-
-// invocation is the id of the Lambda invocation, by which CloudTrail and the log know it; empty on one machine.
-func invocation(ctx context.Context) string {
-	if lc, ok := lambdacontext.FromContext(ctx); ok {
-		return lc.AwsRequestID
-	}
-	return ""
-}
-
-// logAction is the log event of an operator's action.
-func (p *Parts) logAction(ctx context.Context, w word, domain, class string) {
-	p.Log.InfoContext(ctx, "operator", "action", w.action, "domain", domain, "class", class, "by", w.by, "request", invocation(ctx))
-}
-
-// checkBy: a decision without a name is nobody's, and no address goes into the table.
-func checkBy(by string) error {
-	switch {
-	case strings.TrimSpace(by) == "":
-		return errors.New("nobody's name is given: say who decides (by)")
-	case len(by) > maxBy:
-		return fmt.Errorf("by is longer than %d bytes: state a name", maxBy)
-	case strings.ContainsFunc(by, func(r rune) bool { return r == '@' || !unicode.IsPrint(r) }):
-		return errors.New("by holds an @ or a sign that cannot be printed: state a name, not an address")
-	}
-	return nil
 }
 
 // approveClass takes a person's word for what the breaker holds of a class now, by name: reviewed as one list, applied

@@ -21,6 +21,7 @@ var order = []string{
 	"handler.go",     // what it is asked for
 	"tick.go",        // the schedule: the order of the steps
 	"operator.go",    // what a person decides
+	"pull.go",        // recovery closed and opened by a person
 	"status.go",      // where it stands
 	"quiet.go",       // whether there is anything to do
 	"walk.go",        // what is due, and what the breaker says
@@ -37,6 +38,7 @@ var order = []string{
 	"waiting.go",     // what waits for a person
 	"environment.go", // what it is configured with
 	"mode.go",        // what it may do
+	"word.go",        // what an operator says, and how it is kept
 	"parts.go",       // what every step works with
 }
 

@@ -60,7 +60,7 @@ func (w view) closed(m records.Matter) bool {
 	switch {
 	case !w.synced.Recovery:
 		return false
-	case known.Since != 0, gap != 0 && !m.Domain.Listed: // who has no address here needs no closing
+	case known.Since != 0, known.Stands(gap), gap != 0 && !m.Domain.Listed: // who has no address here needs no closing
 		return true
 	case w.refused(m):
 		return false

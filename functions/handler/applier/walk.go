@@ -420,26 +420,22 @@ func (w *walk) decideOne(ctx context.Context, m records.Matter, rulings map[stri
 // recover has the registry hold to what recovery through a domain's addresses should be: one call for each change. It
 // is a desired state, so that whoever died in the middle sends it again. False: it waits.
 func (w *walk) recover(ctx context.Context, m records.Matter) (records.Matter, bool, error) {
-	gap, known := m.Domain.State.Control, m.Recovery.V
 	if !m.Domain.Differs() {
 		return m, true, nil
 	}
-	if !w.synced.Recovery || safety.Protected(m.Domain.Name, w.Protected) || gap.Since == 0 && known.Since == 0 {
-		m, err := w.matches(ctx, m, nil) // there is nothing to send: it was never told of a gap
+	if !w.synced.Recovery || safety.Protected(m.Domain.Name, w.Protected) || m.Held() {
+		m, err := w.matches(ctx, m, nil) // there is nothing to send
 		return m, true, err
 	}
+	gap := m.Domain.State.Control
 	class, _ := closingBudget(gap.Gap)
 	switch {
 	case w.act == nil || m.Domain.CloseAt > lifecycle.At(w.now):
 		return m, false, nil
-	case gap.Since != 0 && m.Domain.Closed == 0 && w.full[class]:
+	case w.takes(m) && w.full[class]:
 		return w.postpone(ctx, m, closingPause(gap.Gap))
 	}
-	r, err := w.recovery(ctx, m.Domain, w.run.ID, w.now)
-	if err != nil {
-		return m, false, err
-	}
-	next, ok, err := w.act.Recover(ctx, m, r)
+	next, ok, err := w.act.Recover(ctx, m, w.run.ID)
 	switch {
 	case errors.Is(err, errNoRoom): // one event for all that waits, not one for each
 		w.Log.WarnContext(ctx, "closings_wait", "class", class, "first", m.Domain.Name, "why", errNoRoom)
