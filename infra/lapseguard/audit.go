@@ -30,15 +30,18 @@ import (
 )
 
 type auditCommand struct {
-	Emails string        `required:"" type:"existingfile" help:"CSV with the header email,verified_at (verified_at optional)."`
+	Emails string        `required:"" type:"existingfile" placeholder:"FILE" help:"CSV with the header email,verified_at (verified_at optional), or a list of domains; - is standard input."`
 	Format string        `enum:"table,json,csv,html" default:"table" help:"table, json (one object a domain), csv (a cell that a spreadsheet would take for a formula gets an apostrophe), or html (a page to open in a browser)."`
 	Now    string        `help:"Judge as of this time (RFC 3339) instead of the present."`
 	Park   time.Duration `hidden:"" default:"5s" help:"How long after a failure its upstream is asked again."`
 	State  string        `help:"Folder for the state of an interrupted audit." default:".lapseguard/audit"`
 	Keep   bool          `help:"Keep the state of the finished audit, for explain."`
 	Log    bool          `help:"Write the guard's JSON log to standard error."`
+	Exit   bool          `name:"exit-code" help:"Exit 4 when a domain is to be held or its addresses unverified: for CI."`
 
+	columns
 	upstreams
+	in io.Reader // in the place of standard input
 }
 
 // upstreams are the environment's, under the functions' names.
@@ -104,9 +107,7 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	if n := list.doubt(now()); n > 0 {
 		fmt.Fprintf(s.err, "at %d hosts a verification lies before 1970 or in the future; it counts as unknown\n", n)
 	}
-	if list.unusable > 0 {
-		fmt.Fprintf(s.err, "%d lines hold no e-mail address and are left out\n", list.unusable)
-	}
+	list.remarks(s.err)
 	stop := progress(ctx, s.err, h.Counts)
 	err = c.look(ctx, h)
 	stop()
@@ -121,6 +122,9 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	heard := c.remarks(s.err, rows)
+	if heard == nil && c.Exit && slices.ContainsFunc(rows, func(r row) bool { return r.Action.Weight() >= lifecycle.Hold.Weight() }) {
+		heard = errFound
+	}
 	summary(s.err, h.Counts, rows, time.Since(began))
 	if c.Keep { // under another name: the next audit of the same file asks anew
 		kept := strings.TrimSuffix(path, ".db") + "-kept.db"
@@ -140,6 +144,28 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 // errHeardNobody fails an audit that a script would take for a clean one.
 var errHeardNobody = errors.New("no upstream gave an answer that can be believed, so that nothing can be concluded: look at the network, and at LAPSEGUARD_DNS_SERVERS and LAPSEGUARD_RDAP_BOOTSTRAP")
 
+// errFound is what --exit-code asks for: the audit went well, and found something.
+var errFound = errors.New("domains are to be held, or their addresses unverified (--exit-code)")
+
+// remarks says how the file was read, and what of it was not.
+func (c *counted) remarks(w io.Writer) {
+	if c.taken != "" {
+		fmt.Fprintln(w, c.taken)
+	}
+	if c.unusable > 0 {
+		fmt.Fprintf(w, "%d lines cannot be read as an address and are left out\n", c.unusable)
+	}
+	if c.untimed > 0 {
+		fmt.Fprintf(w, "%d lines have a time that cannot be read; it counts as unknown\n", c.untimed)
+	}
+	for _, line := range c.shown {
+		fmt.Fprintln(w, " ", line)
+	}
+	if rest := c.unusable + c.untimed - len(c.shown); rest > 0 {
+		fmt.Fprintf(w, "  and %d more\n", rest)
+	}
+}
+
 // clock is the present, or the time given, moving on as the audit does.
 func (c *auditCommand) clock() (func() time.Time, error) {
 	if c.Now == "" {
@@ -155,17 +181,30 @@ func (c *auditCommand) clock() (func() time.Time, error) {
 
 // read reads the addresses and names the state after what the audit is about: another file, another audit.
 func (c *auditCommand) read() (counted, string, error) {
-	f, err := os.Open(c.Emails)
-	if err != nil {
-		return counted{}, "", fmt.Errorf("addresses: %w", err)
+	from, name := c.in, "standard input"
+	if c.Emails != "-" {
+		f, err := os.Open(c.Emails)
+		if err != nil {
+			return counted{}, "", fmt.Errorf("addresses: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // only read
+		from, name = f, c.Emails
+	} else if from == nil {
+		from = os.Stdin
 	}
-	defer f.Close() //nolint:errcheck // only read
 	sum := sha256.New()
-	list, err := readAddresses(io.TeeReader(f, sum))
-	if err != nil {
-		return counted{}, "", fmt.Errorf("%s: %w", c.Emails, err)
+	all := io.TeeReader(from, sum)
+	list, err := readAddresses(all, c.columns)
+	if err == nil {
+		_, err = io.Copy(io.Discard, all) // the sum is of the whole file
 	}
-	fmt.Fprintf(sum, "%s %v %s %s %s", c.Now, c.DNS, c.Bootstrap, c.StatusURL, c.StatusAPI)
+	if err == nil && len(list.hosts) == 0 {
+		err = fmt.Errorf("no line holds an address (%d lines cannot be read; %s)", list.unusable, strings.Join(list.shown, "; "))
+	}
+	if err != nil {
+		return counted{}, "", fmt.Errorf("%s: %w", name, err)
+	}
+	fmt.Fprintf(sum, "%s %v %s %s %s %q", c.Now, c.DNS, c.Bootstrap, c.StatusURL, c.StatusAPI, c.columns)
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return counted{}, "", fmt.Errorf("state folder: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -222,9 +223,9 @@ func closedPort(t *testing.T) string {
 
 func TestAuditRefusesWhatItCannotRead(t *testing.T) {
 	for name, tc := range map[string]struct{ csv, want string }{
-		"empty":     {"", "header email,verified_at"},
-		"no column": {"address\na@b.com\n", `no column "email"`},
-		"bad time":  {"email,verified_at\na@b.com,yesterday\n", "line 2: verified_at is not a time"},
+		"empty":      {"", "header, such as email,verified_at"},
+		"no column":  {"name;contact\nx;y\n", "separated by ;"},
+		"no address": {"email\nnobody\n", "no line holds an address (1 lines cannot be read; line 2: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, stderr, code := audit(t, t.Context(), "--emails", writeEmails(t, tc.csv), "--state", t.TempDir())
@@ -261,5 +262,35 @@ func TestAuditGoesOnWhereItWasInterrupted(t *testing.T) {
 	}
 	if n := s.dnsAsked.Load(); n > 700 { // 400, and at most the batch that was cut off once more
 		t.Errorf("%d DNS questions for 400 domains in two goes: the audit began anew", n)
+	}
+}
+
+// TestAuditReadsStandardInputAndSpeaksToCI: what is found is in the exit code where that is asked for, and the same
+// file read by other columns is another audit.
+func TestAuditReadsStandardInputAndSpeaksToCI(t *testing.T) {
+	s := startSmall(t)
+	s.environ(t)
+	const list = "owner;contact\na@gone1.com;b@fine1.com\n"
+	states := map[string]bool{}
+	for _, tc := range []struct {
+		column string
+		exit   bool
+		code   int
+	}{{"owner", true, 4}, {"owner", false, 0}, {"contact", true, 0}} {
+		var out, errs bytes.Buffer
+		c := auditCommand{Emails: "-", Format: "json", State: t.TempDir(), Exit: tc.exit, columns: columns{Email: tc.column}, in: strings.NewReader(list),
+			upstreams: upstreams{Bootstrap: s.bootstrap, DNS: []string{s.dns}, RDAPRate: 1e5, StatusURL: "off", StatusAPI: "fastly"}}
+		err := c.Run(t.Context(), streams{&out, &errs})
+		if errors.Is(err, errFound) != (tc.code == 4) || err != nil && tc.code == 0 || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("%s: %v: %s%s", tc.column, err, out.String(), errs.String())
+		}
+		if strings.Contains(out.String(), "next") {
+			t.Errorf("an audit looks once: %s", out.String())
+		}
+		_, path, _ := strings.Cut(errs.String(), "state in ")
+		states[filepath.Base(strings.Fields(path)[0])] = true
+	}
+	if len(states) != 2 {
+		t.Errorf("states %v, want one for each column", states)
 	}
 }

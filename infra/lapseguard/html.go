@@ -54,11 +54,11 @@ type tally struct {
 }
 
 type pageRow struct {
-	Rank                                              int
-	Domain, Hosts, Action, Phase, Class, Reason, Next string
-	Confidence                                        string
-	Addresses                                         int
-	Evidence                                          []pageWords
+	Rank                                        int
+	Domain, Hosts, Action, Phase, Class, Reason string
+	Confidence                                  string
+	Addresses                                   int
+	Evidence                                    []pageWords
 }
 
 type pageWords struct{ Source, At, Said string }
@@ -107,7 +107,7 @@ func newPage(rows []row, asOf time.Time) page {
 		{Name: string(lifecycle.Unverify), Says: "the evidence is enough to mark the addresses"},
 		{Name: string(lifecycle.Hold), Says: "a person decides"},
 		{Name: string(lifecycle.Confirm), Says: "a second look is needed before anything may be believed"},
-		{Name: string(lifecycle.Watch), Says: "out of service although registered; looked at daily"},
+		{Name: string(lifecycle.Watch), Says: "out of service although registered"},
 		{Name: string(lifecycle.None), Says: "registered and in service, or nothing that can be watched"},
 	} {
 		a.Count = actions[lifecycle.Action(a.Name)]
@@ -123,9 +123,6 @@ func newPageRow(rank int, r row) pageRow {
 	}
 	if len(r.Hosts) > 1 || len(r.Hosts) == 1 && r.Hosts[0] != r.Domain {
 		out.Hosts = masked(strings.Join(r.Hosts, ", "))
-	}
-	if r.NextCheck != nil {
-		out.Next = lifecycle.At(*r.NextCheck).String()
 	}
 	for _, e := range r.Evidence {
 		out.Evidence = append(out.Evidence, pageWords{Source: masked(e.Source), At: lifecycle.At(e.At).String(), Said: masked(e.Said)})

@@ -61,10 +61,9 @@ func textOf(n *html.Node) string {
 
 func someRows() []row {
 	at := time.Date(2026, 3, 14, 3, 0, 0, 0, time.UTC)
-	next := at.Add(6 * time.Hour)
 	return []row{
 		{Domain: "gone.com", Hosts: []string{"gone.com", "mail.gone.com"}, Addresses: 12, Phase: lifecycle.Redemption, Action: lifecycle.Unverify, Confidence: lifecycle.High,
-			Reason: string(lifecycle.ReasonDeleted), NextCheck: &next, Evidence: []said{{"delegation", at, "NXDOMAIN"}, {"rdap", at, "status: redemption period"}}},
+			Reason: string(lifecycle.ReasonDeleted), Evidence: []said{{"delegation", at, "NXDOMAIN"}, {"rdap", at, "status: redemption period"}}},
 		{Domain: "sold.org", Hosts: []string{"sold.org"}, Addresses: 1, Phase: lifecycle.ChangedHands, Action: lifecycle.Hold, Confidence: lifecycle.Medium, Reason: string(lifecycle.ReasonReviewHands)},
 		{Domain: "fine.net", Hosts: []string{"fine.net"}, Addresses: 3, Phase: lifecycle.Active, Action: lifecycle.None, Confidence: lifecycle.High, Reason: string(lifecycle.ReasonDelegated)},
 	}
@@ -104,7 +103,7 @@ func TestPageStructure(t *testing.T) {
 	}
 	want := []string{
 		"0 12 | gone.com deleted, by the registry and a second witness delegation 2026-03-14 03:00 UTCNXDOMAINrdap 2026-03-14 03:00 UTCstatus: redemption period " +
-			"Confidence high. Addresses at gone.com, mail.gone.com. Next look due 2026-03-14 09:00 UTC. unverify redemption 12 addresses",
+			"Confidence high. Addresses at gone.com, mail.gone.com. unverify redemption 12 addresses",
 		"1 1 | sold.org changed hands after an interim: review account No source said anything about it. Confidence medium. hold changed hands 1 address",
 		"2 3 | fine.net registered and delegated No source said anything about it. Confidence high. none active 3 addresses",
 	}

@@ -50,7 +50,7 @@ func main() {
 }
 
 // run is main without the process: it returns the exit code (0 done, 1 failed, 2 wrong usage, 3 an audit that is done
-// and heard nobody).
+// and heard nobody, 4 one that found something and was asked to say so).
 func run(ctx context.Context, args []string, s streams) int {
 	var c commands
 	exit := -1
@@ -74,8 +74,11 @@ func run(ctx context.Context, args []string, s streams) int {
 		if errors.Is(err, context.Canceled) {
 			fmt.Fprintln(s.err, "interrupted; the same command goes on where it stopped")
 		}
-		if errors.Is(err, errHeardNobody) {
+		switch {
+		case errors.Is(err, errHeardNobody):
 			return 3
+		case errors.Is(err, errFound):
+			return 4
 		}
 		return 1
 	}

@@ -32,7 +32,6 @@ type row struct {
 	Action     lifecycle.Action     `json:"action"`
 	Reason     string               `json:"reason"`
 	Evidence   []said               `json:"evidence"`
-	NextCheck  *time.Time           `json:"next_check"`
 
 	heard bool // at least one upstream gave an answer that can be believed
 }
@@ -58,10 +57,6 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 	}
 	if d.Action == "" { // its upstream did not answer in time
 		r.Action, r.Confidence, r.Reason = lifecycle.Confirm, lifecycle.NoConfidence, string(lifecycle.ReasonUnknownSource)
-	}
-	if next := cmp.Or(d.NextLook, d.State.NextRDAP); next != 0 {
-		at := next.Time()
-		r.NextCheck = &at
 	}
 	entries, err := records.In(s).History(ctx, name, 20)
 	if err != nil {
@@ -92,9 +87,22 @@ func words(w records.Witness) string {
 	return w.Said
 }
 
-// byRisk puts what matters first.
+// risk is what orders domains wherever they are listed: by what is to be done, then by how far the domain is lost, then
+// by how many accounts are lost with it.
+type risk struct {
+	action    lifecycle.Action
+	phase     lifecycle.Phase
+	addresses int
+	domain    string
+}
+
+// before puts what matters first.
+func (a risk) before(b risk) int {
+	return cmp.Or(cmp.Compare(b.action.Weight(), a.action.Weight()), cmp.Compare(b.phase.Risk(), a.phase.Risk()), cmp.Compare(b.addresses, a.addresses), cmp.Compare(a.domain, b.domain))
+}
+
 func byRisk(a, b row) int {
-	return cmp.Or(cmp.Compare(b.Action.Weight(), a.Action.Weight()), cmp.Compare(b.Phase.Risk(), a.Phase.Risk()), cmp.Compare(a.Domain, b.Domain))
+	return risk{a.Action, a.Phase, a.Addresses, a.Domain}.before(risk{b.Action, b.Phase, b.Addresses, b.Domain})
 }
 
 // report is an audit's outcome: rows by risk.
@@ -135,14 +143,10 @@ func writeJSON(w io.Writer, rows []row) error {
 
 func writeCSV(w io.Writer, rows []row) error {
 	out := csv.NewWriter(w)
-	lines := [][]string{{"domain", "hosts", "addresses", "phase", "confidence", "action", "reason", "evidence", "next_check"}}
+	lines := [][]string{{"domain", "hosts", "addresses", "phase", "confidence", "action", "reason", "evidence"}}
 	for _, r := range rows {
-		next := ""
-		if r.NextCheck != nil {
-			next = r.NextCheck.Format(time.RFC3339)
-		}
 		line := []string{r.Domain, strings.Join(r.Hosts, " "), strconv.Itoa(r.Addresses), string(r.Phase), string(r.Confidence),
-			string(r.Action), r.Reason, evidenceWords(r), next}
+			string(r.Action), r.Reason, evidenceWords(r)}
 		for i := range line {
 			line[i] = csvCell(line[i])
 		}
