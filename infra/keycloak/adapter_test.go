@@ -498,6 +498,20 @@ func TestConcurrentRepetitionsAreOneUnverify(t *testing.T) {
 	}
 }
 
+// What was done under a key is answered also after a newer list called the domain a public suffix.
+func TestKnownKeyOfWhatBecameAPublicSuffix(t *testing.T) {
+	became := false
+	r := newRig(t, small(), func(c *Config) { c.IsPublicSuffix = func(string) bool { return became } })
+	a, err := r.client.Unverify(t.Context(), request("lapsed.example", "k"))
+	wantAnswer(t, a, err, 2, 1, 1)
+	became = true
+	a, err = r.client.Unverify(t.Context(), request("lapsed.example", "k"))
+	wantAnswer(t, a, err, 2, 1, 1)
+	if _, err := r.client.Unverify(t.Context(), request("lapsed.example", "k2")); registry.Kind(err) != registry.KindRefused {
+		t.Fatal(err)
+	}
+}
+
 // Every failure leaves the guard's work pending, and says in words what is wrong.
 func TestFailuresOfKeycloak(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -124,7 +124,19 @@ func (b *browser) console() url.Values {
 func (b *browser) signIn(name, password string) {
 	b.t.Helper()
 	b.open(b.base+"/protocol/openid-connect/auth?"+b.console().Encode(), nil)
+	if !strings.Contains(b.page, `name="password"`) { // a realm with organisations asks for the name first
+		b.submit("kc-form-login", url.Values{"username": {name}})
+	}
 	b.submit("kc-form-login", url.Values{"username": {name}, "password": {password}})
+}
+
+// holds tells whether Keycloak knows this browser as somebody signed in, whatever page it is at.
+func (b *browser) holds() bool {
+	b.t.Helper()
+	q := b.console()
+	q.Set("prompt", "none")
+	b.open(b.base+"/protocol/openid-connect/auth?"+q.Encode(), nil)
+	return strings.Contains(b.at, "code=")
 }
 
 func (b *browser) signedIn() bool { return strings.HasPrefix(b.at, b.base+"/account/") }

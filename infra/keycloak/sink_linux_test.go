@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"html"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -92,7 +93,7 @@ var linkForm = regexp.MustCompile(`http://[^\s"<>]+action-token[^\s"<>]+`)
 func (s *sink) deliver(to string, text []byte) {
 	link := ""
 	if m, err := mail.ReadMessage(bytes.NewReader(text)); err == nil {
-		link = linkForm.FindString(plainText(m))
+		link = linkForm.FindString(html.UnescapeString(plainText(m))) // organisations write entities into plain text
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -41,7 +41,7 @@ func (w Witnesses) Standing(ctx context.Context, name string, before time.Time) 
 		return false, fmt.Errorf("standing of %s: RDAP does not say when it was registered", name)
 	case d.Outcome != source.Observed || d.Delegation.Form == source.FormNoData || lifecycle.Parking(d.Delegation.NS):
 		return false, nil
-	case slices.ContainsFunc(reg.Statuses, ending):
+	case reg.Undecided(), slices.ContainsFunc(reg.Statuses, ending):
 		return false, nil
 	}
 	return reg.Registered.Before(before) && reg.Transferred.Before(before), nil

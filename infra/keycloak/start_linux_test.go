@@ -19,6 +19,10 @@ import (
 // envReal, set to 1 by make test-keycloak, runs the tests that need a real Keycloak.
 const envReal = "LAPSEGUARD_KEYCLOAK"
 
+// envRunning is the URL of a Keycloak that runs already, with adminPassword: for whoever tries attacks one by one. What
+// needs to halt it does not run on it. The realm "test" in it is made anew.
+const envRunning = "LAPSEGUARD_KEYCLOAK_URL"
+
 // running is a Keycloak on loopback that lives as long as a test.
 type running struct {
 	url string
@@ -42,6 +46,9 @@ func start(t *testing.T) *running {
 	t.Helper()
 	if os.Getenv(envReal) != "1" {
 		t.Skipf("NOT RUN: the test against a real Keycloak; make test-keycloak runs it (it sets %s=1)", envReal)
+	}
+	if url := os.Getenv(envRunning); url != "" {
+		return &running{url: url}
 	}
 	tools := os.Getenv("LAPSEGUARD_TOOLS")
 	if tools == "" {
@@ -124,6 +131,11 @@ func (k *running) admin(t *testing.T) *Admin {
 // makeRealm makes a realm; its name is in it.
 func (k *running) makeRealm(t *testing.T, realm map[string]any) {
 	t.Helper()
+	old := k.admin(t)
+	old.cfg.Realm, _ = realm["realm"].(string)
+	if err := old.do(t.Context(), call{doing: "delete the realm", method: http.MethodDelete}); err != nil && !gone(err) {
+		t.Fatal(err)
+	}
 	a := k.admin(t)
 	token, err := a.bearer(t.Context(), false)
 	if err != nil {

@@ -163,6 +163,7 @@ func TestStanding(t *testing.T) {
 		"registered that day":   {reg(func(r *source.Registration) { r.Registered = before }), served, false, true},
 		"transferred since":     {reg(func(r *source.Registration) { r.Transferred = day(16) }), served, false, true},
 		"in redemption":         {reg(func(r *source.Registration) { r.Statuses = []string{"redemption period"} }), served, false, true},
+		"deleted, no status":    {reg(func(r *source.Registration) { r.Statuses, r.Deleted = nil, day(14) }), served, false, true},
 		"not delegated":         {plainly, source.Observation{Outcome: source.Absent}, false, true},
 		"parked":                {plainly, source.Observation{Outcome: source.Observed, Delegation: &source.Delegation{Form: source.FormReferral, NS: []string{"ns1.sedoparking.com"}}}, false, true},
 		"no date":               {reg(func(r *source.Registration) { r.Registered = time.Time{} }), served, false, false},

@@ -19,9 +19,6 @@ import (
 )
 
 func (s backend) Unverify(ctx context.Context, in registry.Request) (adminapi.Reply, error) {
-	if s.cfg.IsPublicSuffix(in.Domain) {
-		return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it"), nil
-	}
 	request, err := adminapi.Fingerprint(in)
 	if err != nil {
 		return adminapi.Reply{}, err
@@ -36,8 +33,11 @@ func (s backend) Unverify(ctx context.Context, in registry.Request) (adminapi.Re
 		case err != nil:
 			return adminapi.Reply{}, err
 		case known:
-			return s.again(ctx, e, request)
+			return s.again(ctx, e, request) // also where a newer list calls the domain a public suffix: what was done stands
 		}
+	}
+	if s.cfg.IsPublicSuffix(in.Domain) {
+		return suffix(), nil
 	}
 	p, err := s.plan(ctx, in)
 	if err != nil {
@@ -55,6 +55,10 @@ func (s backend) Unverify(ctx context.Context, in registry.Request) (adminapi.Re
 		return adminapi.Reply{}, err
 	}
 	return s.work(ctx, in.Key)
+}
+
+func suffix() adminapi.Reply {
+	return adminapi.Problem(http.StatusUnprocessableEntity, registry.TypePublicSuffix, "public suffix", "names of many owners lie below it")
 }
 
 // again answers a key that is known.
