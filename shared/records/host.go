@@ -21,6 +21,9 @@ type Host struct {
 	Domain    string            `json:"d,omitempty"` // registrable domain; empty: see Why
 	Why       string            `json:"y,omitempty"` // reason why the host cannot be watched
 	Counted   bool              `json:"c,omitempty"` // its addresses are in its domain's Count
+	// Closed is since when recovery through addresses at it is closed, as the list says; 0: through none.
+	Closed   lifecycle.Instant `json:"cl,omitempty"`
+	Reported int               `json:"rp,omitempty"` // accounts that the registry reports as perhaps taken
 }
 
 // hostShards is the number of partitions that hosts are spread over: one takes 1,000 units a second, and a first list
@@ -134,9 +137,9 @@ func (b Book) Left(ctx context.Context, run string) iter.Seq2[string, error] {
 
 // Listed is how many addresses the registry's list names at a domain and below it, as fanout took it from there:
 // checker, which writes the domain's item too, cannot write this one.
-func (b Book) Listed(ctx context.Context, name string) (int, error) {
+func (b Book) Listed(ctx context.Context, name string) (Count, error) {
 	r, err := get[Count](ctx, b, listedPK(name), "count")
-	return r.V.Addresses, err
+	return r.V, err
 }
 
 func listedPK(name string) string { return "listed/" + name }
@@ -144,6 +147,7 @@ func listedPK(name string) string { return "listed/" + name }
 // Count sums up a domain's hosts.
 type Count struct {
 	Addresses int `json:"n"`
+	Reported  int `json:"rp,omitempty"` // accounts that may have been taken
 }
 
 // Counts reads the sums of domains, by name; those that are absent are zero, and their Put creates them.

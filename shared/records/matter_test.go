@@ -142,8 +142,8 @@ func TestCounts(t *testing.T) {
 		t.Errorf("%+v %v", counts, err)
 	}
 	for name, want := range map[string]int{"a.com": 4, "b.com": 0} {
-		if n, err := b.Listed(t.Context(), name); err != nil || n != want {
-			t.Errorf("%s: %d %v", name, n, err)
+		if n, err := b.Listed(t.Context(), name); err != nil || n.Addresses != want {
+			t.Errorf("%s: %+v %v", name, n, err)
 		}
 	}
 }

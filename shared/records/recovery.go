@@ -3,6 +3,7 @@ package records
 import (
 	"cmp"
 	"context"
+	"strings"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/safety"
@@ -73,6 +74,21 @@ func recoveryKey(name string) store.Key {
 // Recovery reads it; not Found where nothing was ever closed.
 func (b Book) Recovery(ctx context.Context, name string) (Of[Recovery], error) {
 	return get[Recovery](ctx, b, caseKey(name).PK, skRecovery)
+}
+
+// Recoveries reads those of several domains, by name; where nothing was ever closed it is the zero value.
+func (b Book) Recoveries(ctx context.Context, names []string) (map[string]Of[Recovery], error) {
+	recoveries := make(map[string]Of[Recovery], len(names))
+	keys := make([]store.Key, len(names))
+	for i, name := range names {
+		keys[i] = recoveryKey(name)
+		recoveries[name] = Of[Recovery]{item: store.Item{Key: keys[i]}}
+	}
+	found, err := many[Recovery](ctx, b, keys)
+	for _, r := range found {
+		recoveries[strings.TrimPrefix(r.item.PK, casePrefix)] = r
+	}
+	return recoveries, err
 }
 
 // Closings is what the budget for closings counted.

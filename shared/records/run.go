@@ -45,8 +45,12 @@ type Sync struct {
 	Uncovered int `json:"uncovered,omitempty"`
 	// Behind: the run was dispatched before the list was worked through. It goes on, and what it brings is asked then.
 	Behind bool `json:"behind,omitempty"`
-	// Recovery: the first page says that the registry closes account recovery and opens it again.
-	Recovery bool `json:"recovery,omitempty"`
+	// Recovery: the first page says that the registry closes account recovery and opens it again. MailIsSignIn: that a
+	// mail alone signs in there.
+	Recovery     bool `json:"recovery,omitempty"`
+	MailIsSignIn bool `json:"mail_is_sign_in,omitempty"`
+	// Reported counts accounts that may have been taken; of a list of changes, how many more there are.
+	Reported int `json:"reported,omitempty"`
 }
 
 // Synced is what the next sync starts from. PKGuard, "synced".
@@ -59,8 +63,11 @@ type Synced struct {
 	Uncovered int `json:"uncovered,omitempty"`
 	// Accepted is when an operator accepted the next list however much it shrank; 0: nobody did.
 	Accepted lifecycle.Instant `json:"accepted,omitempty"`
-	// Recovery: the registry closes account recovery and opens it again, as its list said last.
-	Recovery bool `json:"recovery,omitempty"`
+	// Recovery: the registry closes account recovery and opens it again, as its list said last. MailIsSignIn: a mail alone
+	// signs in there. Reported: accounts that may have been taken.
+	Recovery     bool `json:"recovery,omitempty"`
+	MailIsSignIn bool `json:"mail_is_sign_in,omitempty"`
+	Reported     int  `json:"reported,omitempty"`
 }
 
 // Segment is how far a segment of the table was dispatched. RunPK, "c/N".

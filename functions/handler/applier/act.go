@@ -210,7 +210,7 @@ func (p *Parts) draft(ctx context.Context, m records.Matter, run records.Run) (r
 	}
 	listed, err := p.book().Listed(ctx, d.Name)
 	return registry.Request{
-		Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: listed + max(5, listed/10),
+		Domain: d.Name, VerifiedBefore: d.VerifiedBefore.Time(), MaxAddresses: listed.Addresses + max(5, listed.Addresses/10),
 		Reason: reason(d.State.Phase), Phase: string(d.State.Phase), Evidence: evidence, ExposedSince: d.ExposedSince.Time(),
 		Run: cmp.Or(run.ID, "none"), Key: m.Case.V.Key(), Advice: advice(),
 	}, err

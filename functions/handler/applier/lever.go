@@ -92,7 +92,7 @@ func (p *Parts) recovery(ctx context.Context, m records.Matter, run string) (reg
 	}
 	r.Desired, r.Since = registry.RecoveryClosed, since.Time()
 	r.ContinuousUntil = min(cmp.Or(until, since), since).Time()
-	r.MaxAddresses, r.Evidence, r.Phase = listed+max(5, listed/10), append([]string{why}, evidence...), string(d.State.Phase)
+	r.MaxAddresses, r.Evidence, r.Phase = listed.Addresses+max(5, listed.Addresses/10), append([]string{why}, evidence...), string(d.State.Phase)
 	r.Reason = registry.ReasonInterrupted
 	if c.Gap == lifecycle.GapDeleted || c.Gap == lifecycle.GapReleased {
 		r.Reason = registry.ReasonLapsed

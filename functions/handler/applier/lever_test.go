@@ -45,8 +45,14 @@ func leverWorld(t *testing.T) (*world, *lever) {
 	w := newWorld(t)
 	l := &lever{fakeRegistry: w.reg, closed: map[string]bool{}}
 	w.Registry, w.DryRun, w.Restorer = l, l, l
-	w.write(records.Record(records.PKGuard, records.SKSynced, records.Synced{Recovery: true, AsOf: lifecycle.At(w.at)}, time.Time{}))
+	w.offers(records.Synced{Recovery: true})
 	return w, l
+}
+
+// offers is what the registry's list says of the lever.
+func (w *world) offers(s records.Synced) {
+	s.AsOf = lifecycle.At(w.at)
+	w.write(records.Record(records.PKGuard, records.SKSynced, s, time.Time{}))
 }
 
 // gap puts a listed domain under watch whose recovery should be closed since a while.
@@ -179,11 +185,36 @@ func TestWhoIsNotClosed(t *testing.T) {
 	})
 	t.Run("a registry that does not offer it", func(t *testing.T) {
 		w, l := leverWorld(t)
-		w.write(records.Record(records.PKGuard, records.SKSynced, records.Synced{}, time.Time{}))
+		w.offers(records.Synced{})
 		w.gap("a.com", lifecycle.GapGone)
 		w.tick()
-		if len(l.asked) != 0 || w.get("a.com").Differs() {
+		before := w.get("a.com").Version()
+		if w.tick(); len(l.asked) != 0 || w.get("a.com").Version() != before {
+			t.Errorf("%+v, written each tick %t", l.asked, w.get("a.com").Version() != before)
+		}
+		w.offers(records.Synced{Recovery: true})
+		w.at = w.at.Add(24 * time.Hour)
+		if w.tick(); !l.closed["a.com"] {
+			t.Error("what was found before the registry offered it is not closed afterwards")
+		}
+	})
+	t.Run("where a mail alone signs in, what does not take the mail away", func(t *testing.T) {
+		w, l := leverWorld(t)
+		w.offers(records.Synced{Recovery: true, MailIsSignIn: true})
+		w.gap("a.com", lifecycle.GapNewServers)
+		w.gap("b.com", lifecycle.GapParked)
+		w.tick()
+		if len(l.asked) != 1 || !l.closed["b.com"] {
 			t.Errorf("%+v", l.asked)
+		}
+		w.change("a.com", func(d *records.Domain) { d.State.Control.Gap = lifecycle.GapDeleted })
+		w.at = w.at.Add(6 * time.Hour)
+		if w.tick(); !l.closed["a.com"] {
+			t.Error("it was deleted meanwhile, and is not closed")
+		}
+		w.change("a.com", func(d *records.Domain) { d.State.Control = lifecycle.Continuity{} })
+		if w.tick(); l.closed["a.com"] {
+			t.Error("it is not opened")
 		}
 	})
 	t.Run("a registry that fails is asked again", func(t *testing.T) {
@@ -564,5 +595,47 @@ func TestAnOperatorsWordIsTakenUpByTheNextTick(t *testing.T) {
 	l.fails = nil
 	if w.tick(); !l.closed["a.com"] {
 		t.Error("not closed")
+	}
+}
+
+// Of a young registration what is verified until its youth ends is bound by a call of its own, once the list shows it.
+func TestAYoungRegistrationIsBoundAgain(t *testing.T) {
+	w, l := leverWorld(t)
+	w.gap("a.com", lifecycle.GapYoung)
+	end := lifecycle.At(w.at.Add(3 * 24 * time.Hour))
+	w.change("a.com", func(d *records.Domain) { d.State.Control.Since = end })
+	w.tick()
+	w.at = w.at.Add(24 * time.Hour)
+	w.tick()
+	if len(l.asked) != 1 || !l.asked[0].Since.Equal(w.at.Add(-24*time.Hour)) {
+		t.Fatalf("%+v", l.asked)
+	}
+	w.change("a.com", func(d *records.Domain) { d.Closed = records.Unsent }) // as sync notes what the list shows
+	w.tick()
+	if w.tick(); len(l.asked) != 2 || !l.asked[1].Since.Equal(w.at) || w.get("a.com").Closed != end {
+		t.Errorf("%d asked, %+v", len(l.asked), l.asked[len(l.asked)-1])
+	}
+}
+
+// A domain that was found closed is opened by no tick, and by an operator.
+func TestADomainThatWasFoundClosedIsOpenedByAnOperator(t *testing.T) {
+	w, l := leverWorld(t)
+	since := lifecycle.At(w.at.Add(-time.Hour))
+	w.gap("a.com", lifecycle.GapGone)
+	w.change("a.com", func(d *records.Domain) { d.State, d.Closed = lifecycle.FoundClosed(d.State, since, since), since })
+	known, err := w.book().Recovery(t.Context(), "a.com")
+	if known.V.Since, known.V.Sent = since, since; err != nil {
+		t.Fatal(err)
+	}
+	w.write(known.Put())
+	l.closed["a.com"] = true
+	if w.tick(); len(l.asked) != 0 || len(w.holds()) != 0 {
+		t.Fatalf("%+v, held %v", l.asked, w.holds())
+	}
+	if w.says("open", "a.com"); l.closed["a.com"] {
+		t.Error("not opened")
+	}
+	if w.tick(); l.closed["a.com"] {
+		t.Error("the tick closed it")
 	}
 }

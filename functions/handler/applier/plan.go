@@ -58,7 +58,7 @@ func (w view) verdict(m records.Matter) decision.Verdict {
 func (w view) closed(m records.Matter) bool {
 	gap, known := m.Domain.State.Control.Since, m.Recovery.V
 	switch {
-	case !w.synced.Recovery:
+	case !w.closable(m):
 		return false
 	case known.Since != 0, known.Stands(gap), gap != 0 && !m.Domain.Listed: // who has no address here needs no closing
 		return true
@@ -69,6 +69,21 @@ func (w view) closed(m records.Matter) bool {
 		// within the limits.
 		waits := m.Domain.CloseAt != 0 && !w.passed(m.Domain.CloseAt.Add(closingTime))
 		return waits || doubt(m) != 0 && !w.passed(doubt(m).Add(closingTime)) || gap != 0 && w.observe && known.Would == gap
+	}
+}
+
+// closable tells whether the registry's lever is for a domain in its present state. Where a mail alone signs in, closing
+// locks out, and only what takes the mail away closes.
+func (w view) closable(m records.Matter) bool {
+	c, known := m.Domain.State.Control, m.Recovery.V
+	if !w.synced.Recovery || !w.synced.MailIsSignIn || known.Since != 0 || known.Stands(c.Since) {
+		return w.synced.Recovery
+	}
+	switch c.Gap {
+	case lifecycle.GapNone, lifecycle.GapGone, lifecycle.GapParked, lifecycle.GapDeleted, lifecycle.GapReleased:
+		return true
+	default:
+		return false
 	}
 }
 

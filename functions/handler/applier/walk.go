@@ -423,14 +423,23 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (records.Matter, b
 	if !m.Domain.Differs() {
 		return m, true, nil
 	}
-	if !w.synced.Recovery || safety.Protected(m.Domain.Name, w.Protected) || m.Held() {
+	switch {
+	case safety.Protected(m.Domain.Name, w.Protected), m.Held():
 		m, err := w.matches(ctx, m, nil) // there is nothing to send
+		return m, true, err
+	case m.Domain.CloseAt > lifecycle.At(w.now):
+		return m, !w.closable(m), nil
+	case !w.synced.Recovery: // it may come to offer it
+		m, _, err := w.postpone(ctx, m, closingTime)
+		return m, true, err
+	case !w.closable(m): // the gap may become another one
+		m, _, err := w.postpone(ctx, m, closingPause(lifecycle.GapMailHost))
 		return m, true, err
 	}
 	gap := m.Domain.State.Control
 	class, _ := closingBudget(gap.Gap)
 	switch {
-	case w.act == nil || m.Domain.CloseAt > lifecycle.At(w.now):
+	case w.act == nil:
 		return m, false, nil
 	case w.takes(m) && w.full[class]:
 		return w.postpone(ctx, m, closingPause(gap.Gap))

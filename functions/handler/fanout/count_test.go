@@ -10,11 +10,11 @@ import (
 
 func (w *world) counted(t *testing.T, name string) int {
 	t.Helper()
-	n, err := w.book().Listed(t.Context(), name)
+	sum, err := w.book().Listed(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return sum.Addresses
 }
 
 // TestSumsFollowTheList: what bounds a request is summed up from the registry's list alone, whatever stands in the

@@ -41,7 +41,8 @@ type list struct {
 	pageSize   int
 	failAfter  string // fail when asked for the page after this host
 	calls      []time.Time
-	limit      int // of the last call
+	limit      int  // of the last call
+	lever      bool // it closes recovery, and a mail alone signs in
 }
 
 var errDown = errors.New("registry is down")
@@ -65,7 +66,7 @@ func (l *list) List(_ context.Context, after string, limit int, since time.Time)
 			p.Hosts = append(p.Hosts, hc)
 		}
 	}
-	p.Complete = !l.incomplete
+	p.Complete, p.Recovery, p.MailIsSignIn = !l.incomplete, l.lever, l.lever
 	return p, nil
 }
 

@@ -28,8 +28,8 @@ const (
 	acceptedFor = 48 * time.Hour
 	// applyAtOnce bounds the domains in one round of writes: what a store holds for it must not follow the page.
 	applyAtOnce = 1000
-	// beside is the number of writes in a domain's transaction beside its hosts': the domain, and its sum.
-	beside = 2
+	// beside is the most writes in a domain's transaction beside its hosts': the domain, its sum, and what reconcile says.
+	beside = 6
 	// tries bounds the repetitions of a write that met another writer.
 	tries = 5
 )
@@ -57,6 +57,9 @@ type change struct {
 	old  records.Of[records.Host] // as it is stored, if it is
 	now  records.Host
 	left bool
+
+	closed registry.Closed   // as the list says
+	asOf   lifecycle.Instant // when that was so
 }
 
 // syncPage works through one page of the registry's list and moves the run's cursor behind it.
@@ -71,7 +74,7 @@ func (h *Handler) syncPage(ctx context.Context, run *records.Run) error {
 		return fmt.Errorf("list after %q: its as_of is %s, and it is %s: changes until then would never be asked for", s.After, page.AsOf.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	if s.After == "" {
-		s.Recovery = page.Recovery
+		s.Recovery, s.MailIsSignIn = page.Recovery, page.MailIsSignIn
 		s.AsOf = min(lifecycle.At(page.AsOf), lifecycle.At(now)) // else a clock that is fast loses what changes meanwhile
 	}
 	changes, err := h.compare(ctx, s, page)
@@ -122,14 +125,17 @@ func (h *Handler) compare(ctx context.Context, s *records.Sync, page registry.Pa
 		if err != nil {
 			return nil, err
 		}
-		c := change{host: hc.Host, old: records.NewHost(hc.Host)}
+		c := change{host: hc.Host, old: records.NewHost(hc.Host), closed: hc.Closed, asOf: lifecycle.At(page.AsOf)}
 		if ok && old.SK() == hc.Host {
 			c.old = old
 			old, err, ok = next()
 		}
 		c.now = hostOf(hc)
-		c.left = hc.Addresses == 0 && c.old.Found()
+		if c.left = hc.Addresses == 0 && c.old.Found(); c.left {
+			c.now.Reported = 0
+		}
 		s.Uncovered += moreUncovered(s.Whole, c, hc.Addresses > 0)
+		s.Reported += moreReported(s.Whole, c)
 		if c.now != c.old.V && (hc.Addresses > 0 || c.left) {
 			changes = append(changes, c)
 		}
@@ -170,7 +176,7 @@ func hostOf(hc registry.HostCount) records.Host {
 	if reason != "" {
 		h.Domain = ""
 	}
-	h.Counted = h.Domain != ""
+	h.Counted, h.Closed, h.Reported = h.Domain != "", closedSince(hc.Closed), hc.Closed.Reported
 	return h
 }
 
@@ -225,7 +231,12 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 		if err != nil {
 			return err
 		}
+		known, err := h.recoveries(ctx, names, changes)
+		if err != nil {
+			return err
+		}
 		groups := make([][]store.Write, len(names))
+		hosts := make([]int, len(names)) // of each group
 		for i, name := range names {
 			d, sum := domains[name], counts[name]
 			writes := make([]store.Write, 0, len(changes[name])+beside)
@@ -235,8 +246,11 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 				}
 				d = c.into(d)
 				sum.V.Addresses += c.more()
+				sum.V.Reported += c.now.Reported - c.old.V.Reported
 				writes = append(writes, c.write())
 			}
+			hosts[i] = len(writes)
+			writes = append(writes, h.reconcile(ctx, &d, known[name], changes[name][:hosts[i]])...)
 			groups[i] = append(writes, d.Put(), sum.Put())
 		}
 		var again []string
@@ -250,8 +264,8 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 				again = append(again, name)
 			case err != nil:
 				return fmt.Errorf("store %s and its hosts: %w", name, err)
-			case len(changes[name]) > len(groups[i])-beside:
-				changes[name] = changes[name][len(groups[i])-beside:]
+			case len(changes[name]) > hosts[i]:
+				changes[name] = changes[name][hosts[i]:]
 				try = 0
 				again = append(again, name)
 			}
@@ -332,6 +346,9 @@ func (c change) into(d records.Domain) records.Domain {
 			d.Newest = max(d.Newest, c.now.Newest)
 		}
 	}
+	if c.bindsMore(d.Closed) {
+		d.Closed = records.Unsent
+	}
 	if !d.Listed && d.Hosts > 0 {
 		d.State.NS = "" // watched for others until now: whose its name servers are was not noted
 	}
@@ -402,16 +419,17 @@ func (h *Handler) finishSync(ctx context.Context, run *records.Run) error {
 		return err
 	}
 	synced := &stored.V
-	synced.Recovery = s.Recovery
+	synced.Recovery, synced.MailIsSignIn = s.Recovery, s.MailIsSignIn
 	if s.Believed {
 		synced.AsOf, synced.Accepted = s.AsOf, 0
 		if s.Whole {
-			synced.WholeAt, synced.Hosts, synced.Uncovered, synced.Counted = lifecycle.At(h.Now()), s.Listed, 0, true
+			synced.WholeAt, synced.Hosts, synced.Uncovered, synced.Reported, synced.Counted = lifecycle.At(h.Now()), s.Listed, 0, 0, true
 		}
 		if empty {
 			synced.WholeAt = 0
 		}
 		synced.Uncovered += s.Uncovered
+		synced.Reported += s.Reported
 	}
 	if err := h.Store.Write(ctx, stored.Put()); err != nil {
 		return fmt.Errorf("note the end of the sync: %w", err)
