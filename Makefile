@@ -29,6 +29,7 @@ run: build ## the demonstration: a simulated registry, its domains lapse, watch
 	@bin/lapseguard demo
 
 build: need-go ## the command line tool, bin/lapseguard
+	@[ -e bin/lapseguard ] || echo 'compiling bin/lapseguard; the first time takes a minute or two, and fetches its modules ...' >&2
 	@CGO_ENABLED=0 go build -trimpath -o bin/lapseguard $(CLI)
 
 audit: ## look once at the domains of a list: make audit EMAILS=FILE

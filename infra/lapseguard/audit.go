@@ -347,12 +347,14 @@ func (l *fileList) List(_ context.Context, after string, limit int, _ time.Time)
 	return p, nil
 }
 
-// progress writes a line a second, with an estimate of the time left, until it is stopped.
+// progress shows each second how far it is, with an estimate of the time left, until it is stopped.
 func progress(ctx context.Context, w io.Writer, c *host.Counts) (stop func()) {
 	done, finished := make(chan struct{}), make(chan struct{})
 	began := time.Now()
+	line := liveOn(w)
 	go func() {
 		defer close(finished)
+		defer line.clear()
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -362,7 +364,7 @@ func progress(ctx context.Context, w io.Writer, c *host.Counts) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				fmt.Fprintln(w, progressLine(c, time.Since(began)))
+				line.show(progressLine(c, time.Since(began)))
 			}
 		}
 	}()

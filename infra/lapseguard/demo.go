@@ -35,6 +35,7 @@ type place struct {
 type demoCommand struct {
 	place
 	Fresh bool `help:"Begin anew."`
+	All   bool `help:"List every domain, also those about which nothing is to be done."`
 }
 
 // tickEvery is the quarter-hourly schedule (template.yaml; a test compares), dailyAt the daily one's hour, UTC.
@@ -220,7 +221,7 @@ func (c *demoCommand) Run(ctx context.Context, s streams) (err error) {
 	if err := st.play(ctx, s.err); err != nil {
 		return err
 	}
-	return st.report(ctx, s, len(before))
+	return st.report(ctx, s, len(before), c.All)
 }
 
 // end is the last tick: six hours after the last daily run, when second looks have come back.
@@ -241,6 +242,8 @@ func (st *stage) play(ctx context.Context, progress io.Writer) error {
 		fmt.Fprintf(progress, "going on at %s\n", st.clock.now().Format("2006-01-02 15:04"))
 	}
 	acted, held := 0, 0
+	line := liveOn(progress)
+	defer line.clear()
 	for at := st.clock.now().Truncate(tickEvery); !at.After(st.end()); at = at.Add(tickEvery) {
 		if err := st.clock.set(at); err != nil {
 			return err
@@ -254,7 +257,7 @@ func (st *stage) play(ctx context.Context, progress io.Writer) error {
 		}
 		acted, held = acted+res.Acted, held+res.Held
 		if at.Hour() == dailyAt && at.Minute() == 0 {
-			fmt.Fprintf(progress, "day %2d of %d: %d domains unverified and %d held so far\n", int(at.Sub(st.scenario.Start).Hours()/24), st.scenario.Days, acted, held)
+			line.show(fmt.Sprintf("day %2d of %d: %d domains unverified and %d held so far", int(at.Sub(st.scenario.Start).Hours()/24), st.scenario.Days, acted, held))
 		}
 	}
 	return nil

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
+	"strconv"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
@@ -39,25 +37,24 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 		fmt.Fprintln(s.out, "Nothing waits for a decision.")
 		return nil
 	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Format.Header = text.FormatDefault
-	t.AppendHeader(table.Row{"domain", "since", "phase", "addresses", "class", "why"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 44, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
+	var rows [][]string
 	byClass := map[string]int{}
 	for _, h := range holds {
 		if h.Action == string(lifecycle.Unverify) && h.Why != safety.WhyProtected && !h.Refused && !h.Pinned { // the breaker's: other verdicts are decided one by one
 			byClass[h.Class]++
 		}
-		t.AppendRow(table.Row{cell(h.Domain), h.Since.UTC().Format("2006-01-02 15:04"), cell(h.Phase), h.Addresses, cell(h.Class), cell(h.Why)})
+		rows = append(rows, []string{cell(h.Domain), h.Since.UTC().Format("2006-01-02 15:04"), strconv.Itoa(h.Addresses), cell(h.Phase), cell(h.Class), cell(h.Why)})
 	}
-	fmt.Fprintln(s.out, t.Render())
-	fmt.Fprintln(s.out, "Read the evidence with `lapseguard explain DOMAIN`; decide with `approve DOMAIN` or `release DOMAIN`.")
+	to := screenOf(s.out)
+	if err := to.grid([]string{"domain", "since", "addr.", "phase", "class", "why"}, rows, 2); err != nil {
+		return err
+	}
+	to.words("Read the evidence with `lapseguard explain DOMAIN`; decide with `approve DOMAIN` or `release DOMAIN`.")
 	if len(byClass) > 0 {
-		fmt.Fprintln(s.out, "What the breaker holds can be approved as one reviewed list, applied at a daily rate:")
+		to.words("What the breaker holds can be approved as one reviewed list, applied at a daily rate:")
 	}
 	for _, class := range slices.Sorted(maps.Keys(byClass)) {
-		fmt.Fprintf(s.out, "  lapseguard approve --class '%s' --reviewed %d --per-day %d --by NAME\n", masked(class), byClass[class], min(byClass[class], 20))
+		fmt.Fprintf(s.out, "  lapseguard approve --class '%s' \\\n    --reviewed %d --per-day %d --by NAME\n", masked(class), byClass[class], min(byClass[class], 20))
 	}
 	return nil
 }

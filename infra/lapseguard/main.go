@@ -44,13 +44,15 @@ type streams struct{ out, err io.Writer }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	code := run(ctx, os.Args[1:], streams{newScreen(os.Stdout, os.Getenv), newScreen(os.Stderr, os.Getenv)})
 	stop()
 	os.Exit(code)
 }
 
 // run is main without the process: it returns the exit code (0 done, 1 failed, 2 wrong usage, 3 an audit that is done
-// and heard nobody, 4 one that found something and was asked to say so).
+// and heard nobody, 4 one that found something and was asked to say so,
+// 130 interrupted).
 func run(ctx context.Context, args []string, s streams) int {
 	var c commands
 	exit := -1
@@ -70,10 +72,11 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	cmd.BindTo(ctx, (*context.Context)(nil))
 	if err := cmd.Run(s); err != nil {
-		fmt.Fprintln(s.err, "lapseguard:", harmless(err.Error()))
-		if errors.Is(err, context.Canceled) {
-			fmt.Fprintln(s.err, "interrupted; the same command goes on where it stopped")
+		if ctx.Err() != nil { // whatever it broke off says of itself
+			fmt.Fprintln(s.err, "lapseguard: interrupted; the same command goes on where it stopped")
+			return 130
 		}
+		fmt.Fprintln(s.err, "lapseguard:", harmless(err.Error()))
 		switch {
 		case errors.Is(err, errHeardNobody):
 			return 3

@@ -235,7 +235,7 @@ func TestHolds(t *testing.T) {
 	if !order.MatchString(out) || strings.Contains(out, "approved.com") {
 		t.Errorf("want the holds that wait, by class, oldest first:\n%s", out)
 	}
-	if want := "lapseguard approve --class 'a/redemption' --reviewed 2 --per-day 2 --by NAME"; !strings.Contains(out, want) || strings.Contains(out, "--class 'a/changed hands'") {
+	if want := "lapseguard approve --class 'a/redemption' \\\n    --reviewed 2 --per-day 2 --by NAME"; !strings.Contains(out, want) || strings.Contains(out, "--class 'a/changed hands'") {
 		t.Errorf("want %q, and nothing of what only one by one can be decided:\n%s", want, out)
 	}
 	if out, _, _ := demonstrate(t, "holds", "--state", dir, "--class", "a/changed hands"); !strings.Contains(out, "sold.com") || strings.Contains(out, "new.com") {

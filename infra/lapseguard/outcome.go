@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/lapseguard/lapseguard/infra/refregistry"
@@ -19,8 +19,8 @@ import (
 )
 
 // report prints the table and compares the registry with the scenario. earlier is the number of calls that the
-// registry had logged before this run.
-func (st *stage) report(ctx context.Context, s streams, earlier int) error {
+// registry had logged before this run. Domains about which nothing is to be done are counted, or listed with everything.
+func (st *stage) report(ctx context.Context, s streams, earlier int, everything bool) error {
 	addresses, err := st.registry.Addresses(ctx)
 	if err != nil {
 		return err
@@ -36,24 +36,29 @@ func (st *stage) report(ctx context.Context, s streams, earlier int) error {
 			lost[st.accounts[i].Domain]++
 		}
 	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Format.Header = text.FormatDefault
-	t.AppendHeader(table.Row{"domain", "phase", "evidence", "addresses", "action", "held, and why"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Name: "held, and why", WidthMax: 44, WidthMaxEnforcer: text.WrapSoft}})
 	domains := slices.Clone(st.scenario.Domains)
-	slices.SortFunc(domains, func(a, b scenario.Domain) int {
-		return cmp.Or(-cmp.Compare(lifecycle.Action(a.Expect.Action).Weight(), lifecycle.Action(b.Expect.Action).Weight()), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(domains, func(a, b scenario.Domain) int { return riskOf(a, lost).before(riskOf(b, lost)) })
+	var rows [][]string
+	quiet := 0
 	for _, d := range domains {
 		row, bad, err := st.line(ctx, d, lost[d.Name])
 		if err != nil {
 			return err
 		}
 		wrong = append(wrong, bad...)
-		t.AppendRow(row)
+		if lifecycle.Action(d.Expect.Action).Weight() < lifecycle.Hold.Weight() && len(bad) == 0 && lost[d.Name] == 0 {
+			if quiet++; !everything {
+				continue
+			}
+		}
+		rows = append(rows, row)
 	}
-	fmt.Fprintln(s.out, t.Render())
+	if err := screenOf(s.out).grid([]string{"domain", "action", "lost", "phase", "held for, or on which evidence"}, rows); err != nil {
+		return err
+	}
+	if !everything {
+		fmt.Fprintf(s.out, "and %d domains about which nothing is to be done (demo --all lists them).\n\n", quiet)
+	}
 	changing := 0
 	for _, c := range calls[earlier:] {
 		if c.Changed > 0 {
@@ -61,8 +66,8 @@ func (st *stage) report(ctx context.Context, s streams, earlier int) error {
 		}
 	}
 	wrong = append(wrong, twice(calls)...)
-	fmt.Fprintf(s.out, "%d addresses at %d domains; %d unverified. The registry's log has %d calls, %d new in this run, of which %d changed addresses.\n",
-		len(addresses), len(domains), sum(lost), len(calls), len(calls)-earlier, changing)
+	screenOf(s.out).words(fmt.Sprintf("%d addresses at %d domains; %d unverified. The registry's log has %d calls, %d new in this run, of which %d changed addresses.",
+		len(addresses), len(domains), sum(lost), len(calls), len(calls)-earlier, changing))
 	if len(wrong) > 0 {
 		for _, w := range wrong {
 			fmt.Fprintln(s.out, "NOT AS THE SCENARIO SAYS:", w)
@@ -70,7 +75,23 @@ func (st *stage) report(ctx context.Context, s streams, earlier int) error {
 		return fmt.Errorf("%d things are not as the scenario says", len(wrong))
 	}
 	fmt.Fprintln(s.out, "Every address is as the scenario says.")
+	fmt.Fprint(s.out, nextSteps)
 	return nil
+}
+
+const nextSteps = `
+Next:
+  bin/lapseguard explain auctioned.com          what is known of it, and what was done
+  bin/lapseguard holds                          what waits for you
+  bin/lapseguard audit --emails addresses.csv   your own addresses; changes nothing
+`
+
+func riskOf(d scenario.Domain, lost map[string]int) risk {
+	r := risk{lifecycle.Action(d.Expect.Action), lifecycle.Phase(d.Expect.Phase), len(d.Addresses), d.Name}
+	if lost[d.Name] > 0 { // also where the domain is fine by now
+		r.action = lifecycle.Unverify
+	}
+	return r
 }
 
 func sum(m map[string]int) (n int) {
@@ -107,10 +128,10 @@ func twice(calls []refregistry.Call) (wrong []string) {
 }
 
 // line is a domain's row, and what of it is not as the scenario says.
-func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.Row, []string, error) {
+func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) ([]string, []string, error) {
 	r, err := rowOf(ctx, st.host.Store, d.Name)
 	if errors.Is(err, store.ErrNotFound) {
-		return table.Row{d.Name, "not watched"}, []string{d.Name + " is not watched"}, nil
+		return []string{d.Name, "not watched", "", "", ""}, []string{d.Name + " is not watched"}, nil
 	}
 	if err != nil {
 		return nil, nil, err
@@ -138,14 +159,15 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) (table.R
 	if d.Expect.Action == string(lifecycle.Hold) && held == "" {
 		wrong = append(wrong, d.Name+": no hold is recorded")
 	}
-	return table.Row{d.Name, r.Phase, brief(r), fmt.Sprintf("%d of %d", lost, len(d.Addresses)), action, cell(held)}, wrong, nil
+	return []string{d.Name, action, fmt.Sprintf("%d of %d", lost, len(d.Addresses)), string(r.Phase), cmp.Or(cell(held), brief(r))}, wrong, nil
 }
 
 // brief is the evidence in a few words.
 func brief(r row) string {
 	lines := make([]string, len(r.Evidence))
 	for i, e := range r.Evidence {
-		lines[i] = e.Source + ": " + text.Trim(cell(e.Said), 100)
+		first, _, _ := strings.Cut(cell(e.Said), ";")
+		lines[i] = e.Source + ": " + text.Trim(strings.TrimPrefix(first, "status: "), 100)
 	}
-	return wrapLines(lines, 56)
+	return strings.Join(lines, "\n")
 }

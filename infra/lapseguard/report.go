@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -167,19 +166,15 @@ func evidenceWords(r row) string {
 }
 
 func writeTable(w io.Writer, rows []row) error {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Format.Header = text.FormatDefault
-	t.AppendHeader(table.Row{"domain", "phase", "action", "why", "evidence", "addresses"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Name: "why", WidthMax: 34, WidthMaxEnforcer: text.WrapSoft}, {Name: "addresses", Align: text.AlignRight}})
-	for _, r := range rows {
-		evidence := wrapLines(strings.Split(cell(evidenceWords(r)), " | "), 60)
-		t.AppendRow(table.Row{cell(r.Domain), cell(string(r.Phase)), cell(string(r.Action)), cell(r.Reason), evidence, r.Addresses})
+	lines := make([][]string, len(rows))
+	for i, r := range rows {
+		evidence := make([]string, len(r.Evidence))
+		for j, e := range r.Evidence {
+			evidence[j] = cell(e.Source + ": " + e.Said)
+		}
+		lines[i] = []string{cell(r.Domain), cell(string(r.Action)), strconv.Itoa(r.Addresses), cell(string(r.Phase)), cell(r.Reason), strings.Join(evidence, "\n")}
 	}
-	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
+	return screenOf(w).grid([]string{"domain", "action", "addr.", "phase", "why", "evidence"}, lines, 2)
 }
 
 // wrapLines wraps each line at words; lines stay apart.
