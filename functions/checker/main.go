@@ -37,14 +37,15 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 		return nil, err
 	}
 	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), env.StatusToken)
+	table := dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, Now: time.Now})
 	c, err := checker.Sources{
 		Contact: env.Contact, Canaries: env.Canaries, Bootstrap: env.RDAPBootstrap, RDAPRate: env.RDAPRate, DNSServers: env.DNSServers, Resolver: env.DNSResolver,
-		StatusURL: env.StatusURL, StatusAPI: env.StatusAPI, StatusToken: token.Value, Log: log, Now: time.Now,
+		StatusURL: env.StatusURL, StatusAPI: env.StatusAPI, StatusToken: token.Value, Log: log, Now: time.Now, Store: table,
 	}.Config()
 	if err != nil {
 		return nil, err
 	}
-	c.Store = dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, Now: time.Now})
+	c.Store = table
 	c.Metrics = telemetry.NewMetrics(os.Stdout, time.Now, log)
 	client := awssqs.NewFromConfig(aws)
 	c.Queue, c.DeadLetters = sqs.New(client, env.QueueURL), sqs.NewDeadLetters(client, env.DeadLetters)

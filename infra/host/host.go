@@ -106,6 +106,7 @@ func newApplier(c Config, db *bolt.Store, q queue.Sender) (*applier.Handler, err
 }
 
 func newChecker(c Config, db *bolt.Store, q queue.Sender, dead queue.DeadLetters, counts *Counts) (*checker.Handler, error) {
+	c.Sources.Store = db
 	check, err := c.Sources.Config()
 	if err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ type auditCommand struct {
 // upstreams are the environment's, under the functions' names.
 type upstreams struct {
 	Bootstrap string   `env:"LAPSEGUARD_RDAP_BOOTSTRAP" help:"RFC 9224 file or URL in the place of IANA's."`
-	RDAPRate  float64  `env:"LAPSEGUARD_RDAP_RATE" default:"2" help:"RDAP questions a second and server."`
+	RDAPRate  float64  `env:"LAPSEGUARD_RDAP_RATE" default:"0.5" help:"RDAP questions a second to a server whose limit is not known; for the others the program has a list."`
 	DNS       []string `name:"dns-servers" env:"LAPSEGUARD_DNS_SERVERS" help:"host:port list that answers in the place of every zone's own servers."`
 	Resolver  string   `name:"dns-resolver" env:"LAPSEGUARD_DNS_RESOLVER" help:"Resolver that finds the zones' servers; default: the system's."`
 	StatusURL string   `env:"LAPSEGUARD_STATUS_URL" default:"off" help:"Status API; off switches it off."`

@@ -80,6 +80,8 @@ type Observation struct {
 	Cause   Cause
 	// RetryAfter is how long the upstream asked us to stay away; zero when it did not say.
 	RetryAfter time.Duration
+	// Slower: the upstream said that it is asked too fast, be it in an answer that is good for the rest.
+	Slower bool
 	// Said is the answer in the source's own words, printable and at most MaxSaid bytes, for evidence.
 	Said string
 

@@ -30,6 +30,8 @@ func (a Delegations) Ask(ctx context.Context, m queue.Message) []source.Observat
 type OneByOne struct {
 	Source source.Source
 	Lookup func(ctx context.Context, name, tld string) source.Observation
+	// Budget is what all checkers together may ask; nil: this process is the only one that asks, at Rate.
+	Budget *Budget
 	// Rate is questions a second and upstream; a message's Share takes its part of it.
 	Rate float64
 	// AtOnce bounds the questions under way.
@@ -41,10 +43,6 @@ type OneByOne struct {
 	limiters map[string]*rate.Limiter
 }
 
-// generous are servers known to take far more than a small country's (Verisign's com and net; published
-// limits and long practice), as a factor on Rate.
-var generous = map[string]float64{"https://rdap.verisign.com/com/v1/": 5, "https://rdap.verisign.com/net/v1/": 5}
-
 // limiter is the upstream's bucket. It starts with a single token: each invocation begins anew, and must not
 // begin with a burst.
 func (a *OneByOne) limiter(m queue.Message) *rate.Limiter {
@@ -55,20 +53,29 @@ func (a *OneByOne) limiter(m queue.Message) *rate.Limiter {
 		if a.limiters == nil {
 			a.limiters = map[string]*rate.Limiter{}
 		}
-		r := a.Rate * max(m.Share, 0.01)
-		if f := generous[m.Upstream]; f != 0 {
-			r *= f
-		}
-		l = rate.NewLimiter(rate.Limit(r), 1)
+		l = rate.NewLimiter(rate.Limit(a.Rate*max(m.Share, 0.01)), 1)
 		a.limiters[m.Group] = l
 	}
 	return l
 }
 
+// pace lets a question wait for its turn; its error is that there is none.
+type pace interface {
+	Wait(ctx context.Context) error
+}
+
+// pace is the upstream's, for the questions of a message.
+func (a *OneByOne) pace(m queue.Message) pace {
+	if a.Budget == nil {
+		return a.limiter(m)
+	}
+	return a.Budget.turns(m.Upstream, len(m.Domains), a.Now)
+}
+
 // Ask implements asker.
 func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []source.Observation {
 	obs := make([]source.Observation, len(m.Domains))
-	limiter := a.limiter(m)
+	pace := a.pace(m)
 	var (
 		mu     sync.Mutex
 		next   int
@@ -87,12 +94,12 @@ func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []source.Observatio
 	for range min(max(a.AtOnce, 1), len(obs)) {
 		wg.Go(func() {
 			for i, ok := take(); ok; i, ok = take() {
-				obs[i] = a.one(ctx, limiter, m, m.Domains[i].Name)
+				obs[i] = a.one(ctx, pace, m, m.Domains[i].Name)
 				mu.Lock()
 				if faults++; obs[i].Outcome != source.Unknown || !upstreamFault(obs[i].Cause) {
 					faults = 0
 				}
-				if obs[i].Cause == source.CauseRateLimited {
+				if obs[i].Cause == source.CauseRateLimited || obs[i].Slower {
 					faults = a.Patience // it said so: no further question
 				}
 				mu.Unlock()
@@ -100,16 +107,23 @@ func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []source.Observatio
 		})
 	}
 	wg.Wait()
+	away := a.Budget.learn(ctx, m.Upstream, obs, a.Now())
+	if t, ok := pace.(*turns); ok {
+		away = max(away, t.away())
+	}
 	for i := range obs {
 		if obs[i].Source == "" {
 			obs[i] = a.notAsked(m)
+		}
+		if obs[i].Cause == source.CauseNotAsked {
+			obs[i].RetryAfter = away
 		}
 	}
 	return obs
 }
 
-func (a *OneByOne) one(ctx context.Context, l *rate.Limiter, m queue.Message, name string) source.Observation {
-	if err := l.Wait(ctx); err != nil {
+func (a *OneByOne) one(ctx context.Context, p pace, m queue.Message, name string) source.Observation {
+	if err := p.Wait(ctx); err != nil {
 		return a.notAsked(m)
 	}
 	return a.Lookup(ctx, name, name[strings.LastIndexByte(name, '.')+1:])

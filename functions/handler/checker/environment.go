@@ -17,7 +17,7 @@ type Environment struct {
 	BaselineDays  int      `env:"LAPSEGUARD_BASELINE_DAYS" envDefault:"14"`
 	Contact       string   `env:"LAPSEGUARD_CONTACT,required"`
 	RDAPBootstrap string   `env:"LAPSEGUARD_RDAP_BOOTSTRAP"`
-	RDAPRate      float64  `env:"LAPSEGUARD_RDAP_RATE" envDefault:"2"`
+	RDAPRate      float64  `env:"LAPSEGUARD_RDAP_RATE" envDefault:"0.5"`
 	DNSServers    []string `env:"LAPSEGUARD_DNS_SERVERS"`
 	DNSResolver   string   `env:"LAPSEGUARD_DNS_RESOLVER"`
 	Canaries      []string `env:"LAPSEGUARD_CANARIES"`

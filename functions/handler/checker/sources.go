@@ -15,6 +15,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/source/dns"
 	"github.com/lapseguard/lapseguard/shared/source/rdap"
 	"github.com/lapseguard/lapseguard/shared/source/status"
+	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -26,9 +27,11 @@ const Fastly = status.Fastly
 
 // Sources configures the upstreams; empty fields are the real ones.
 type Sources struct {
-	Contact     string
-	Bootstrap   string  // RFC 9224 file or URL in the place of IANA's
-	RDAPRate    float64 // questions a second and server
+	Contact   string
+	Bootstrap string  // RFC 9224 file or URL in the place of IANA's
+	RDAPRate  float64 // questions a second to an RDAP server whose limit nobody knows (see rdap.RateOf)
+	// Store holds the RDAP servers' budgets, for all checkers together; nil: this process is the only one.
+	Store       store.Store
 	DNSServers  []string
 	DNSTimeout  time.Duration
 	Resolver    string
@@ -63,7 +66,7 @@ func (s Sources) Config() (Config, error) {
 	}
 	c := Config{Servers: rdapClient, Published: rdapClient.Published, Known: known, Log: s.Log, Now: s.Now, Ask: map[queue.Kind]Asker{
 		queue.KindDelegation: Delegations{Client: dnsClient},
-		queue.KindRDAP:       &OneByOne{Source: source.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup},
+		queue.KindRDAP:       &OneByOne{Source: source.SourceRDAP, Rate: s.RDAPRate, AtOnce: 4, Patience: 4, Now: s.Now, Lookup: rdapClient.Lookup, Budget: s.budget()},
 		queue.KindMail: &OneByOne{Source: source.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,
 			Lookup: func(ctx context.Context, name, _ string) source.Observation { return dnsClient.Mail(ctx, name) }},
 	}}
@@ -78,6 +81,14 @@ func (s Sources) Config() (Config, error) {
 	c.Ask[queue.KindStatus] = &OneByOne{Source: source.SourceStatus, Rate: max(s.RDAPRate, statusRate), AtOnce: 4, Patience: 4, Now: s.Now,
 		Lookup: func(ctx context.Context, name, _ string) source.Observation { return statusClient.Status(ctx, name) }}
 	return c, nil
+}
+
+// budget is the RDAP servers' budgets.
+func (s Sources) budget() *Budget {
+	if s.Store == nil {
+		return nil
+	}
+	return &Budget{Store: s.Store, Rate: func(base string) rdap.Rate { return rdap.RateOf(base, s.RDAPRate) }, Log: s.Log}
 }
 
 // known gives the names whose answer is known, for each kind of upstream.
