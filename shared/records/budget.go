@@ -45,11 +45,11 @@ type Places struct {
 }
 
 // Take takes up to n places for a server that may be asked once in every, none later than until (zero: any time), nor
-// the first later than patience from now: who would wait longer asks again later.
+// the first later than patience from now: who would wait longer asks again later, as does who was sent away.
 func (b *Budget) Take(now, until time.Time, every, patience time.Duration, n int) Places {
 	p := Places{From: latest(now, b.Next, b.Until), Every: every << b.Slowed(now)}
 	switch {
-	case p.From.Sub(now) > patience, !until.IsZero() && p.From.After(until):
+	case b.Until.After(now), p.From.Sub(now) > patience, !until.IsZero() && p.From.After(until):
 		return p
 	case until.IsZero() || p.Every <= 0:
 		p.N = n

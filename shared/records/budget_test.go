@@ -65,7 +65,7 @@ func TestBudgetStaysAway(t *testing.T) {
 	if p := b.Take(budgetNoon, time.Time{}, time.Second, time.Minute, 1); p.N != 0 || !p.From.Equal(budgetNoon.Add(10*time.Minute)) {
 		t.Errorf("%+v", p)
 	}
-	if p := b.Take(budgetNoon, time.Time{}, time.Second, time.Hour, 1); p.N != 1 || !p.From.Equal(budgetNoon.Add(10*time.Minute)) {
+	if p := b.Take(budgetNoon.Add(10*time.Minute), time.Time{}, time.Second, time.Hour, 1); p.N != 1 || !p.From.Equal(budgetNoon.Add(10*time.Minute)) {
 		t.Errorf("%+v", p)
 	}
 }
