@@ -23,6 +23,8 @@ type commands struct {
 	Conform conformCommand `cmd:"" group:"Use it" help:"Walk the admin API's contract on your registry, and say in words what is wrong."`
 	Holds   holdsCommand   `cmd:"" group:"Use it" help:"List what waits for a decision: to review it, and to approve a class as one list."`
 
+	Report reportCommand `cmd:"" group:"Use it" help:"Write what the guard knows and did as one page for a browser; changes nothing."`
+
 	Status  statusCommand  `cmd:"" group:"Operate the guard on a local store" help:"Say where the guard stands: mode, run, holds."`
 	Approve approveCommand `cmd:"" group:"Operate the guard on a local store" help:"Approve a held domain, or a whole class as one reviewed list with its daily rate."`
 	Revoke  revokeCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take the approval of a class back: the breaker judges it again."`

@@ -23,6 +23,9 @@ import (
 // guardFile is the file of table and queue in a demonstration's folder.
 const guardFile = "guard.db"
 
+// defaultState is the folder of a demonstration, which commands read where none is named.
+const defaultState = ".lapseguard/demo"
+
 // find gives the file of a local store: the path itself, or the one store in the folder.
 func find(path string) (string, error) {
 	info, err := os.Stat(path)
