@@ -94,7 +94,7 @@ func (p place) open(ctx context.Context, s streams) (st *stage, err error) {
 	if err = os.MkdirAll(p.Dir, 0o700); err != nil {
 		return st, fmt.Errorf("folder of the demonstration: %w", err)
 	}
-	if err = st.readClock(filepath.Join(p.Dir, "clock")); err != nil {
+	if err = st.readClock(filepath.Join(p.Dir, "clock"), st.scenario.Start); err != nil {
 		return st, err
 	}
 	log := slog.New(slog.DiscardHandler)
@@ -127,9 +127,10 @@ func (p place) open(ctx context.Context, s streams) (st *stage, err error) {
 	return st, err
 }
 
-func (st *stage) readClock(path string) error {
+// readClock reads the simulated time that a run before left, or begins at start.
+func (st *stage) readClock(path string, start time.Time) error {
 	st.clock = &clock{path: path}
-	st.clock.unix.Store(st.scenario.Start.Unix())
+	st.clock.unix.Store(start.Unix())
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -140,7 +141,7 @@ func (st *stage) readClock(path string) error {
 		st.clock.unix.Store(at.Unix())
 	}
 	if err != nil {
-		return fmt.Errorf("the demonstration's clock cannot be read, begin anew with --fresh: %w", err)
+		return fmt.Errorf("the simulated clock cannot be read, begin anew: %w", err)
 	}
 	st.resumed = true
 	return nil

@@ -23,6 +23,7 @@ type commands struct {
 	Conform conformCommand `cmd:"" group:"Use it" help:"Walk the admin API's contract on your registry, and say in words what is wrong."`
 	Holds   holdsCommand   `cmd:"" group:"Use it" help:"List what waits for a decision: to review it, and to approve a class as one list."`
 
+	Serve  serveCommand  `cmd:"" group:"Use it" help:"Guard a registry of your own without AWS: the schedules in this process, begun in observe mode."`
 	Report reportCommand `cmd:"" group:"Use it" help:"Write what the guard knows and did as one page for a browser; changes nothing."`
 
 	Status  statusCommand  `cmd:"" group:"Operate the guard on a local store" help:"Say where the guard stands: mode, run, holds."`

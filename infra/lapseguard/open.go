@@ -73,6 +73,9 @@ func openStore(path string) (s *bolt.Store, now time.Time, err error) {
 		return nil, now, fmt.Errorf("clock of the local store: %w", err)
 	}
 	s, err = bolt.Open(file, bolt.Options{Now: func() time.Time { return now }})
+	if _, missing := os.Stat(file + copySuffix); errors.Is(err, bolt.ErrInUse) && missing == nil { // serve has it: read its copy, at most a tick old
+		s, err = bolt.Open(file+copySuffix, bolt.Options{Now: func() time.Time { return now }})
+	}
 	return s, now, err
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/lapseguard/lapseguard/functions/handler/applier"
+	"github.com/lapseguard/lapseguard/infra/host"
 )
 
 // operate is what the operator's actions have in common. They are one mechanism: an event for the applier, which
@@ -227,6 +228,9 @@ func (o operate) send(ctx context.Context, s streams, e applier.Event) (err erro
 	if _, err := find(o.Dir); err != nil {
 		return err
 	}
+	if served(o.Dir) {
+		return o.toServed(ctx, s, e)
+	}
 	st, err := o.open(ctx, s)
 	if err != nil {
 		return err
@@ -237,7 +241,12 @@ func (o operate) send(ctx context.Context, s streams, e applier.Event) (err erro
 			return err
 		}
 	}
-	res, err := st.host.Applier.Handle(lambdacontext.NewContext(ctx, &lambdacontext.LambdaContext{AwsRequestID: localID()}), e)
+	return handled(ctx, s, st.host, e)
+}
+
+// handled has an applier carry an event out and prints its answer.
+func handled(ctx context.Context, s streams, h *host.Host, e applier.Event) error {
+	res, err := h.Applier.Handle(lambdacontext.NewContext(ctx, &lambdacontext.LambdaContext{AwsRequestID: localID()}), e)
 	if err != nil {
 		return err
 	}
@@ -340,11 +349,18 @@ func (c *modeCommand) deployed(ctx context.Context) error {
 	return nil
 }
 
-// mode reads the local kill switch before each tick acts, as the deployed applier reads its own.
-func (p place) mode(context.Context) (applier.Mode, error) {
+// mode is the demonstration's: it acts unless it is told otherwise.
+func (p place) mode(ctx context.Context) (applier.Mode, error) { return p.modeOr(applier.Enforce)(ctx) }
+
+// modeOr reads the local kill switch before each tick acts, as the deployed applier reads its own.
+func (p place) modeOr(first applier.Mode) func(context.Context) (applier.Mode, error) {
+	return func(context.Context) (applier.Mode, error) { return p.readMode(first) }
+}
+
+func (p place) readMode(first applier.Mode) (applier.Mode, error) {
 	b, err := os.ReadFile(filepath.Join(p.Dir, "mode"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return applier.Enforce, nil
+		return first, nil
 	}
 	if err != nil {
 		return applier.Stop, fmt.Errorf("kill switch: %w", err)
