@@ -74,6 +74,7 @@ type Fate struct {
 	Hours     float64   `json:"hours,omitempty"`    // from the first sign to protection; -1: never
 	Wrong     int       `json:"wrong,omitempty"`    // addresses unverified although their owner kept the domain
 	Shut      float64   `json:"shut_h,omitempty"`   // hours in which recovery was closed although the holder had the mail
+	Lapsed    bool      `json:"lapsed,omitempty"`   // it lapsed, whoever has it in the end
 	Left      bool      `json:"left,omitempty"`     // deleted beyond restore, and an address is still verified at the end
 	Protected time.Time `json:"protected,omitzero"` // when no address of the former holder could be used any more
 }
@@ -109,7 +110,7 @@ func (l *Ledger) fate(d *Domain) Fate {
 			f.Wrong++
 		}
 	}
-	f.Shut = l.shut(d)
+	f.Shut, f.Lapsed = l.shut(d), !d.Sign.IsZero()
 	if !d.Lost.IsZero() && d.Lost.After(begin) && d.Lost.Add(settle).Before(end) {
 		for i, a := range d.Accounts {
 			last, ok := l.last(d, i)
@@ -189,12 +190,13 @@ type Totals struct {
 	Median    float64 `json:"median_h"` // from the first sign to protection; of takeovers that were not missed for good
 	P99       float64 `json:"p99_h"`
 	Max       float64 `json:"max_h"`
+	ShutHours float64 `json:"shut_median_h"` // of who was shut out: for how long
 }
 
 // Sum sums up the fates for which keep holds.
 func Sum(fates []Fate, keep func(Fate) bool) Totals {
 	var t Totals
-	var hours []float64
+	var hours, shut []float64
 	for _, f := range fates {
 		if !keep(f) {
 			continue
@@ -209,8 +211,13 @@ func Sum(fates []Fate, keep func(Fate) bool) Totals {
 		if f.Takeover && f.Hours >= 0 {
 			hours = append(hours, f.Hours)
 		}
+		if f.Shut > 0 {
+			shut = append(shut, f.Shut)
+		}
 	}
 	slices.Sort(hours)
+	slices.Sort(shut)
+	t.ShutHours = quantile(shut, 0.5)
 	t.Median, t.P99, t.Max = quantile(hours, 0.5), quantile(hours, 0.99), quantile(hours, 1)
 	return t
 }

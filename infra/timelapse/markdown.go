@@ -61,8 +61,13 @@ func (r Result) policies(b *strings.Builder) {
 	row("takeovers tried", func(c Column) string { return number(c.All.Takeovers) })
 	row("**takeovers missed**", func(c Column) string { return "**" + number(c.All.Missed) + "**" })
 	row("of these closed within a day after", func(c Column) string { return number(c.All.Soon) })
+	row("missed where control passed between two daily looks", func(c Column) string { return number(c.Unseen.Missed) })
+	row("of these closed within a day after", func(c Column) string { return number(c.Unseen.Soon) })
+	row("missed where nothing that can be asked differed", func(c Column) string { return number(c.Alike.Missed) })
+	row("**missed otherwise**", func(c Column) string { return "**" + number(c.All.Missed-c.Unseen.Missed-c.Alike.Missed) + "**" })
 	row("**holders unverified wrongly** (domains)", func(c Column) string { return "**" + number(c.All.Wrong) + "**" })
 	row("holders shut out while their mail worked", func(c Column) string { return number(c.All.Shut) })
+	row("they were shut out for, median h", func(c Column) string { return hours(c.All.ShutHours) })
 	row("lost domains with an address still verified", func(c Column) string { return number(c.All.Left) })
 	row("first sign to protection, median h", func(c Column) string { return hours(c.All.Median) })
 	row("the same, p99", func(c Column) string { return hours(c.All.P99) })
@@ -126,6 +131,8 @@ func (l Load) markdown(b *strings.Builder) {
 		{"the same, longest", hours(l.HoldMax)},
 		{"open at the end", fmt.Sprint(l.HoldsOpen)},
 		{"closings per 1,000 domain-years", hours(l.Closed)},
+		{"closed without a lapse, per 1,000 domain-years", hours(l.Unlapsed)},
+		{"shut out while the mail worked, median h", hours(l.ShutHours)},
 		{"domains unverified per 1,000 domain-years", hours(l.Unverified)},
 		{"registry (RDAP) calls per domain-year", hours(l.RDAP)},
 		{"status API calls per domain-year", hours(l.Status)},

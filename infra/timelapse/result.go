@@ -16,12 +16,15 @@ import (
 
 // Column is one policy in one world.
 type Column struct {
-	Name  string            `json:"name"`
-	All   Totals            `json:"all"`  // but for the mail host of many
-	Many  Totals            `json:"many"` // those who use the mail host of many
-	Kinds map[string]Totals `json:"kinds"`
-	TLDs  map[string]Totals `json:"tlds"`
-	fates []Fate
+	Name string `json:"name"`
+	All  Totals `json:"all"` // but for the mail host of many
+	// Of these, those in which control passed unseen, and those in which nothing differed after it.
+	Unseen Totals            `json:"unseen"`
+	Alike  Totals            `json:"alike"`
+	Many   Totals            `json:"many"` // those who use the mail host of many
+	Kinds  map[string]Totals `json:"kinds"`
+	TLDs   map[string]Totals `json:"tlds"`
+	fates  []Fate
 }
 
 // Load is how much work a policy makes, in a world at true rates. Years are domain-years.
@@ -34,6 +37,8 @@ type Load struct {
 	HoldMax    float64 `json:"hold_max_h"`
 	Unverified float64 `json:"unverified_per_1000_years"`
 	Closed     float64 `json:"closed_per_1000_years"`
+	Unlapsed   float64 `json:"closed_without_a_lapse_per_1000_years"` // domains that never lapsed, and were closed
+	ShutHours  float64 `json:"shut_median_h"`                         // from where a holder's mail worked to where recovery was open
 	RDAP       float64 `json:"rdap_per_year"`
 	Status     float64 `json:"status_api_per_year"`
 	Zone       float64 `json:"delegation_questions_per_year"`
@@ -70,9 +75,15 @@ const ourName = "lapseguard"
 // manyKind is the kind that would drown all others, if it were summed up with them.
 const manyKind = "mail-host-of-many"
 
-func newColumn(name string, fates []Fate) Column {
+func newColumn(name string, w *World, fates []Fate) Column {
+	unseen, alike := map[string]bool{}, map[string]bool{}
+	for _, k := range w.Kinds {
+		unseen[k.Name], alike[k.Name] = k.Unseen, k.Alike
+	}
 	c := Column{Name: name, fates: fates, Kinds: map[string]Totals{}, TLDs: map[string]Totals{}}
 	c.All = Sum(fates, func(f Fate) bool { return f.Kind != manyKind })
+	c.Unseen = Sum(fates, func(f Fate) bool { return unseen[f.Kind] })
+	c.Alike = Sum(fates, func(f Fate) bool { return alike[f.Kind] })
 	c.Many = Sum(fates, func(f Fate) bool { return f.Kind == manyKind })
 	for _, f := range fates {
 		if _, done := c.Kinds[f.Kind]; !done {
@@ -102,8 +113,16 @@ func newLoad(p *Population, r *GuardRun) Load {
 	l.RDAP, l.Status = float64(asked(r.Asked[queue.KindRDAP]))/years, float64(asked(r.Asked[queue.KindStatus]))/years
 	l.Zone, l.MX = float64(asked(r.Asked[queue.KindDelegation]))/years, float64(asked(r.Asked[queue.KindMail]))/years
 	l.Reads, l.Writes, l.Scanned = float64(r.Reads)/domainDays, float64(r.Writes)/domainDays, float64(r.Scanned)/domainDays
-	t := Sum(r.Ledger.Fates(), func(Fate) bool { return true })
-	l.Missed, l.Takeovers, l.Wrong = t.Missed, t.Takeovers, t.Wrong
+	fates := r.Ledger.Fates()
+	closed := map[string]bool{}
+	for _, d := range r.Decisions {
+		closed[d.Domain] = closed[d.Domain] || d.What == "closed"
+	}
+	for _, f := range fates {
+		l.Unlapsed += 1000 / years * float64(one(!f.Lapsed && closed[f.Domain]))
+	}
+	t := Sum(fates, func(Fate) bool { return true })
+	l.Missed, l.Takeovers, l.Wrong, l.ShutHours = t.Missed, t.Takeovers, t.Wrong, t.ShutHours
 	return l
 }
 

@@ -48,12 +48,12 @@ func (s Simulation) Play(ctx context.Context) (Result, []Decision, error) {
 	if err := group.Wait(); err != nil {
 		return r, nil, err
 	}
-	r.Columns = []Column{newColumn(ourName, run.Ledger.Fates())}
+	r.Columns = []Column{newColumn(ourName, s.World, run.Ledger.Fates())}
 	for _, peer := range []struct {
 		name   string
 		policy *Peer
 	}{{"PyPI", &s.World.Peers.PyPI}, {"RubyGems", &s.World.Peers.RubyGems}, {"none", nil}} {
-		r.Columns = append(r.Columns, newColumn(peer.name, playPeer(p, peer.name, peer.policy).Ledger.Fates()))
+		r.Columns = append(r.Columns, newColumn(peer.name, s.World, playPeer(p, peer.name, peer.policy).Ledger.Fates()))
 	}
 	r.Digest = Digest(run.Decisions)
 	r.Traces = traces(p, run, r.Columns[0].fates, s.Only)

@@ -90,7 +90,7 @@ func (u *Upstreams) look(kind queue.Kind, name string) (v View, d *Domain, wrong
 	}
 	for i := range u.p.World.Faults {
 		f := &u.p.World.Faults[i]
-		if f.Suffix != suffix || !u.during(f, now) {
+		if f.Suffix != suffix || !u.during(f, now) || f.NamesADay > 0 && !u.p.Size.Oversampled {
 			continue
 		}
 		switch {

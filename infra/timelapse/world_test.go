@@ -153,7 +153,7 @@ func TestFates(t *testing.T) {
 				l.note(d, change{at: at, account: ch.account, verified: ch.verified, closed: ch.shut})
 			}
 			got := l.Fates()[0]
-			c.want.Domain, c.want.Kind, c.want.Suffix = d.Name, d.Kind, "com"
+			c.want.Domain, c.want.Kind, c.want.Suffix, c.want.Lapsed = d.Name, d.Kind, "com", true
 			got.Protected = time.Time{}
 			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
