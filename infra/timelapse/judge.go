@@ -69,6 +69,7 @@ type Fate struct {
 	Kind      string    `json:"kind"`
 	Suffix    string    `json:"suffix"`
 	Takeover  bool      `json:"takeover"`           // somebody else got it, or its mail, within the simulated time
+	Unseen    bool      `json:"unseen,omitempty"`   // control passed between two daily looks
 	Missed    bool      `json:"missed"`             // and an address could be used then
 	Late      float64   `json:"late_h,omitempty"`   // hours from then to protection; -1: never
 	Hours     float64   `json:"hours,omitempty"`    // from the first sign to protection; -1: never
@@ -97,6 +98,11 @@ func (l *Ledger) fate(d *Domain) Fate {
 	f := Fate{Domain: d.Name, Kind: d.Kind, Suffix: d.TLD.Suffix}
 	f.Takeover = !d.Taken.IsZero() && d.Taken.After(begin) && d.Taken.Before(end)
 	if f.Takeover {
+		whose := d
+		if host := l.p.Find(d.Host); host != nil {
+			whose = host
+		}
+		f.Unseen = whose.passedUnseen()
 		f.Missed = l.open(d, d.Taken)
 		f.Protected = l.protected(d)
 		f.Late, f.Hours = -1, -1

@@ -144,3 +144,20 @@ func (l *life) place(long time.Duration) time.Time {
 func (l *life) jitter(t time.Time) time.Time {
 	return t.Add(time.Duration(l.r.IntN(24*60)) * time.Minute)
 }
+
+// passedUnseen tells whether nobody who looks once a day could see the name out of its holder's hands before somebody else
+// had it: neither in the zone above nor, where there is a registry to ask, in its words.
+func (d *Domain) passedUnseen() bool {
+	first := slices.IndexFunc(d.Spans, func(s Span) bool { return s.Owner == Holder })
+	home := d.Spans[first].NS
+	for _, s := range d.Spans[first:] {
+		asked := d.TLD.RDAP != ListedNone && (s.Absent || slices.ContainsFunc(s.Statuses, func(w string) bool { return slices.Contains(wordsOfDeletion, w) }))
+		if (asked || !slices.Equal(s.NS, home)) && s.From.Before(d.Taken) {
+			return d.Taken.Sub(s.From) < lookEvery
+		}
+	}
+	return true
+}
+
+// lookEvery is a day, and what a run may take.
+const lookEvery = 26 * time.Hour

@@ -76,13 +76,13 @@ const ourName = "lapseguard"
 const manyKind = "mail-host-of-many"
 
 func newColumn(name string, w *World, fates []Fate) Column {
-	unseen, alike := map[string]bool{}, map[string]bool{}
+	alike := map[string]bool{}
 	for _, k := range w.Kinds {
-		unseen[k.Name], alike[k.Name] = k.Unseen, k.Alike
+		alike[k.Name] = k.Alike
 	}
 	c := Column{Name: name, fates: fates, Kinds: map[string]Totals{}, TLDs: map[string]Totals{}}
 	c.All = Sum(fates, func(f Fate) bool { return f.Kind != manyKind })
-	c.Unseen = Sum(fates, func(f Fate) bool { return unseen[f.Kind] })
+	c.Unseen = Sum(fates, func(f Fate) bool { return f.Unseen && f.Kind != manyKind && !alike[f.Kind] })
 	c.Alike = Sum(fates, func(f Fate) bool { return alike[f.Kind] })
 	c.Many = Sum(fates, func(f Fate) bool { return f.Kind == manyKind })
 	for _, f := range fates {
@@ -208,7 +208,17 @@ func told(e records.Entry) string {
 	return text
 }
 
-// write puts the result into a folder: result.md, result.json, result.svg and decisions.txt.
+// table is what the guard did about each domain, for who looks for a pattern.
+func (r Result) table() string {
+	var b strings.Builder
+	b.WriteString("domain\tkind\ttakeover\tunseen\tmissed\tlate_h\thours\twrong\tshut_h\tleft\n")
+	for _, f := range r.Columns[0].fates {
+		fmt.Fprintf(&b, "%s\t%s\t%t\t%t\t%t\t%.1f\t%.1f\t%d\t%.1f\t%t\n", f.Domain, f.Kind, f.Takeover, f.Unseen, f.Missed, f.Late, f.Hours, f.Wrong, f.Shut, f.Left)
+	}
+	return b.String()
+}
+
+// write puts the result into a folder: result.md, result.json, result.svg, fates.tsv and decisions.txt.
 func (r Result) write(dir string, decisions []Decision) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("folder of the result: %w", err)
@@ -221,7 +231,7 @@ func (r Result) write(dir string, decisions []Decision) error {
 	if err := WriteDecisions(&record, decisions); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"result.json": string(body) + "\n", "result.md": r.markdown(), "result.svg": r.picture(), "decisions.txt": record.String()} {
+	for name, text := range map[string]string{"result.json": string(body) + "\n", "result.md": r.markdown(), "result.svg": r.picture(), "fates.tsv": r.table(), "decisions.txt": record.String()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write the result: %w", err)
 		}

@@ -27,6 +27,7 @@ func init() {
 		"sold-straight-push":       func(l *life) { l.sold(sale{}) },
 		"sold-old-servers":         func(l *life) { l.sold(sale{parked: true, transfer: true, oldNS: true}) },
 		"sold-old-servers-and-mx":  func(l *life) { l.sold(sale{parked: true, transfer: true, oldNS: true, oldMX: true}) },
+		"sold-alike-push":          func(l *life) { l.sold(sale{parked: true, oldNS: true, oldMX: true}) },
 		"cc-iana":                  func(l *life) { l.lapse(nil) },
 		"cc-supplemental":          func(l *life) { l.lapse(nil) },
 		"cc-none":                  func(l *life) { l.lapse(nil) },

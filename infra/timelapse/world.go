@@ -114,7 +114,6 @@ type Kind struct {
 	Factor float64 `yaml:"factor"` // by how much it is oversampled
 	Group  int     `yaml:"group"`  // how many domains one case has; 0: one
 	Once   bool    `yaml:"once"`   // one case, in the oversampled world alone
-	Unseen bool    `yaml:"unseen"` // control passes between two daily looks, and nothing is seen to be gone
 	Alike  bool    `yaml:"alike"`  // the next owner shows what the holder showed, in everything that can be asked
 	Means  string  `yaml:"means"`
 }

@@ -154,6 +154,7 @@ func TestFates(t *testing.T) {
 			}
 			got := l.Fates()[0]
 			c.want.Domain, c.want.Kind, c.want.Suffix, c.want.Lapsed = d.Name, d.Kind, "com", true
+			c.want.Unseen = c.want.Takeover // nothing was ever wrong with it
 			got.Protected = time.Time{}
 			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
@@ -240,6 +241,34 @@ func TestPictureSaysWhatItShows(t *testing.T) {
 	for _, want := range []string{"<desc>one: 3 of 8 takeovers missed, 2 holders unverified wrongly</desc>", `width="262.5"`, "3 missed, 2 wronged"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the picture has no %q:\n%s", want, got)
+		}
+	}
+}
+
+// TestPassedUnseen: a gap that stands for less than a day, or nowhere that can be asked, is seen by nobody.
+func TestPassedUnseen(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	home, theirs := []string{"ns1.home.example"}, []string{"ns1.buyer.example"}
+	deleted := []string{"redemption period"}
+	span := func(before time.Duration, owner Owner, ns, words []string) Span {
+		return Span{From: at.Add(-before), View: View{Owner: owner, NS: ns, Statuses: words}}
+	}
+	old := span(1000*time.Hour, Holder, home, nil)
+	for name, c := range map[string]struct {
+		rdap  Listing
+		spans []Span
+		want  bool
+	}{
+		"sold straight":                    {ListedIANA, []Span{old, span(0, Taker, theirs, nil)}, true},
+		"free for a minute":                {ListedIANA, []Span{old, span(time.Minute, Nobody, nil, nil), span(0, Taker, theirs, nil)}, true},
+		"a new name, free for a minute":    {ListedIANA, []Span{span(2000*time.Hour, Nobody, nil, nil), old, span(time.Minute, Nobody, nil, nil), span(0, Taker, theirs, nil)}, true},
+		"parked for a week":                {ListedIANA, []Span{old, span(168*time.Hour, Registrar, theirs, nil), span(0, Taker, theirs, nil)}, false},
+		"in the zone, deleted, with RDAP":  {ListedIANA, []Span{old, span(168*time.Hour, Holder, home, deleted), span(0, Taker, theirs, nil)}, false},
+		"in the zone, deleted, and silent": {ListedNone, []Span{old, span(168*time.Hour, Holder, home, deleted), span(0, Taker, theirs, nil)}, true},
+	} {
+		d := &Domain{TLD: &TLD{RDAP: c.rdap}, Spans: c.spans, Taken: at}
+		if d.passedUnseen() != c.want {
+			t.Errorf("%s: unseen %t", name, !c.want)
 		}
 	}
 }
