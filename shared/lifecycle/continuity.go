@@ -171,9 +171,12 @@ func (j judge) gapSince(gap Gap) Instant {
 	return j.now
 }
 
-// inService tells whether a name whose recovery is closed was delegated, and nothing was wrong with it.
+// inService tells whether a name whose recovery is closed was delegated, and nothing was wrong with it. One that was
+// closed for another MX is not while the MX is not known.
 func (s State) inService(f Facts, now Instant) bool {
-	return s.Control.Since != 0 && s.Control.Since <= now && s.delegated() && (judge{s: s, f: f, now: now}).gap() == GapNone
+	j, c := judge{s: s, f: f, now: now}, s.Control
+	heard := c.Gap != GapNewServers && c.Gap != GapNewMail || j.fresh(c.MXAt)
+	return c.Since != 0 && c.Since <= now && s.delegated() && heard && j.gap() == GapNone
 }
 
 // verifiedSince tells whether every address was verified after a time: then the domain as it is now is its holder's.

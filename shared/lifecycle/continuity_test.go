@@ -134,6 +134,16 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
 			{"back", 1, []source.Observation{home(), mine}, GapGone, 0},
 		}},
+		{"where nobody can be asked: sold, or moved by its holder with its mail", quarantine, home(), []look{
+			{"other servers", 0, []source.Observation{moved()}, GapNone, 0},
+			{"another MX", 1, []source.Observation{theirs}, GapNewServers, 1},
+			{"they stay", 50 * day, []source.Observation{moved(), theirs}, GapNewServers, 1},
+		}},
+		{"where nobody can be asked: moved without its mail", quarantine, home(), []look{
+			{"other servers, MX unknown", 0, []source.Observation{moved(), unknown(source.SourceMail, source.CauseServfail)}, GapNone, 0},
+			{"the same MX", 1, []source.Observation{mine, moved()}, GapNone, 0},
+			{"another MX, later", 90 * day, []source.Observation{moved(), theirs}, GapNone, 0},
+		}},
 		{"gone, back and gone: a new gap", watched, rdap(), []look{
 			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
 			{"back, the registry silent", 5, []source.Observation{home(), mine}, GapGone, 0},
