@@ -70,13 +70,13 @@ type Fate struct {
 	Suffix    string    `json:"suffix"`
 	Takeover  bool      `json:"takeover"`           // somebody else got it, or its mail, within the simulated time
 	Unseen    bool      `json:"unseen,omitempty"`   // control passed between two daily looks
-	Missed    bool      `json:"missed"`             // and an address could be used then
+	Missed    bool      `json:"missed"`             // and an address could be used then, or later
 	Late      float64   `json:"late_h,omitempty"`   // hours from then to protection; -1: never
 	Hours     float64   `json:"hours,omitempty"`    // from the first sign to protection; -1: never
 	Wrong     int       `json:"wrong,omitempty"`    // addresses unverified although their owner kept the domain
 	Shut      float64   `json:"shut_h,omitempty"`   // hours in which recovery was closed although the holder had the mail
 	Lapsed    bool      `json:"lapsed,omitempty"`   // it lapsed, whoever has it in the end
-	Left      bool      `json:"left,omitempty"`     // deleted beyond restore, and an address is still verified at the end
+	Left      bool      `json:"left,omitempty"`     // deleted beyond restore by the registry's word, and an address is still verified at the end
 	Protected time.Time `json:"protected,omitzero"` // when no address of the former holder could be used any more
 }
 
@@ -103,7 +103,7 @@ func (l *Ledger) fate(d *Domain) Fate {
 			whose = host
 		}
 		f.Unseen = whose.passedUnseen()
-		f.Missed = l.open(d, d.Taken)
+		f.Missed = l.open(d, d.Taken) || slices.ContainsFunc(l.changes[d], func(c change) bool { return c.at.After(d.Taken) && l.open(d, c.at) })
 		f.Protected = l.protected(d)
 		f.Late, f.Hours = -1, -1
 		if !f.Protected.IsZero() {
@@ -117,7 +117,7 @@ func (l *Ledger) fate(d *Domain) Fate {
 		}
 	}
 	f.Shut, f.Lapsed = l.shut(d), !d.Sign.IsZero()
-	if !d.Lost.IsZero() && d.Lost.After(begin) && d.Lost.Add(settle).Before(end) {
+	if !d.Lost.IsZero() && d.Lost.After(begin) && d.Lost.Add(settle).Before(end) && d.saidDeleted() {
 		for i, a := range d.Accounts {
 			last, ok := l.last(d, i)
 			f.Left = f.Left || ok && last.verified && !a.Other && !a.Verified.After(d.Lost)

@@ -161,3 +161,15 @@ func (d *Domain) passedUnseen() bool {
 
 // lookEvery is a day, and what a run may take.
 const lookEvery = 26 * time.Hour
+
+// saidDeleted tells whether the registry said for longer than a look takes that the name is deleted, where one can be
+// asked whose word counts, and what it means is described.
+func (d *Domain) saidDeleted() bool {
+	for i, s := range d.Spans {
+		said := s.Owner == Nobody && s.Absent || slices.ContainsFunc(s.Statuses, func(w string) bool { return slices.Contains(wordsOfDeletion, w) })
+		if i > 0 && said && d.TLD.RDAP == ListedIANA && d.TLD.where() != InUndescribed && (i+1 == len(d.Spans) || d.Spans[i+1].From.Sub(s.From) > lookEvery) {
+			return true
+		}
+	}
+	return false
+}

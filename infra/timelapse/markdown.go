@@ -22,10 +22,13 @@ func (r Result) markdown() string {
 	}
 	fmt.Fprintf(&b, "Digest of the guard's decisions: `%s`.\n", r.Digest)
 	if len(r.Traces) > 0 {
-		fmt.Fprintf(&b, "\n%d domains were missed or wronged; the first of each kind, and all in result.json:\n", len(r.Traces))
+		fmt.Fprintf(&b, "\n%d domains were missed, wronged or shut out for long; the first of each kind, and all in result.json:\n", len(r.Traces))
 	}
 	shown := map[string]bool{}
 	for _, t := range r.Traces {
+		if !t.Fate.Missed && t.Fate.Wrong == 0 {
+			continue
+		}
 		if key := t.Fate.Kind + fmt.Sprint(t.Fate.Missed); shown[key] || len(shown) >= tracesShown {
 			continue
 		} else {

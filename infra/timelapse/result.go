@@ -65,7 +65,7 @@ type Result struct {
 	Digest  string   `json:"digest"`  // of the guard's decisions
 	Columns []Column `json:"columns"` // the guard first
 	Load    *Load    `json:"load,omitempty"`
-	Traces  []Trace  `json:"traces"` // every miss and every wrong of the guard
+	Traces  []Trace  `json:"traces"` // every miss and every wrong of the guard, and who was shut out for long
 	Kinds   []KindCount
 }
 
@@ -145,11 +145,17 @@ func holdsStood(decisions []Decision, end time.Time) (open int, hours []float64)
 	return len(since), hours
 }
 
-// traces tells of every miss and every wrong of the guard.
+// longShut is from how many hours on a trace tells why a holder was shut out.
+const longShut = 24
+
+// told tells whether a trace explains what became of the domain.
+func (f Fate) told() bool { return f.Missed || f.Wrong > 0 || f.Shut > longShut || f.Left }
+
+// traces tells of every miss, every wrong and every long shutting out of the guard.
 func traces(p *Population, r *GuardRun, fates []Fate, also string) []Trace {
 	var all []Trace
 	for _, f := range fates {
-		if f.Missed || f.Wrong > 0 || f.Domain == also {
+		if f.told() || f.Domain == also {
 			all = append(all, newTrace(p, r, f))
 		}
 	}

@@ -247,7 +247,7 @@ func (y *year) result(ctx context.Context) (*GuardRun, error) {
 	r := &GuardRun{Ledger: y.ledger, Decisions: y.g.record.Decisions(), Asked: y.u.Asked, Events: y.g.record.Events, Histories: map[string][]records.Entry{},
 		Reads: y.g.store.reads.Load(), Writes: y.g.store.writes.Load(), Scanned: y.g.store.scanned.Load(), Attacks: y.thieves.got}
 	for _, f := range y.ledger.Fates() {
-		if !f.Missed && f.Wrong == 0 && f.Domain != y.o.Only {
+		if !f.told() && f.Domain != y.o.Only {
 			continue
 		}
 		entries, err := records.In(y.g.store).History(ctx, f.Domain, 200)

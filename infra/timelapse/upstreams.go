@@ -113,8 +113,8 @@ func (u *Upstreams) during(f *Fault, now time.Time) bool {
 
 // wrongToday draws the names about which a registry is wrong from midnight to midnight.
 func (u *Upstreams) wrongToday(f *Fault, name string, now time.Time) bool {
-	names := float64(max(u.p.count[f.Suffix], 1))
-	share := min(float64(f.NamesADay)/names, 0.2)
+	wrong := float64(f.NamesADay*u.p.Size.Domains) / 5000
+	share := min(wrong/float64(max(u.p.count[f.Suffix], 1)), 0.2)
 	return u.p.chance(share, "registry is wrong", name, now.Format(time.DateOnly))
 }
 

@@ -162,8 +162,8 @@ type Fault struct {
 	Suffix    string  `yaml:"suffix"`
 	From      float64 `yaml:"from"` // share of the simulated time
 	Days      int     `yaml:"days"`
-	What      string  `yaml:"what"` // silent, absent, deleted
-	NamesADay int     `yaml:"names_a_day"`
+	What      string  `yaml:"what"`        // silent, absent, deleted
+	NamesADay int     `yaml:"names_a_day"` // of 5,000 domains
 }
 
 // Peer is another registry's policy.

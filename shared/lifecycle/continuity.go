@@ -100,7 +100,10 @@ func SeeMail(s State, o source.Observation, f Facts, now Instant) State {
 	}
 	before := s
 	s.Control.NowMX, s.Control.MXAt = source.Fingerprint(o.Mail.Hosts), At(o.At)
-	return control(before, s, f, now)
+	if s = control(before, s, f, now); s.Phase == Active && s.LapseAt == 0 {
+		s = judge{s: s, f: f, now: now}.settled(s)
+	}
+	return s
 }
 
 // MailHost notes that the domain of the mail host or the name servers is in a gap since a time, or (an empty host) that
@@ -113,6 +116,20 @@ func MailHost(s State, host string, since, now Instant) State {
 		c.Since, c.Gap, c.Until, c.Back = now, GapMailHost, s.wellUntil(now), 0
 	case since > c.Since:
 		c.Since = now
+	}
+	return s
+}
+
+// LeftMailHost notes that the domain does not depend on the lapsed host any more. What its holder set instead counts as
+// what was before, so that it can open; but not where the name may have changed hands itself.
+func LeftMailHost(s State, now Instant) State {
+	s.MailLapsed = ""
+	c := &s.Control
+	if c.Gap != GapMailHost || !s.delegated() || s.expiredLately(now) && s.Deleg == DelegationMoved {
+		return s
+	}
+	if c.MX = c.NowMX; s.Deleg == DelegationMoved {
+		s.Home, s.Deleg = s.NS, DelegationHome
 	}
 	return s
 }

@@ -101,9 +101,14 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 			{"moved", 9 * day, []source.Observation{moved(), autoRenew(-1), theirs}, GapNewServers, 9 * day},
 			{"it stays closed", 50 * day, []source.Observation{moved(), rdap(), theirs}, GapNewServers, 9 * day},
 		}},
+		{"parked where no list knows it, renewed", watched, expiresAt(-1), []look{
+			{"other servers", 0, []source.Observation{moved(), autoRenew(-1)}, GapNone, 0},
+			{"without an MX", 0, []source.Observation{noMX()}, GapNewServers, 0},
+			{"renewed", 9 * day, []source.Observation{home(), autoRenew(-1), mine}, GapNone, 0},
+		}},
 		{"sold without a gap", watched, expiresAt(-1), []look{
 			{"other servers", 20 * day, []source.Observation{moved(), autoRenew(-1)}, GapNone, 0},
-			{"and another MX", 20 * day, []source.Observation{theirs}, GapNewMail, 20 * day},
+			{"and another MX", 20 * day, []source.Observation{theirs}, GapNewServers, 20 * day},
 		}},
 		{"its holder moves, far from an expiry", watched, rdap(), []look{
 			{"other servers and MX", 0, []source.Observation{moved(), rdap(), theirs}, GapNone, 0},
@@ -221,6 +226,36 @@ func TestMailHostCloses(t *testing.T) {
 	}
 	if s = fed(s, watched, 11, []source.Observation{home(), mx("mx.provider.example"), rdap()}); s.Control.Since != 0 {
 		t.Errorf("all is well: %+v", s.Control)
+	}
+}
+
+// TestWhoLeavesAMailHostOpens: what its holder set instead counts as what was before; but not where the name itself may
+// have changed hands meanwhile.
+func TestWhoLeavesAMailHostOpens(t *testing.T) {
+	other := mx("mx.other.example")
+	lapsed := func(r source.Observation) State {
+		return MailHost(ours(t, watched, r), "host.example", instant(-1), instant(0))
+	}
+	left := func(s State, h float64, obs ...source.Observation) State {
+		return LeftMailHost(fed(s, watched, h, obs), instant(h))
+	}
+	for name, c := range map[string]struct {
+		s    State
+		open bool
+	}{
+		"another MX":                          {left(lapsed(rdap()), 5, other), true},
+		"other servers, where they lapsed":    {left(lapsed(rdap()), 5, moved(), other), false}, // opened below, by the same servers
+		"other servers and MX, after expiry":  {left(lapsed(expiresAt(-3*day)), 5, moved(), other), false},
+		"closed for another reason meanwhile": {left(fed(lapsed(rdap()), watched, 4, []source.Observation{gone()}), 5, other), false},
+	} {
+		s := fed(c.s, watched, 30, []source.Observation{home(), other, rdap()})
+		if (s.Control.Since == 0) != c.open {
+			t.Errorf("%s: %+v", name, s.Control)
+		}
+	}
+	s := fed(left(lapsed(rdap()), 5, moved(), other), watched, 30, []source.Observation{moved(), other, rdap()})
+	if s.Control.Since != 0 || s.Deleg != DelegationHome {
+		t.Errorf("new servers in the place of those that lapsed: %+v", s)
 	}
 }
 

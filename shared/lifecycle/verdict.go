@@ -464,19 +464,21 @@ func (j judge) settle(v Verdict) State {
 	return s
 }
 
-// renewed ends a lapse: the registry, or the zone, says that the same holder has the name. Name servers that
-// moved become home once the registry spoke since, which may know of another registrar; where there is none, once the
-// resolver did, which may know another MX. Those of a parking service, on which the name was first seen, become home if the registry says that it has not expired.
+// renewed ends a lapse: the registry, or the zone, says that the same holder has the name.
 func (j judge) renewed(s State) State {
 	s = s.afresh()
 	if s.Deleg == DelegationHome {
 		s.Interim = 0
 	}
+	return j.settled(s)
+}
+
+// settled takes other name servers for the holder's, with no gap open: once the registry, where there is one, spoke
+// since, which may know of another registrar, and the resolver, which may know another MX. Those of a parking service, on which the name was first seen, become home if the registry says that it has not expired.
+func (j judge) settled(s State) State {
 	a := j.f.authority()
-	heard := s.RegAt >= s.DelegSince && s.Reg != WordUndecided
-	if a != AuthorityIANA && a != AuthoritySupplemental {
-		heard = s.Control.MX == "" || s.Control.MXAt >= s.DelegSince
-	}
+	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince && s.Reg != WordUndecided
+	heard = heard && (s.Control.MX == "" || s.Control.MXAt >= s.DelegSince)
 	paid := s.Home == "" && s.Interim == 0 && j.registry() == WordRegistered && !j.expired()
 	continuous := s.Control.Since == 0 || j.verifiedSince(s.Control.Since)
 	if continuous && s.Deleg == DelegationMoved && heard || s.Deleg == DelegationParked && paid {

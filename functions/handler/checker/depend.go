@@ -103,6 +103,7 @@ func (h *Handler) depend(ctx context.Context, v *visit, on records.DependsOn, no
 	deps[on] = now
 	lapsed := v.after.State.MailLapsed
 	if lapsed != "" && slices.Contains(old, lapsed) && !slices.Contains(slices.Concat(deps[records.DependsMail], deps[records.DependsServers]), lapsed) {
+		v.after.State = lifecycle.LeftMailHost(v.after.State, lifecycle.At(h.Now()))
 		v.after.MailHostBack()
 	}
 	return nil
