@@ -128,7 +128,7 @@ func TestBrokenRules(t *testing.T) {
 	}{
 		{
 			"redemption is read as active", "shared/lifecycle/observe.go", "case WordRestore, WordRedemption, WordPendingDelete,", "case WordRestore, WordPendingDelete,",
-			"on", []string{"on: restored: wronged 0,"},
+			"without", []string{"without: restored: wronged 0,"},
 		},
 		{
 			"a second look never comes", "shared/lifecycle/cadence.go", "SecondLook = 6 * time.Hour", "SecondLook = 100_000 * time.Hour",
@@ -136,7 +136,7 @@ func TestBrokenRules(t *testing.T) {
 		},
 		{
 			"a breaker without a limit", "shared/safety/limits.go", "n := min(max(count, MinCount), MaxCount)", "n := 1 << 30",
-			"on", []string{"on: quiet: wronged "},
+			"without", []string{"without: quiet: wronged "},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
