@@ -50,6 +50,7 @@ type cloud struct {
 	store    *dynamo.Store
 	queue    *sqs.Client
 	queueURL string
+	deadURL  string // the dead letters
 	params   *ssm.Client
 	registry *refregistry.Server
 	net      *sim.Internet
@@ -78,6 +79,7 @@ func openCloud(t *testing.T, root string, world sim.World, rows []refregistry.Ro
 	c.store = dynamo.New(dynamodb.NewFromConfig(c.cfg), dynamo.Config{DomainsTable: domains, RecordsTable: records, IndexName: index, Now: time.Now})
 	c.queue = sqs.NewFromConfig(c.cfg)
 	c.queueURL, _ = emulator.NewQueue(t, c.cfg, emulator.Queue{Name: filepath.Base(common["LAPSEGUARD_QUEUE_URL"]), VisibilitySeconds: 1800})
+	c.deadURL, _ = emulator.NewQueue(t, c.cfg, emulator.Queue{Name: filepath.Base(common["LAPSEGUARD_DEAD_LETTERS_URL"]), VisibilitySeconds: 1800})
 	c.params = ssm.NewFromConfig(c.cfg)
 	c.set(t, c.settings["FanoutFunction"]["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"], registryToken, ssmtypes.ParameterTypeSecureString)
 	c.setMode(t, "observe")
@@ -198,12 +200,17 @@ func (c *cloud) domain(t *testing.T, name string) records.Domain {
 // receive takes what is in the queue, one batch, as the event source mapping would hand it to the function.
 func (c *cloud) receive(t *testing.T) events.SQSEvent {
 	t.Helper()
+	return c.receiveFrom(t, c.queueURL)
+}
+
+func (c *cloud) receiveFrom(t *testing.T, url string) events.SQSEvent {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var e events.SQSEvent
 	for len(e.Records) < 10 {
 		out, err := c.queue.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: &c.queueURL, MaxNumberOfMessages: 10, MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{"All"},
+			QueueUrl: &url, MaxNumberOfMessages: 10, MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{"All"},
 		})
 		if err != nil {
 			t.Fatalf("receive: %v", err)

@@ -60,8 +60,8 @@ func (h *Handler) currentRun(ctx context.Context) (string, error) {
 }
 
 // group answers one group's messages in order and returns those that go back to the queue.
-// A message that cannot be read goes back alone: no attempt will ever answer it, and what is behind it would
-// be received as often, and go to the dead letters with it.
+// A message that cannot be read goes to the dead letters at once: no attempt will ever answer it, and received as often as
+// it takes to get there by itself it would keep its group waiting for hours.
 func (h *Handler) group(ctx context.Context, current string, messages []events.SQSMessage) (back []events.SQSMessage) {
 	for i, raw := range messages {
 		m, err := queue.Decode([]byte(raw.Body))
@@ -69,7 +69,7 @@ func (h *Handler) group(ctx context.Context, current string, messages []events.S
 			err = fmt.Errorf("no source for questions of kind %q", m.Kind)
 		}
 		unreadable := err != nil
-		if errors.Is(err, queue.ErrSchema) && h.bury(ctx, raw, err) {
+		if unreadable && h.bury(ctx, raw, err) {
 			continue
 		}
 		if !unreadable {
@@ -87,8 +87,7 @@ func (h *Handler) group(ctx context.Context, current string, messages []events.S
 	return back
 }
 
-// bury puts a message of another version to the dead letters: received as often as it takes to get there by itself, it
-// would keep its group waiting for hours.
+// bury puts a message to the dead letters; false: it goes back, alone.
 func (h *Handler) bury(ctx context.Context, raw events.SQSMessage, why error) bool {
 	if err := h.DeadLetters.Bury(ctx, raw); err != nil {
 		h.Log.ErrorContext(ctx, "message_not_buried", "message", raw.MessageId, "error", err)

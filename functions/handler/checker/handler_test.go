@@ -409,6 +409,7 @@ func TestAnUpstreamThatLostEverythingIsNotBelieved(t *testing.T) {
 
 func TestFIFORulesForFailures(t *testing.T) {
 	w := newWorld(t)
+	w.DeadLetters = &grave{fail: errors.New("no room there")}
 	w.dns.by["a-one.com"], w.dns.by["b-two.com"] = delegated("ns1.host.example"), delegated("ns1.host.example")
 	good := func(name string) string {
 		m := queue.Pack(queue.Message{Kind: queue.KindDelegation, Upstream: "com", Share: 1, Sent: w.at}, []queue.Entry{w.add(name)})

@@ -36,6 +36,41 @@ func TestAStoredTimeThatIsAheadDoesNotStopTheWatch(t *testing.T) {
 	}
 }
 
+// TestResumeBeginsTheRunThatTheDayMissed: an event whose answer was lost, or an invocation that died between its lease and
+// its first record, would else cost a day.
+func TestResumeBeginsTheRunThatTheDayMissed(t *testing.T) {
+	resume := func(w *world, after time.Duration) Result {
+		t.Helper()
+		w.clock.at = w.clock.at.Add(after)
+		res, err := w.Handle(t.Context(), Event{Action: "resume"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	w := newWorld(t)
+	w.list.set("example-one.com", 1, long)
+	if res := resume(w, 0); res.Run != "" {
+		t.Errorf("%+v: the first run is the schedule's", res)
+	}
+	first := w.day(t)
+	if res := resume(w, overdue-time.Minute); res.Run != first.Run {
+		t.Errorf("%+v: the day's event may still come", res)
+	}
+	res := resume(w, time.Minute)
+	if res.Run == first.Run || res.Watched != 1 || !res.Finished {
+		t.Errorf("%+v: no run took the place of %s", res, first.Run)
+	}
+	if again := resume(w, 15*time.Minute); again.Run != res.Run {
+		t.Errorf("%+v: two for one day", again)
+	}
+	ahead := w.clock.at.AddDate(0, 0, 400)
+	w.put(t, "run", records.Run{ID: "ahead", Started: lifecycle.At(ahead), Segments: 2, Sent: true, Sync: records.Sync{Listing: true, Done: true}})
+	if res := resume(w, time.Hour); res.Run == "ahead" {
+		t.Errorf("%+v: it waits for 400 days", res)
+	}
+}
+
 func TestALeaseOfAnotherInvocationStands(t *testing.T) {
 	w := newWorld(t)
 	w.list.set("example-one.com", 1, long)

@@ -16,7 +16,8 @@ import (
 // Event is what the schedules send.
 type Event struct {
 	// Action is "run" (begin the day's run; within an hour of the last one, or while that is unfinished, the
-	// same as resume) or "resume" (finish what a deadline or a crash left; nothing to do is no error).
+	// same as resume) or "resume" (finish what a deadline or a crash left, and begin the run that the day's schedule
+	// did not; nothing to do is no error).
 	Action string `json:"action"`
 }
 
@@ -33,6 +34,10 @@ var errDeadline = errors.New("the deadline is near, the next invocation goes on"
 
 // minRun is the least distance of two runs: a schedule that fires twice starts one.
 const minRun = time.Hour
+
+// overdue is the age of a run from which on resume begins the next: the answer to the day's event was lost, or it died
+// before it had noted anything, and the retries found its lease and said that all was well.
+const overdue = 25 * time.Hour
 
 const (
 	// listFor bounds the time from a run's start in which the list alone is worked on. Then what is known is asked.
@@ -73,7 +78,7 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 // finished tells whether the last run has nothing left to resume.
 func (h *Handler) finished(ctx context.Context) (Result, bool, error) {
 	run, err := h.book().Run(ctx)
-	return Result{Run: run.V.ID, Finished: true}, h.over(run.V), err
+	return Result{Run: run.V.ID, Finished: true}, h.over(run.V) && !h.begins("resume", run.V), err
 }
 
 // book is the guard's records.
@@ -93,14 +98,11 @@ func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
 		return Result{}, err
 	}
 	run := &stored.V
-	age := lifecycle.At(h.Now()).Since(run.Started)
-	fresh := run.ID == "" || run.Sent && age >= minRun
-	if age < -minRun { // no clock errs so far: to wait for it would stop the watch until then
+	if h.ahead(*run) {
 		h.Log.ErrorContext(ctx, "run_ahead_of_the_clock", "run", run.ID, "started", run.Started.String(), "next", "a new run takes its place")
-		fresh = true
 	}
 	switch {
-	case e.Action == "run" && fresh:
+	case h.begins(e.Action, *run):
 		if *run, err = h.begin(ctx); err != nil {
 			return Result{}, err
 		}
@@ -120,6 +122,20 @@ func (h *Handler) work(ctx context.Context, e Event) (Result, error) {
 	err = h.steps(ctx, run, save)
 	res := Result{Run: run.ID, Listed: run.Sync.Listed, Changed: run.Sync.Changed, Watched: run.Watched, Finished: run.Sent}
 	return res, err
+}
+
+// ahead tells whether a run began in the future. No clock errs so far: to wait for it would stop the watch until then.
+func (h *Handler) ahead(run records.Run) bool {
+	return run.ID != "" && lifecycle.At(h.Now()).Since(run.Started) < -minRun
+}
+
+// begins tells whether a new run is to take the last one's place.
+func (h *Handler) begins(action string, run records.Run) bool {
+	age := lifecycle.At(h.Now()).Since(run.Started)
+	if action == "run" {
+		return run.ID == "" || h.ahead(run) || run.Sent && age >= minRun
+	}
+	return h.ahead(run) || run.ID != "" && run.Sent && age >= overdue
 }
 
 func (h *Handler) begin(ctx context.Context) (records.Run, error) {
