@@ -16,7 +16,7 @@ type conformCommand struct {
 	URL    string `arg:"" help:"The admin API's base, as the guard is given it."`
 	Token  string `env:"LAPSEGUARD_REGISTRY_TOKEN" required:"" help:"Its bearer token; better in the environment than on the command line."`
 	Domain string `help:"A domain of your own with verified test addresses at it, below it, and at a host whose name only ends alike. They are unverified and restored. Without it nothing is changed."`
-	Site   string `help:"The base of three test hooks, POST /ask, /follow and /verify, that show what mail opens while recovery is closed; README, Connect your own registry, describes them."`
+	Site   string `help:"The base of three test hooks, POST /ask, /follow and /verify, that show what mail opens while recovery is closed; infra/RUNBOOK.md, The registry's half, describes them."`
 }
 
 // Run walks the contract and says what is wrong; its error, and so exit code 1, means that something is.

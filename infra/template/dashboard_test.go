@@ -122,21 +122,21 @@ func checkDashboard(t *Template) []string {
 	return p
 }
 
-// TestAlarmsNameAHeadingOfTheREADME that is there.
-func TestAlarmsNameAHeadingOfTheREADME(t *testing.T) {
+// TestAlarmsNameAHeadingOfTheRunbook that is there.
+func TestAlarmsNameAHeadingOfTheRunbook(t *testing.T) {
 	dir, err := Dir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	runbook, err := os.ReadFile(filepath.Join(dir, "infra", "RUNBOOK.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	tpl := open(t)
 	for _, name := range tpl.Resources("AWS::CloudWatch::Alarm") {
-		found := regexp.MustCompile(`README: ([A-Z][A-Za-z ]*)\.$`).FindStringSubmatch(text(tpl.Property(name, "AlarmDescription")))
-		if found == nil || !regexp.MustCompile(`(?m)^#+ `+found[1]+`$`).Match(readme) {
-			t.Errorf("%s: the description ends in no heading of the README: %q", name, found)
+		found := regexp.MustCompile(`RUNBOOK: ([A-Z][A-Za-z ]*)\.$`).FindStringSubmatch(text(tpl.Property(name, "AlarmDescription")))
+		if found == nil || !regexp.MustCompile(`(?m)^#+ `+found[1]+`$`).Match(runbook) {
+			t.Errorf("%s: the description ends in no heading of the runbook: %q", name, found)
 		}
 	}
 }

@@ -62,7 +62,7 @@ var mistakes = []struct {
 	{"alarms", "EvaluationPeriods: 26", "EvaluationPeriods: 25", "want 26 h"},
 	{"alarms", "TreatMissingData: breaching", "TreatMissingData: notBreaching", "TreatMissingData"},
 	{"alarms", "AlarmActions: [!Ref AlarmTopic]", "AlarmActions: []", "tells nobody"},
-	{"alarms", "README: Recovery.", "", "no heading"},
+	{"alarms", "RUNBOOK: Recovery.", "", "no heading"},
 	{"parameters", "[1-4][0-9]{3}|5000)$", "[1-9][0-9]{3})$", "BreakerCount: 5001 is allowed"},
 	{"parameters", "^([1-9]|[1-8][0-9]|90)$", "^[0-9.]+$", "BaselineDays: 0 is allowed"},
 	{"parameters", "[0-5]?[0-9] ([01]?[0-9]|2[0-3])", "[0-9]{1,2} [0-9]{1,2}", "cron(75 30 * * ? *) is allowed"},
