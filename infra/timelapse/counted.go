@@ -2,16 +2,28 @@ package main
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // counted counts what a store is asked for, in items: what DynamoDB charges for.
 type counted struct {
 	store.Store
-	reads, writes, scanned atomic.Int64
+	reads, writes, scanned, history atomic.Int64
+}
+
+// wrote counts writes, and those of history entries among them.
+func (c *counted) wrote(writes []store.Write) {
+	c.writes.Add(int64(len(writes)))
+	for _, w := range writes {
+		if strings.HasPrefix(w.Item.PK, records.HistoryPK("")) {
+			c.history.Add(1)
+		}
+	}
 }
 
 func (c *counted) Get(ctx context.Context, key store.Key) (store.Item, error) {
@@ -25,13 +37,13 @@ func (c *counted) GetMany(ctx context.Context, keys []store.Key) ([]store.Item, 
 }
 
 func (c *counted) Write(ctx context.Context, writes ...store.Write) error {
-	c.writes.Add(int64(len(writes)))
+	c.wrote(writes)
 	return c.Store.Write(ctx, writes...) //nolint:wrapcheck // counted, not changed
 }
 
 func (c *counted) WriteEach(ctx context.Context, groups [][]store.Write) []error {
 	for _, g := range groups {
-		c.writes.Add(int64(len(g)))
+		c.wrote(g)
 	}
 	return c.Store.WriteEach(ctx, groups)
 }

@@ -144,6 +144,8 @@ func (l Load) markdown(b *strings.Builder) {
 		{"items read per domain-day", fmt.Sprintf("%.2f", l.Reads)},
 		{"items scanned per domain-day", fmt.Sprintf("%.2f", l.Scanned)},
 		{"items written per domain-day", fmt.Sprintf("%.2f", l.Writes)},
+		{"items written per domain-year", hours(365 * l.Writes)},
+		{"of these history entries", hours(l.History)},
 		{"takeovers missed / tried", fmt.Sprintf("%d / %d", l.Missed, l.Takeovers)},
 		{"domains unverified wrongly", fmt.Sprint(l.Wrong)},
 	} {

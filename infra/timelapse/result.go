@@ -46,6 +46,7 @@ type Load struct {
 	Reads      float64 `json:"items_read_per_domain_day"`
 	Scanned    float64 `json:"items_scanned_per_domain_day"`
 	Writes     float64 `json:"items_written_per_domain_day"`
+	History    float64 `json:"history_entries_per_year"`
 	Missed     int     `json:"missed"`
 	Takeovers  int     `json:"takeovers"`
 	Wrong      int     `json:"wrong"`
@@ -113,6 +114,7 @@ func newLoad(p *Population, r *GuardRun) Load {
 	l.RDAP, l.Status = float64(asked(r.Asked[queue.KindRDAP]))/years, float64(asked(r.Asked[queue.KindStatus]))/years
 	l.Zone, l.MX = float64(asked(r.Asked[queue.KindDelegation]))/years, float64(asked(r.Asked[queue.KindMail]))/years
 	l.Reads, l.Writes, l.Scanned = float64(r.Reads)/domainDays, float64(r.Writes)/domainDays, float64(r.Scanned)/domainDays
+	l.History = float64(r.History) / years
 	fates := r.Ledger.Fates()
 	closed := map[string]bool{}
 	for _, d := range r.Decisions {

@@ -49,6 +49,7 @@ type GuardRun struct {
 	Events    map[string]int
 	Reads     int64
 	Writes    int64
+	History   int64 // of the writes, those of history entries
 	Scanned   int64
 	Attacks   int // resets that a new owner asked for, and that were mailed
 }
@@ -245,7 +246,7 @@ func (y *year) refresh(ctx context.Context, at time.Time) error {
 
 func (y *year) result(ctx context.Context) (*GuardRun, error) {
 	r := &GuardRun{Ledger: y.ledger, Decisions: y.g.record.Decisions(), Asked: y.u.Asked, Events: y.g.record.Events, Histories: map[string][]records.Entry{},
-		Reads: y.g.store.reads.Load(), Writes: y.g.store.writes.Load(), Scanned: y.g.store.scanned.Load(), Attacks: y.thieves.got}
+		Reads: y.g.store.reads.Load(), Writes: y.g.store.writes.Load(), History: y.g.store.history.Load(), Scanned: y.g.store.scanned.Load(), Attacks: y.thieves.got}
 	for _, f := range y.ledger.Fates() {
 		if !f.told() && f.Domain != y.o.Only {
 			continue
