@@ -49,6 +49,9 @@ func judgeDelegation(name, lowest string, m *mdns.Msg) verdict {
 	if v, redirected := judgeDNAME(name, m); redirected {
 		return v
 	}
+	if v, anew := judgeDELEG(name, m); anew {
+		return v
+	}
 	if len(m.Answer) > 0 {
 		return judgeAnswer(name, m)
 	}
@@ -87,6 +90,27 @@ func judgeDNAME(name string, m *mdns.Msg) (verdict, bool) {
 	for _, record := range m.Answer {
 		if owner := record.Header().Name; record.Header().Rrtype == mdns.TypeDNAME && !strings.EqualFold(owner, name) {
 			return unknown(source.CauseWrongName, "DNAME at "+canonicalHost(owner)), true
+		}
+	}
+	return verdict{}, false
+}
+
+// typeDELEG is the type that the draft on extensible delegation (draft-ietf-deleg) tries out.
+const typeDELEG = 61440
+
+// judgeDELEG: a delegation without NS records is one, whatever code those get who do not know it. Servers tell them so
+// in an extended error (RFC 8914), whose number is not assigned yet.
+func judgeDELEG(name string, m *mdns.Msg) (verdict, bool) {
+	for _, record := range slices.Concat(m.Answer, m.Ns) {
+		if h := record.Header(); h.Rrtype == typeDELEG && strings.EqualFold(h.Name, name) && len(nameServers(name, m.Ns)) == 0 {
+			return delegated(source.FormNoData, nil, "DELEG"), true
+		}
+	}
+	if opt := m.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if e, ok := o.(*mdns.EDNS0_EDE); ok && strings.EqualFold(strings.TrimSpace(e.ExtraText), "new delegation only") {
+				return delegated(source.FormNoData, nil, "new delegation only"), true
+			}
 		}
 	}
 	return verdict{}, false

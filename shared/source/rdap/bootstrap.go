@@ -244,7 +244,7 @@ func (t *table) supplement(data []byte) error {
 	for _, e := range file.Servers {
 		base, ok := pick([]string{e.Base})
 		tld := canonicalName(e.TLD)
-		if _, listed := t.servers[tld]; !ok || tld == "" || listed {
+		if _, listed := t.servers[tld]; !ok || base.Scheme != "https" || tld == "" || listed { // without TLS only where IANA says so
 			continue
 		}
 		t.servers[tld] = server{base: base.String(), host: hostPort(base)}

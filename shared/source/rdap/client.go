@@ -167,6 +167,7 @@ func (c *Client) read200(r *reader, resp *http.Response, h hop, o *source.Observ
 	if o.Cause = r.decode(&a); o.Cause == source.CauseNone {
 		o.Cause = a.cause()
 	}
+	o.Slower, o.RetryAfter = a.slower, upstream.RetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now())
 	if o.Cause == source.CauseNone && a.name == nameAbsent && !h.sameQuestion {
 		// A redirect led elsewhere, and the answer does not say whom it is about.
 		o.Cause = source.CauseWrongName

@@ -111,6 +111,7 @@ type answer struct {
 	other     bool // another objectClassName
 	search    bool // results of a search
 	rdap      bool // rdapConformance is there
+	slower    bool // a notice says that we ask too fast
 	errorCode []byte
 	title     []byte
 
@@ -208,12 +209,52 @@ func (r *reader) member(a *answer, name []byte) error {
 		title, err := r.text()
 		a.title = title
 		return err
+	case "notices": // a list, or one object in its place
+		return r.each(func() error { return r.notice(a) })
 	case "rdapConformance":
 		a.rdap = true
 	case "domainSearchResults", "nameserverSearchResults", "entitySearchResults":
 		a.search = true
 	}
 	return r.dec.SkipValue()
+}
+
+// notice looks for word of a used-up quota. Terms of use speak of limits too, at length: so only what is short counts,
+// and says that it happened.
+func (r *reader) notice(a *answer) error {
+	if r.dec.PeekKind() != '{' {
+		return r.dec.SkipValue()
+	}
+	take := func() error {
+		line, err := r.text()
+		if len(line) <= maxQuotaNotice {
+			a.slower = a.slower || quota(string(bytes.ToLower(line)))
+		}
+		return err
+	}
+	return r.object(func(name []byte) error {
+		switch string(name) {
+		case "title":
+			return take()
+		case "description":
+			return r.each(take)
+		}
+		return r.dec.SkipValue()
+	})
+}
+
+// maxQuotaNotice is how long a line about a quota may be, in bytes.
+const maxQuotaNotice = 200
+
+// quota tells whether a notice's line, in lower case, says that more was asked than is allowed.
+func quota(line string) bool {
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) })
+	}
+	if has(" may ", " if ", " will ", "must not", "shall") { // terms of use
+		return false
+	}
+	return has("too many requests", "too many queries") || has("exceeded", "reached", "exhausted", "throttled") && has("quota", "limit", "rate", "queries", "requests")
 }
 
 // errorCode takes any code but null: whatever it is, the answer calls itself an error.

@@ -91,7 +91,8 @@ func redirects(status int) bool {
 }
 
 // mayFollow allows https to a host of the bootstrap file, or to the host that was asked, and never an address that
-// is not public, however the server that was asked is configured.
+// is not public, however the server that was asked is configured. A server without TLS, whose words anybody on the way
+// may have written, leads nowhere but to itself.
 func (h *hop) mayFollow(u *url.URL) bool {
 	host := strings.ToLower(u.Hostname())
 	if u.Scheme != "https" || u.User != nil || host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -101,6 +102,9 @@ func (h *hop) mayFollow(u *url.URL) bool {
 		return false
 	}
 	key := hostPort(u)
+	if own, _, err := net.SplitHostPort(h.server.host); strings.HasPrefix(h.server.base, "http://") && (err != nil || host != own) {
+		return false
+	}
 	return h.table.hosts[key] || key == h.server.host
 }
 
