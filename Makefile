@@ -42,8 +42,8 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
 # no sign in it means anything to make or to the shell.
 ACTIONS := approve revoke hold release recheck restore retry accept
-.PHONY: $(ACTIONS) status mode audit-page
-ifneq ($(filter $(ACTIONS) status mode audit audit-page,$(MAKECMDGOALS)),)
+.PHONY: $(ACTIONS) status run-now mode audit-page
+ifneq ($(filter $(ACTIONS) status run-now mode audit audit-page,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
 override BY := $(value BY)
 override CLASS := $(value CLASS)
@@ -87,6 +87,9 @@ accept: build ## believe the registry's next list, however many hosts it lost: m
 
 status: build ## where the deployed guard stands: mode, run, holds
 	@$(GUARD) status --event $(remote)
+
+run-now: build ## begin a run of the deployed guard now, an hour or more after the last
+	@printf '{"action":"run"}\n' $(remote) FanoutFunction
 
 mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or observe, enforce)
 	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" $(GUARD) mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- "$$MODE"

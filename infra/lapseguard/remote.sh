@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Sends the event on standard input to the deployed applier and prints its answer in words: remote.sh LAPSEGUARD
+# `remote.sh LAPSEGUARD FUNCTION` sends it to another function and prints the answer as it is.
 # `remote.sh --stack` and `remote.sh --region` only name them.
 # Stack and region are those of samconfig.toml unless STACK and REGION name others. Nothing from the event is
 # ever part of a command line.
 set -euo pipefail
 
 lapseguard=$1
+function=${2:-ApplierFunction}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 # setting NAME: its value below [default.deploy.parameters], where `sam deploy --guided` writes it.
@@ -30,13 +32,15 @@ sam=$(command -v sam || true)
   exit 1
 }
 
-args=(remote invoke ApplierFunction --stack-name "$stack" --event-file -)
+args=(remote invoke "$function" --stack-name "$stack" --event-file -)
 [ -z "$region" ] || args+=(--region "$region")
 
 # The function's log comes on standard error. It is shown where something went wrong.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! printf '%s\n' "$event" | "$sam" "${args[@]}" 2>"$log" | "$lapseguard" answer; then
+words=("$lapseguard" answer)
+[ "$function" = ApplierFunction ] || words=(cat)
+if ! printf '%s\n' "$event" | "$sam" "${args[@]}" 2>"$log" | "${words[@]}"; then
   cat "$log" >&2
   exit 1
 fi

@@ -97,6 +97,9 @@ func TestMakeSendsTheEvent(t *testing.T) {
 			t.Errorf("%s: sam got %q", args, got)
 		}
 	}
+	if out, _, err := r.make(t, "run-now"); err != nil || strings.TrimSpace(out) != `{"text":"done in words","acted":0}` || r.got(t, "event") != `{"action":"run"}` || !strings.Contains(r.got(t, "args"), "invoke\nFanoutFunction\n") {
+		t.Errorf("run-now: %v\n%s\nsam got %q, event %s", err, out, r.got(t, "args"), r.got(t, "event"))
+	}
 	if _, _, err := r.make(t, "status", "STACK=other stack", "REGION=eu-west-1"); err != nil || !strings.Contains(r.got(t, "args"), "--stack-name\nother stack\n--event-file\n-\n--region\neu-west-1") {
 		t.Errorf("another stack: %v, sam got %q", err, r.got(t, "args"))
 	}
