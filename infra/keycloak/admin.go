@@ -1,9 +1,10 @@
 // Package keycloak serves the registry admin API (infra/registry-admin.openapi.yaml) in front of Keycloak's admin
 // API. It runs on the registry's side: the secret that can change every account never reaches the guard.
 //
-// An address counts as verified here when Keycloak says so and its account is not in the quarantine group. To
-// unverify is, for each account: close recovery (the group, whose members a deny step in the realm's reset flow
-// refuses), mark (emailVerified, and UPDATE_EMAIL at the next sign-in), read back. See Guard for the deny step.
+// To close recovery is, for each account, to put it into the quarantine group, whose members a deny step in the realm's
+// reset flow refuses, and to read that back; to unverify is the same, and takes the flag where that holds nobody at
+// sign-in. An account leaves the group when the journal has no reason for it any more. See Guard for the deny step, and
+// README.md for what a holder meets.
 package keycloak
 
 import (

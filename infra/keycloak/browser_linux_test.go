@@ -150,6 +150,21 @@ func (b *browser) forgot(address string) string {
 	return b.text()
 }
 
+// action asks for a required action as the account console does for who is signed in.
+func (b *browser) action(name string) {
+	b.t.Helper()
+	q := b.console()
+	q.Set("kc_action", name)
+	b.open(b.base+"/protocol/openid-connect/auth?"+q.Encode(), nil)
+}
+
+// opens tells whether a reset link leads to the form for a password.
+func (b *browser) opens(link string) bool {
+	b.t.Helper()
+	b.follow(link)
+	return strings.Contains(b.page, "kc-passwd-update-form")
+}
+
 // follow opens a link of a mail, and says yes where Keycloak asks whether that is meant.
 func (b *browser) follow(link string) {
 	b.t.Helper()

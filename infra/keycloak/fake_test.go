@@ -30,6 +30,7 @@ type fake struct {
 	token     string // the one that is good
 	tokens    int    // given out
 	writes    []string
+	ended     map[string]int // how often an account's sessions were ended
 	// fault may spoil a request: a status to answer with, after doing the work or instead of it. Called without mu.
 	fault func(r *http.Request) (status int, after bool)
 }
@@ -39,6 +40,7 @@ type fakeUser struct {
 	account
 	name   string
 	groups []string
+	linked bool // to an identity provider
 }
 
 const (
@@ -61,7 +63,7 @@ func resetFlow(guarded bool) []execution {
 }
 
 func newFake() *fake {
-	return &fake{eventsOn: true, group: &group{ID: "g", Attributes: map[string][]string{attribute: {attributeValue}}},
+	return &fake{eventsOn: true, ended: map[string]int{}, group: &group{ID: "g", Attributes: map[string][]string{attribute: {attributeValue}}},
 		flows: map[string][]execution{"reset": resetFlow(true)}, configs: map[string]map[string]string{"c": stepWants()},
 		realm: realm{ResetFlow: "reset", ResetAllowed: true, BrokerFlow: "broker"}}
 }
@@ -146,7 +148,7 @@ func (f *fake) serve(t testing.TB) string {
 	for pattern, do := range map[string]func(r *http.Request) (int, any){
 		"GET ": f.getRealm, "GET /users": f.listUsers, "GET /users/{id}": f.getUser, "PUT /users/{id}": f.putUser,
 		"GET /users/{id}/groups": f.getGroups, "PUT /users/{id}/groups/{group}": f.join, "DELETE /users/{id}/groups/{group}": f.leave,
-		"GET /group-by-path/" + Group: f.getGroup, "POST /groups": f.makeGroup, "PUT /groups/{group}": f.putGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /users/{id}/credentials": f.credentials, "GET /events/config": f.getConfig,
+		"GET /group-by-path/" + Group: f.getGroup, "POST /groups": f.makeGroup, "PUT /groups/{group}": f.putGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /users/{id}/credentials": f.credentials, "POST /users/{id}/logout": f.logout, "GET /users/{id}/federated-identity": f.federated, "GET /events/config": f.getConfig,
 		"GET /authentication/flows/{flow}/executions": f.getFlow, "GET /authentication/config/{config}": f.getStep, "GET /identity-provider/instances": f.getProviders,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -244,6 +246,26 @@ func (f *fake) credentials(r *http.Request) (int, any) {
 	return 200, []map[string]any{{"type": "password", "createdDate": u.Created + u.reset.Milliseconds()}}
 }
 
+func (f *fake) logout(r *http.Request) (int, any) {
+	if f.user(r.PathValue("id")) == nil {
+		return notFound()
+	}
+	f.ended[r.PathValue("id")]++
+	return http.StatusNoContent, nil
+}
+
+func (f *fake) federated(r *http.Request) (int, any) {
+	u := f.user(r.PathValue("id"))
+	if u == nil {
+		return notFound()
+	}
+	list := []map[string]string{}
+	if u.linked {
+		list = append(list, map[string]string{"identityProvider": "p"})
+	}
+	return 200, list
+}
+
 func (f *fake) putUser(r *http.Request) (int, any) {
 	u := f.user(r.PathValue("id"))
 	if u == nil {
@@ -251,6 +273,7 @@ func (f *fake) putUser(r *http.Request) (int, any) {
 	}
 	var in struct {
 		Verified *bool     `json:"emailVerified"`
+		Email    *string   `json:"email"`
 		Actions  *[]string `json:"requiredActions"`
 	}
 	if json.NewDecoder(r.Body).Decode(&in) != nil {
@@ -258,6 +281,9 @@ func (f *fake) putUser(r *http.Request) (int, any) {
 	}
 	if in.Verified != nil {
 		u.Verified = *in.Verified
+	}
+	if in.Email != nil {
+		u.Email = *in.Email
 	}
 	if in.Actions != nil {
 		u.Actions = *in.Actions

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"time"
 )
 
 // What the deny step consists of, and what it looks for.
@@ -24,6 +26,7 @@ const (
 
 	required    = "REQUIRED"
 	conditional = "CONDITIONAL"
+	alternative = "ALTERNATIVE"
 	disabled    = "DISABLED"
 )
 
@@ -49,6 +52,19 @@ type realm struct {
 	ResetFlow    string `json:"resetCredentialsFlow"`
 	ResetAllowed bool   `json:"resetPasswordAllowed"`
 	BrokerFlow   string `json:"firstBrokerLoginFlow"`
+	BrowserFlow  string `json:"browserFlow"`
+	VerifyEmail  bool   `json:"verifyEmail"` // whoever has no verified address is held at sign-in
+
+	LinksLast  int64             `json:"actionTokenGeneratedByUserLifespan"` // seconds
+	Attributes map[string]string `json:"attributes"`
+}
+
+// resetLinks is how long the link of a reset mail can be followed.
+func (r realm) resetLinks() time.Duration {
+	if own, err := strconv.ParseInt(r.Attributes["actionTokenGeneratedByUserLifespan.reset-credentials"], 10, 32); err == nil {
+		return time.Duration(own) * time.Second
+	}
+	return time.Duration(r.LinksLast) * time.Second
 }
 
 func (a *Admin) realm(ctx context.Context) (realm, error) {
@@ -141,6 +157,9 @@ func (a *Admin) denied(ctx context.Context, list []execution, i int) (bool, erro
 			if list[j].Level != list[i].Level || !list[j].SubFlow || list[j].Requirement != conditional {
 				continue
 			}
+			if besideAlternatives(list, j) {
+				continue // Keycloak ignores them, or it: nobody knows what is left
+			}
 			if ok, err := a.deniesQuarantined(ctx, children(list, j)); ok || err != nil {
 				return ok, err
 			}
@@ -150,6 +169,20 @@ func (a *Admin) denied(ctx context.Context, list []execution, i int) (bool, erro
 		}
 	}
 	return false, nil
+}
+
+// besideAlternatives: among the lines of the same parent as the one at i there is an ALTERNATIVE. Keycloak ignores
+// alternatives beside a step that is required or conditional.
+func besideAlternatives(list []execution, i int) bool {
+	return slices.ContainsFunc(siblings(list, parentOf(list, i)), func(e execution) bool { return e.Requirement == alternative })
+}
+
+// siblings are the lines below the one at parent; -1 is the flow itself.
+func siblings(list []execution, parent int) []execution {
+	if parent >= 0 {
+		return children(list, parent)
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(e execution) bool { return e.Level != 0 })
 }
 
 func (a *Admin) deniesQuarantined(ctx context.Context, in []execution) (bool, error) {

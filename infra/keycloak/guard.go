@@ -18,6 +18,8 @@ type Guard struct {
 	Admin *Admin
 	// Say is called once for each change that was made.
 	Say func(change string)
+	// Warn is called before anything is changed, with what people should know first.
+	Warn func(what string)
 }
 
 // StaysOpen is what the deny step cannot close, for people to read.
@@ -27,41 +29,96 @@ func StaysOpen() string {
 		"until then the adapter answers recovery: open."
 }
 
-// Install makes the quarantine group, lets people be asked for another address, and puts the deny step behind the
+// Install makes the quarantine group, lets holders give another address, and puts the deny step behind the
 // reset mail and behind the mail that links an identity provider. Run again it changes nothing.
 func (g *Guard) Install(ctx context.Context) error {
+	r, err := g.Admin.realm(ctx)
+	if err != nil {
+		return err
+	}
+	usesRealms, err := g.preflight(ctx, r)
+	if err != nil {
+		return err
+	}
 	if err := g.ensureGroup(ctx); err != nil {
 		return err
 	}
-	if err := g.ensureAction(ctx); err != nil {
-		return err
-	}
-	r, err := g.Admin.realm(ctx)
-	if err != nil {
+	if err := g.ensureAction(ctx, r); err != nil {
 		return err
 	}
 	if err := g.guardFlow(ctx, r.ResetFlow, "resetCredentialsFlow", providerResetMail); err != nil {
 		return err
 	}
+	if usesRealms {
+		return g.guardFlow(ctx, r.BrokerFlow, "firstBrokerLoginFlow", providerLinkMail, providerLinkAuto)
+	}
+	return nil
+}
+
+// preflight refuses what cannot be guarded, and warns, before anything is changed. usesRealms: some identity provider
+// uses the realm's first login flow.
+func (g *Guard) preflight(ctx context.Context, r realm) (usesRealms bool, err error) {
 	providers, err := g.Admin.providers(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	usesRealms := false
 	for _, p := range providers {
 		if p.Flow != "" && p.Flow != r.BrokerFlow {
 			if ok, err := g.Admin.guarded(ctx, p.Flow, providerLinkMail, providerLinkAuto); err != nil || !ok {
-				return errors.Join(err, fmt.Errorf("identity provider %s has a first login flow of its own, %q, without the deny step: "+
+				return false, errors.Join(err, fmt.Errorf("identity provider %s has a first login flow of its own, %q, without the deny step: "+
 					"let it use the realm's, or add the step by hand behind the one that verifies by mail", p.Alias, p.Flow))
 			}
 			continue
 		}
 		usesRealms = true
 	}
-	if usesRealms {
-		return g.guardFlow(ctx, r.BrokerFlow, "firstBrokerLoginFlow", providerLinkMail, providerLinkAuto)
+	if err := g.canGuard(ctx, r.ResetFlow, providerResetMail); err != nil {
+		return false, err
 	}
-	return nil
+	if usesRealms {
+		if err := g.canGuard(ctx, r.BrokerFlow, providerLinkMail, providerLinkAuto); err != nil {
+			return false, err
+		}
+	}
+	if !r.VerifyEmail && g.Warn != nil {
+		g.Warn("this realm does not verify e-mail addresses. A holder who moves to another address leaves the quarantine only if that one was confirmed: " +
+			"so a change of address by its holder will be confirmed by mail (Force Email Verification of the action " + actionUpdate + "), and nothing else")
+	}
+	return usesRealms, nil
+}
+
+// canGuard tells why a flow cannot have the deny step; nil where it has it.
+func (g *Guard) canGuard(ctx context.Context, flow string, mails ...string) error {
+	if ok, err := g.Admin.guarded(ctx, flow, mails...); ok || err != nil {
+		return err
+	}
+	list, err := g.Admin.executions(ctx, flow)
+	if err != nil {
+		return err
+	}
+	_, err = denyBelow(list, flow, mails)
+	return err
+}
+
+// denyBelow is the line below which the deny step belongs; -1 is the flow itself.
+func denyBelow(list []execution, flow string, mails []string) (parent int, err error) {
+	anchors := steps(list, mails...)
+	if ask := steps(list, providerLinkAsk); len(ask) > 0 { // the person is known at the end of the flow that asks to link
+		anchors = ask
+	}
+	if len(anchors) == 0 {
+		return -1, fmt.Errorf("the flow %q has no step that is known to mail", flow)
+	}
+	parent = parentOf(list, anchors[0])
+	if besideAlternatives(list, anchors[0]) {
+		into := flow
+		if parent >= 0 {
+			into = list[parent].Name
+		}
+		return parent, fmt.Errorf("in %q the step %q stands beside ALTERNATIVE steps, which Keycloak ignores once the deny step is beside them: nobody could sign in that way. "+
+			"Put the alternatives into a sub-flow of their own, make it REQUIRED, and run this again", into, list[anchors[0]].Provider)
+	}
+	return parent, nil
 }
 
 func (g *Guard) ensureGroup(ctx context.Context) error {
@@ -87,19 +144,29 @@ func (a *Admin) ensureGroup(ctx context.Context) (done string, err error) {
 	return "set the attribute " + attribute + " of the group " + Group, err
 }
 
-// ensureAction: without it Keycloak passes over UPDATE_EMAIL and mails the lapsed address at the next sign-in.
-func (g *Guard) ensureAction(ctx context.Context) error {
+// ensureAction lets a holder give another address in the account console, or when offered at sign-in, and has it
+// confirmed by mail where the realm would not: a change that nobody confirmed lifts no quarantine.
+func (g *Guard) ensureAction(ctx context.Context, r realm) error {
 	path := "/authentication/required-actions/" + actionUpdate
 	action := map[string]any{}
 	if err := g.Admin.do(ctx, call{doing: "read the required action " + actionUpdate, method: http.MethodGet, path: path, out: &action}); err != nil {
 		return err
 	}
-	if action["enabled"] == true {
+	config, _ := action["config"].(map[string]any)
+	if action["enabled"] == true && (r.VerifyEmail || config["verifyEmail"] == "true") {
 		return nil
 	}
 	action["enabled"] = true
+	said := "switched on the required action " + actionUpdate
+	if !r.VerifyEmail {
+		if config == nil {
+			config = map[string]any{}
+		}
+		config["verifyEmail"] = "true"
+		action["config"], said = config, said+", with Force Email Verification"
+	}
 	err := g.Admin.do(ctx, call{doing: "switch on the required action " + actionUpdate, method: http.MethodPut, path: path, in: action})
-	return g.said(err, "switched on the required action %s", actionUpdate)
+	return g.said(err, "%s", said)
 }
 
 func (g *Guard) said(err error, format string, args ...any) error {
@@ -146,14 +213,11 @@ func (g *Guard) denyIn(ctx context.Context, flow string, mails []string) error {
 		return err
 	}
 	into := flow
-	anchors := steps(list, mails...)
-	if ask := steps(list, providerLinkAsk); len(ask) > 0 { // the person is known at the end of the flow that asks to link
-		anchors = ask
+	p, err := denyBelow(list, flow, mails)
+	if err != nil {
+		return err
 	}
-	if len(anchors) == 0 {
-		return fmt.Errorf("the flow %q has no step that is known to mail", flow)
-	}
-	if p := parentOf(list, anchors[0]); p >= 0 {
+	if p >= 0 {
 		into = list[p].Name
 	}
 	deny := flow + " - quarantine"

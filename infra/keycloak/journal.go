@@ -76,8 +76,38 @@ func private(path string) error {
 	return errors.Join(f.Chmod(0o600), f.Close())
 }
 
+// later are the columns that journals of before do not have.
+var later = [][2]string{
+	{"journal", "closing INTEGER NOT NULL DEFAULT 0"}, {"journal", "until INTEGER NOT NULL DEFAULT 0"}, {"journal", "exposed INTEGER NOT NULL DEFAULT 0"},
+	{"marks", "report INTEGER NOT NULL DEFAULT 0"},
+	{"hosts", "closed INTEGER NOT NULL DEFAULT 0"}, {"hosts", "since INTEGER"}, {"hosts", "until INTEGER"}, {"hosts", "reported INTEGER NOT NULL DEFAULT 0"},
+	{"counting", "closed INTEGER NOT NULL DEFAULT 0"}, {"counting", "since INTEGER"}, {"counting", "until INTEGER"}, {"counting", "reported INTEGER NOT NULL DEFAULT 0"},
+}
+
+// addColumns brings a journal of before to today's form.
+func (j *journal) addColumns(ctx context.Context) error {
+	for _, c := range later {
+		name, _, _ := strings.Cut(c[1], " ")
+		var tables, columns int
+		row := j.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM pragma_table_info(?1)), (SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2)`, c[0], name)
+		if err := row.Scan(&tables, &columns); err != nil {
+			return fmt.Errorf("read the columns of %s: %w", c[0], err)
+		}
+		if tables == 0 || columns > 0 {
+			continue
+		}
+		if _, err := j.db.ExecContext(ctx, `ALTER TABLE `+c[0]+` ADD COLUMN `+c[1]); err != nil {
+			return fmt.Errorf("add %s to %s: %w", name, c[0], err)
+		}
+	}
+	return nil
+}
+
 func (j *journal) prepare() error {
 	ctx := context.Background() // opening takes no context
+	if err := j.addColumns(ctx); err != nil {
+		return err
+	}
 	if _, err := j.db.ExecContext(ctx, schema); err != nil {
 		return fmt.Errorf("create the tables: %w", err)
 	}
@@ -148,22 +178,20 @@ func setTime(ctx context.Context, tx *sql.Tx, k string, at time.Time) error {
 // entry is a key's line.
 type entry struct {
 	key, domain, request, state, answer, restored string
-	before                                        time.Time
+	closing                                       bool
 	already, kept                                 int
 }
 
 func (j *journal) entry(ctx context.Context, key string) (entry, bool, error) {
 	e := entry{key: key}
-	var before int64
-	err := j.db.QueryRowContext(ctx, `SELECT domain, request, before, already, kept, state, answer, restored FROM journal WHERE key = ?`, key).
-		Scan(&e.domain, &e.request, &before, &e.already, &e.kept, &e.state, &e.answer, &e.restored)
+	err := j.db.QueryRowContext(ctx, `SELECT domain, request, closing, already, kept, state, answer, restored FROM journal WHERE key = ?`, key).
+		Scan(&e.domain, &e.request, &e.closing, &e.already, &e.kept, &e.state, &e.answer, &e.restored)
 	if errors.Is(err, sql.ErrNoRows) {
 		return e, false, nil
 	}
 	if err != nil {
 		return e, false, fmt.Errorf("journal: read the key: %w", err)
 	}
-	e.before = time.UnixMicro(before).UTC()
 	return e, true, nil
 }
 
@@ -174,13 +202,20 @@ type mark struct {
 	account, hash string
 	counts, added bool
 	closed        bool
+	report        int
 	at            time.Time
 	state         string
-	domain        string    // of its key
-	before        time.Time // of its key
+	// Of its key:
+	domain  string
+	closing bool
+	before  time.Time
+	until   time.Time // credentials set before it prove a holder
+	exposed time.Time // zero: not known to have been
+	keyAt   time.Time // when the key's work was asked for, of a closing that is opened the opening
 }
 
-const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.closed, m.at, m.state, j.domain, j.before FROM marks m JOIN journal j ON j.key = m.key `
+const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.closed, m.report, m.at, m.state, j.domain, j.closing, j.before, j.until, j.exposed, j.at
+FROM marks m JOIN journal j ON j.key = m.key `
 
 func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark, error) {
 	rows, err := j.db.QueryContext(ctx, selectMarks+where+` ORDER BY m.id`, args...)
@@ -191,11 +226,19 @@ func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark,
 	var list []mark
 	for rows.Next() {
 		var m mark
-		var at, before int64
-		if err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &m.closed, &at, &m.state, &m.domain, &before); err != nil {
+		var at, before, until, exposed, keyAt int64
+		err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &m.closed, &m.report, &at, &m.state, &m.domain, &m.closing, &before, &until, &exposed, &keyAt)
+		if err != nil {
 			return nil, fmt.Errorf("journal: read a mark: %w", err)
 		}
-		m.at, m.before = time.UnixMicro(at).UTC(), time.UnixMicro(before).UTC()
+		m.at, m.before, m.until = time.UnixMicro(at).UTC(), time.UnixMicro(before).UTC(), time.UnixMicro(before).UTC()
+		m.keyAt = time.UnixMicro(keyAt).UTC()
+		if m.closing {
+			m.until = time.UnixMicro(until).UTC()
+		}
+		if exposed != 0 {
+			m.exposed = time.UnixMicro(exposed).UTC()
+		}
 		list = append(list, m)
 	}
 	if err := rows.Err(); err != nil {
@@ -216,11 +259,7 @@ func (j *journal) setMark(ctx context.Context, id int64, state string) error {
 	return j.exec(ctx, "note a mark", `UPDATE marks SET state = ? WHERE id = ?`, state, id)
 }
 
-// inForce is the mark that an account is under; ok is false when there is none.
-func (j *journal) inForce(ctx context.Context, account string) (m mark, ok bool, err error) {
-	list, err := j.marks(ctx, `WHERE m.account = ? AND m.state = ?`, account, marked)
-	if err != nil || len(list) == 0 {
-		return mark{}, false, err
-	}
-	return list[0], true, nil
+// inForce are the marks that an account is under: the reasons for which it is in quarantine.
+func (j *journal) inForce(ctx context.Context, account string) ([]mark, error) {
+	return j.marks(ctx, `WHERE m.account = ? AND m.state = ?`, account, marked)
 }

@@ -37,7 +37,7 @@ func (s backend) List(ctx context.Context, in adminapi.ListQuery) (adminapi.Repl
 
 // page reads the hosts and their time in one transaction, so that they fit each other.
 func (s *Server) page(ctx context.Context, in adminapi.ListQuery) (adminapi.Page, error) {
-	page := adminapi.Page{Hosts: []adminapi.HostCount{}}
+	page := adminapi.Page{Hosts: []adminapi.HostCount{}, Recovery: in.After == ""}
 	err := s.journal.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var asOf string
 		if err := tx.QueryRowContext(ctx, `SELECT v FROM meta WHERE k = 'as_of'`).Scan(&asOf); err != nil {
@@ -48,12 +48,12 @@ func (s *Server) page(ctx context.Context, in adminapi.ListQuery) (adminapi.Page
 			return fmt.Errorf("journal: read as_of: %w", err)
 		}
 		// One host more than asked for tells whether there is a next page.
-		query, args := `addresses > 0`, []any{in.After, in.Limit + 1}
+		query, args := `(addresses > 0 OR closed > 0)`, []any{in.After, in.Limit + 1}
 		if !in.Since.IsZero() {
 			query, args = `changed_at >= ?3`, append(args, in.Since.UnixMicro())
 		}
 		//nolint:gosec // one of the two conditions above
-		rows, err := tx.QueryContext(ctx, `SELECT host, addresses, known, oldest, newest FROM hosts WHERE host > ?1 AND `+query+` ORDER BY host LIMIT ?2`, args...)
+		rows, err := tx.QueryContext(ctx, `SELECT host, addresses, known, oldest, newest, closed, since, until, reported FROM hosts WHERE host > ?1 AND `+query+` ORDER BY host LIMIT ?2`, args...)
 		if err != nil {
 			return fmt.Errorf("journal: list hosts: %w", err)
 		}
@@ -77,8 +77,9 @@ func (s *Server) page(ctx context.Context, in adminapi.ListQuery) (adminapi.Page
 func scanHost(rows *sql.Rows) (adminapi.HostCount, error) {
 	var h adminapi.HostCount
 	var known int
-	var oldest, newest sql.NullInt64
-	if err := rows.Scan(&h.Host, &h.Addresses, &known, &oldest, &newest); err != nil {
+	var oldest, newest, since, until sql.NullInt64
+	var closed adminapi.Closed
+	if err := rows.Scan(&h.Host, &h.Addresses, &known, &oldest, &newest, &closed.Addresses, &since, &until, &closed.Reported); err != nil {
 		return h, fmt.Errorf("journal: read a host: %w", err)
 	}
 	if known == h.Addresses && oldest.Valid { // one unknown time makes the oldest unknown
@@ -88,6 +89,10 @@ func scanHost(rows *sql.Rows) (adminapi.HostCount, error) {
 	if newest.Valid {
 		t := time.UnixMicro(newest.Int64).UTC()
 		h.Newest = &t
+	}
+	if closed.Addresses > 0 {
+		closed.Since, closed.ContinuousUntil = time.UnixMicro(since.Int64).UTC(), time.UnixMicro(until.Int64).UTC()
+		h.Closed = &closed
 	}
 	return h, nil
 }

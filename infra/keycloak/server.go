@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/lapseguard/lapseguard/infra/adminapi"
@@ -30,6 +31,9 @@ type Config struct {
 	Token string // the guard's bearer token
 	// Standing is asked before a holder's new verification of the same address lifts a quarantine; nil: it never does.
 	Standing Standing
+	// Delegated tells whether the zone above delegates a domain to name servers that are no parking: its holder is then
+	// offered to verify again. nil: nobody is.
+	Delegated func(ctx context.Context, domain string) (bool, error)
 	// Fresh is how old the counts get before they are made anew; older than MaxAge they are not given out.
 	Fresh, MaxAge time.Duration
 	Sweep         time.Duration // between looks at the quarantined
@@ -48,6 +52,9 @@ type Server struct {
 	journal *journal
 	turn    chan struct{} // holds one token: whoever has it may change accounts
 	stale   chan struct{} // holds one when the counts should be made anew soon
+
+	askedMu sync.Mutex
+	asked   map[string]asked
 }
 
 // Open opens or creates the journal.
@@ -76,7 +83,7 @@ func Open(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, journal: j, turn: make(chan struct{}, 1), stale: make(chan struct{}, 1)}, nil
+	return &Server{cfg: cfg, journal: j, turn: make(chan struct{}, 1), stale: make(chan struct{}, 1), asked: map[string]asked{}}, nil
 }
 
 // Close closes the journal.

@@ -39,12 +39,29 @@ func (w Witnesses) Standing(ctx context.Context, name string, before time.Time) 
 	switch {
 	case reg.Registered.IsZero():
 		return false, fmt.Errorf("standing of %s: RDAP does not say when it was registered", name)
-	case d.Outcome != source.Observed || d.Delegation.Form == source.FormNoData || lifecycle.Parking(d.Delegation.NS):
+	case !inService(d):
 		return false, nil
 	case reg.Undecided(), slices.ContainsFunc(reg.Statuses, ending):
 		return false, nil
 	}
 	return reg.Registered.Before(before) && reg.Transferred.Before(before), nil
+}
+
+// Delegated tells whether the zone above delegates a domain, and not to parking.
+func (w Witnesses) Delegated(ctx context.Context, name string) (bool, error) {
+	parsed, reason := domain.Parse(name)
+	if reason != domain.ReasonNone {
+		return false, fmt.Errorf("delegation of %s: %s", name, reason)
+	}
+	d := w.Delegation(ctx, parsed.Registrable, parsed.Suffix)
+	if d.Outcome == source.Unknown {
+		return false, fmt.Errorf("delegation of %s: DNS: %s", name, d.Cause)
+	}
+	return inService(d), nil
+}
+
+func inService(d source.Observation) bool {
+	return d.Outcome == source.Observed && d.Delegation.Form != source.FormNoData && !lifecycle.Parking(d.Delegation.NS)
 }
 
 // ending is true of statuses of a registration that is not in regular service (RFC 8056).

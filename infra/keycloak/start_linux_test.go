@@ -3,6 +3,8 @@ package keycloak
 import (
 	"bytes"
 	"context"
+	"crypto/pbkdf2"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -11,6 +13,7 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -19,9 +22,12 @@ import (
 // envReal, set to 1 by make test-keycloak, runs the tests that need a real Keycloak.
 const envReal = "LAPSEGUARD_KEYCLOAK"
 
-// envRunning is the URL of a Keycloak that runs already, with adminPassword: for whoever tries attacks one by one. What
-// needs to halt it does not run on it. The realm "test" in it is made anew.
-const envRunning = "LAPSEGUARD_KEYCLOAK_URL"
+// envRunning is the URL of a Keycloak that runs already, with adminPassword, and envGroup its process group: for whoever
+// tries attacks one by one. The realms "test" and "other" in it are made anew.
+const (
+	envRunning = "LAPSEGUARD_KEYCLOAK_URL"
+	envGroup   = "LAPSEGUARD_KEYCLOAK_PGID"
+)
 
 // running is a Keycloak on loopback that lives as long as a test.
 type running struct {
@@ -48,7 +54,11 @@ func start(t *testing.T) *running {
 		t.Skipf("NOT RUN: the test against a real Keycloak; make test-keycloak runs it (it sets %s=1)", envReal)
 	}
 	if url := os.Getenv(envRunning); url != "" {
-		return &running{url: url}
+		pid, err := strconv.Atoi(os.Getenv(envGroup))
+		if err != nil || pid < 2 {
+			t.Fatalf("set %s to the process group of the Keycloak at %s", envGroup, url)
+		}
+		return &running{url: url, pid: pid}
 	}
 	tools := os.Getenv("LAPSEGUARD_TOOLS")
 	if tools == "" {
@@ -163,7 +173,22 @@ func (k *running) makeRealm(t *testing.T, realm map[string]any) {
 
 func newUser(name, host string, verified bool) map[string]any {
 	return map[string]any{"username": name, "email": name + "@" + host, "firstName": name, "lastName": "Tester", "enabled": true, "emailVerified": verified,
-		"credentials": []map[string]any{{"type": "password", "value": password(name), "temporary": false}}}
+		"credentials": []map[string]any{{"type": "password", "createdDate": time.Now().AddDate(0, 0, -30).UnixMilli(), // older than any gap here
+			"credentialData": `{"algorithm":"pbkdf2-sha256","hashIterations":1}`, "secretData": hashed(password(name))}}}
+}
+
+// hashed is a password as Keycloak keeps it.
+func hashed(password string) string {
+	salt := []byte("a salt for tests")
+	key, err := pbkdf2.Key(sha256.New, password, salt, 1, 32)
+	if err != nil {
+		panic(err)
+	}
+	text, err := json.Marshal(map[string][]byte{"value": key, "salt": salt})
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 func password(name string) string { return fmt.Sprintf("first-of-%s", name) }

@@ -71,7 +71,7 @@ func TestRelease(t *testing.T) {
 		if err := r.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.fake.state(); strings.Contains(got["ann"], "Q") || got["ben"] != "QU" {
+		if got := r.fake.state(); strings.Contains(got["ann"], "Q") || got["ben"] != "Q" {
 			t.Fatal(got)
 		}
 	}

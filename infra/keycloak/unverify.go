@@ -95,7 +95,7 @@ func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
 		return p, err
 	}
 	for _, u := range found {
-		closed, err := s.underMark(ctx, u, g.ID, &p)
+		closed, verified, err := s.underMark(ctx, u, g.ID, &p)
 		if err != nil {
 			return p, err
 		}
@@ -106,7 +106,7 @@ func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
 		switch older := at.Before(in.VerifiedBefore) && (!at.IsZero() || adminapi.UnknownIsOlder(in.Phase)); {
 		case closed:
 			p.answer.Already++
-		case !u.Verified:
+		case !verified:
 			p.answer.Already++
 			// Keycloak lets an unverified address recover its account, and the answer is about the effect.
 			if time.UnixMilli(u.Created).Before(in.VerifiedBefore) {
@@ -122,19 +122,27 @@ func (s *Server) plan(ctx context.Context, in registry.Request) (plan, error) {
 	return p, nil
 }
 
-// underMark tells whether an account is in quarantine, or will be as soon as there is a group for it. One that an
-// administrator let out is not.
-func (s *Server) underMark(ctx context.Context, u account, group string, p *plan) (bool, error) {
-	m, ok, err := s.journal.inForce(ctx, u.ID)
-	if err != nil || !ok || !m.closed || group == "" {
-		return ok, err
+// underMark tells whether an account is unverified and in quarantine, or will be as soon as there is a group for it,
+// and else whether its address counts as verified. One that another tool let out is not in quarantine.
+func (s *Server) underMark(ctx context.Context, u account, group string, p *plan) (closed, verified bool, err error) {
+	list, err := s.journal.inForce(ctx, u.ID)
+	if err != nil {
+		return false, false, err
+	}
+	verified = u.Verified || slices.ContainsFunc(list, func(m mark) bool { return m.offered() && m.hash == s.journal.hash(u.Email) })
+	at := slices.IndexFunc(list, func(m mark) bool { return !m.closing })
+	if at < 0 || !list[at].closed || group == "" {
+		return at >= 0, verified, nil
 	}
 	in, err := s.cfg.Admin.member(ctx, u.ID, group)
 	if err == nil && !in {
-		p.over = append(p.over, m.id)
+		p.over = append(p.over, list[at].id)
 	}
-	return in, err
+	return in, verified, err
 }
+
+// offered: the address is verified, and lacks the flag only while its holder is offered to verify it again.
+func (m mark) offered() bool { return m.closing && m.added && m.counts }
 
 // at collects the accounts whose address is at a domain or below it, all pages before anything is written, since
 // writing moves accounts between pages. Keycloak searches by substring; labels are compared here.
@@ -196,8 +204,12 @@ func (s *Server) searches(ctx context.Context, name string) ([]string, error) {
 func (s *Server) writeDown(ctx context.Context, in registry.Request, request string, p plan) error {
 	now := s.cfg.Now().UnixMicro()
 	return s.journal.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		err := exec(ctx, tx, "write the key down", `INSERT INTO journal (key, domain, request, before, already, kept, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			in.Key, in.Domain, request, in.VerifiedBefore.UnixMicro(), p.answer.Already, p.answer.Kept, working, now)
+		exposed := int64(0)
+		if !in.ExposedSince.IsZero() {
+			exposed = in.ExposedSince.UnixMicro()
+		}
+		err := exec(ctx, tx, "write the key down", `INSERT INTO journal (key, domain, request, before, exposed, already, kept, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			in.Key, in.Domain, request, in.VerifiedBefore.UnixMicro(), exposed, p.answer.Already, p.answer.Kept, working, now)
 		for _, id := range p.over {
 			err = errors.Join(err, exec(ctx, tx, "end a mark", `UPDATE marks SET state = ? WHERE id = ?`, lifted, id))
 		}
@@ -221,28 +233,57 @@ func (s *Server) work(ctx context.Context, key string) (adminapi.Reply, error) {
 	if err != nil {
 		return adminapi.Reply{}, err
 	}
-	left, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, key, planned)
-	if err != nil {
+	switch later, err := s.carryOut(ctx, e); {
+	case err != nil:
 		return adminapi.Reply{}, err
+	case later:
+		return adminapi.Reply{Status: http.StatusAccepted, After: askAgain}, nil
 	}
-	g, err := s.cfg.Admin.group(ctx)
-	if err != nil && !gone(err) {
-		return adminapi.Reply{}, err
+	return s.finish(ctx, e)
+}
+
+// carryOut does what is left of a plan; later: the caller's time ended, and Run goes on.
+func (s *Server) carryOut(ctx context.Context, e entry) (later bool, err error) {
+	left, err := s.journal.marks(ctx, `WHERE m.key = ? AND m.state = ?`, e.key, planned)
+	if err != nil {
+		return false, err
+	}
+	p, err := s.place(ctx)
+	if err != nil {
+		return false, err
 	}
 	unclosed, err := s.journal.marks(ctx, `WHERE j.domain = ? AND m.state = ? AND NOT m.closed`, e.domain, marked)
 	if err != nil {
-		return adminapi.Reply{}, err
+		return false, err
 	}
 	for _, m := range append(left, unclosed...) {
-		if err := s.mark(ctx, m, g.ID); err != nil {
+		if err := s.mark(ctx, m, p); err != nil {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				s.recount() // which wakes Run
-				return adminapi.Reply{Status: http.StatusAccepted, After: askAgain}, nil
+				return true, nil
 			}
-			return adminapi.Reply{}, fmt.Errorf("unverify %s: %w", e.domain, err)
+			return false, fmt.Errorf("close %s: %w", e.domain, err)
 		}
 	}
-	return s.finish(ctx, e)
+	return false, nil
+}
+
+// place is what a realm makes of a mark.
+type place struct {
+	group string // the quarantine group; empty: there is none
+	// holds: the realm lets nobody sign in by an address that is not verified. A mark leaves the flag there: without it
+	// the holder would wait at sign-in for a mail that somebody else reads.
+	holds bool
+	links time.Duration // how long the link of a reset mail can be followed
+}
+
+func (s *Server) place(ctx context.Context) (place, error) {
+	g, err := s.cfg.Admin.group(ctx)
+	if err != nil && !gone(err) {
+		return place{}, err
+	}
+	r, err := s.cfg.Admin.realm(ctx)
+	return place{group: g.ID, holds: r.VerifyEmail, links: r.resetLinks()}, err
 }
 
 // finish answers a key whose plan is done.
@@ -261,8 +302,7 @@ func (s *Server) finish(ctx context.Context, e entry) (adminapi.Reply, error) {
 	}
 	if len(barredOnes) > 0 {
 		a.Recovery = registry.RecoveryOpen
-		s.cfg.Log.ErrorContext(ctx, "accounts_not_changed", "domain", e.domain, "key", e.key, "accounts", len(barredOnes),
-			"means", "Keycloak will not change them (another directory keeps them?): their recovery is open")
+		s.notChanged(ctx, e.domain, len(barredOnes))
 	}
 	body, err := stdjson.Marshal(a)
 	if err != nil {
@@ -283,22 +323,23 @@ func (s *Server) recovery(ctx context.Context, name string) (registry.Recovery, 
 		return "", err
 	}
 	if open == "" {
-		n, err := s.notInForce(ctx)
-		if err != nil {
+		if open, err = s.notInForce(ctx); err != nil {
 			return "", err
 		}
-		if n == 0 {
+		if open == "" {
 			return registry.RecoveryClosed, nil
 		}
-		open = fmt.Sprintf("%d accounts that were quarantined are not in the group %s", n, Group)
 	}
 	s.cfg.Log.ErrorContext(ctx, "recovery_open", "domain", name, "why", open, "next", "run the adapter's guard install")
 	return registry.RecoveryOpen, nil
 }
 
-// mark closes recovery, marks, and reads back. Each step may have been done before, or be answered with an error
-// after it was done: only what is read back counts. An error leaves the mark planned.
-func (s *Server) mark(ctx context.Context, m mark, group string) error {
+// mark closes recovery, takes the flag where the key unverifies, and reads back. Each step may have been done before,
+// or be answered with an error after it was done: only what is read back counts. An error leaves the mark planned.
+//
+// No required action is set: whoever reads a mail that an administrator's "send verification mail" or an organisation's
+// invitation sends to the address is shown a pending action's form, without a password.
+func (s *Server) mark(ctx context.Context, m mark, p place) error {
 	u, err := s.cfg.Admin.account(ctx, m.account)
 	switch {
 	case m.state == marked && (gone(err) || err == nil && s.journal.hash(u.Email) != m.hash):
@@ -309,22 +350,17 @@ func (s *Server) mark(ctx context.Context, m mark, group string) error {
 		return err
 	}
 	var failed error
-	if group != "" { // without one the mark alone is set, and the answer says that recovery is open
-		failed = s.cfg.Admin.join(ctx, m.account, group)
+	if p.group != "" { // without one the mark alone is set, and the answer says that recovery is open
+		failed = s.cfg.Admin.join(ctx, m.account, p.group)
 	}
-	added := !slices.Contains(u.Actions, actionUpdate)
-	if failed == nil && (u.Verified || added) {
-		// The holder who signs in is asked for another address; without it Keycloak would mail the lapsed one.
-		if added {
-			if err := s.journal.exec(ctx, "note a mark", `UPDATE marks SET added = 1 WHERE id = ?`, m.id); err != nil {
-				return err
-			}
-			u.Actions = append(u.Actions, actionUpdate)
+	if failed == nil && u.Verified && p.takesFlag(m) {
+		failed = s.cfg.Admin.setFlag(ctx, m.account, false)
+	}
+	if ok, err := s.seen(ctx, m, p); ok {
+		if err := s.exposed(ctx, m); err != nil {
+			return err
 		}
-		failed = s.cfg.Admin.set(ctx, m.account, false, u.Actions)
-	}
-	if ok, err := s.seen(ctx, m.account, group); ok {
-		return s.journal.exec(ctx, "note a mark", `UPDATE marks SET state = ?, closed = ? WHERE id = ?`, marked, group != "", m.id)
+		return s.journal.exec(ctx, "note a mark", `UPDATE marks SET state = ?, closed = ? WHERE id = ?`, marked, p.group != "", m.id)
 	} else if failed == nil {
 		failed = err
 	}
@@ -339,14 +375,34 @@ func (s *Server) mark(ctx context.Context, m mark, group string) error {
 	return failed
 }
 
-// seen reads back that an account is in quarantine and unverified.
-func (s *Server) seen(ctx context.Context, id, group string) (bool, error) {
-	u, err := s.cfg.Admin.account(ctx, id)
-	if err != nil || u.Verified {
+func (p place) takesFlag(m mark) bool { return !m.closing && !p.holds }
+
+// seen reads back that an account is in quarantine and, where that is asked, unverified.
+func (s *Server) seen(ctx context.Context, m mark, p place) (bool, error) {
+	u, err := s.cfg.Admin.account(ctx, m.account)
+	if err != nil || u.Verified && p.takesFlag(m) {
 		return false, err
 	}
-	if group == "" {
+	if p.group == "" {
 		return true, nil
 	}
-	return s.cfg.Admin.member(ctx, id, group)
+	return s.cfg.Admin.member(ctx, m.account, p.group)
+}
+
+// exposed is for an account whose mail somebody else may have read for a while: its sessions end, and where a provider
+// signs in to it a person is to look, since providers key on the address.
+func (s *Server) exposed(ctx context.Context, m mark) error {
+	if m.exposed.IsZero() || m.state == marked {
+		return nil
+	}
+	if err := s.cfg.Admin.logout(ctx, m.account); err != nil {
+		return err
+	}
+	linked, err := s.cfg.Admin.linked(ctx, m.account)
+	if err != nil || !linked {
+		return err
+	}
+	s.cfg.Log.ErrorContext(ctx, "account_linked_while_exposed", "domain", m.domain, "account", m.account, "since", m.exposed,
+		"means", "an identity provider signs in to it, and may know its owner by the lapsed address", "next", "look at its links; to let it out: keycloak-adapter release ACCOUNT")
+	return s.journal.exec(ctx, "note a report", `UPDATE marks SET report = max(report, 1) WHERE id = ?`, m.id)
 }

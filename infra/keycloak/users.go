@@ -51,6 +51,15 @@ func ascii(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
+// Events of a sign-in, and of a credential that is set.
+const (
+	eventLogin    = "LOGIN"
+	eventReset    = "SEND_RESET_PASSWORD"
+	eventSend     = "SEND_VERIFY_EMAIL"
+	eventPassword = "UPDATE_PASSWORD"
+	eventSet      = "UPDATE_CREDENTIAL"
+)
+
 // accountQuery selects users of a page. Keycloak orders them by user name.
 type accountQuery struct {
 	email      string // a substring; Keycloak takes % and _ in it for wildcards
@@ -79,6 +88,28 @@ func (a *Admin) account(ctx context.Context, id string) (account, error) {
 		u.ID = cmp.Or(u.ID, id)
 	}
 	return u, err
+}
+
+// setFlag writes the flag alone.
+func (a *Admin) setFlag(ctx context.Context, id string, verified bool) error {
+	return a.do(ctx, call{doing: "mark an account", method: http.MethodPut, path: "/users/" + url.PathEscape(id), in: map[string]any{"emailVerified": verified}})
+}
+
+// logout ends an account's sessions. Forms that are open do not end.
+func (a *Admin) logout(ctx context.Context, id string) error {
+	return a.do(ctx, call{doing: "end an account's sessions", method: http.MethodPost, path: "/users/" + url.PathEscape(id) + "/logout", in: struct{}{}})
+}
+
+// linked tells whether an identity provider signs in to an account.
+func (a *Admin) linked(ctx context.Context, id string) (bool, error) {
+	var list []struct{}
+	err := a.do(ctx, call{doing: "read an account's identity providers", method: http.MethodGet, path: "/users/" + url.PathEscape(id) + "/federated-identity", out: &list})
+	return len(list) > 0, err
+}
+
+// setEmail writes an address and the flag.
+func (a *Admin) setEmail(ctx context.Context, id, email string, verified bool) error {
+	return a.do(ctx, call{doing: "undo a change of address", method: http.MethodPut, path: "/users/" + url.PathEscape(id), in: map[string]any{"email": email, "emailVerified": verified}})
 }
 
 // set writes the flag and the required actions, and nothing else: what is not sent stays.

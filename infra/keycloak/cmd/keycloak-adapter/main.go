@@ -91,12 +91,12 @@ func (c *serveCommand) Run(ctx context.Context, all *commands, s streams) (err e
 	if err != nil {
 		return err
 	}
-	standing, closeDNS, err := c.witnesses(log)
+	witnesses, closeDNS, err := c.witnesses(log)
 	if err != nil {
 		return err
 	}
 	defer closeDNS()
-	adapter, err := keycloak.Open(keycloak.Config{Admin: admin, Path: c.Journal, Token: c.Token, Standing: standing, Fresh: c.Fresh, Sweep: c.Sweep, Now: time.Now, Log: log})
+	adapter, err := keycloak.Open(keycloak.Config{Admin: admin, Path: c.Journal, Token: c.Token, Standing: witnesses.Standing, Delegated: witnesses.Delegated, Fresh: c.Fresh, Sweep: c.Sweep, Now: time.Now, Log: log})
 	if err != nil {
 		return err
 	}
@@ -135,16 +135,16 @@ func (c *serveCommand) serve(ctx context.Context, adapter *keycloak.Server, log 
 	return fmt.Errorf("serve: %w", err)
 }
 
-func (c *serveCommand) witnesses(log *slog.Logger) (keycloak.Standing, func(), error) {
+func (c *serveCommand) witnesses(log *slog.Logger) (keycloak.Witnesses, func(), error) {
 	r, err := rdap.New(rdap.Config{Bootstrap: c.RDAP, UserAgent: telemetry.UserAgent(c.Contact), Now: time.Now, Log: log})
 	if err != nil {
-		return nil, nil, fmt.Errorf("RDAP: %w", err)
+		return keycloak.Witnesses{}, nil, fmt.Errorf("RDAP: %w", err)
 	}
 	d, err := dns.New(dns.Config{Servers: c.DNS, Now: time.Now, Log: log})
 	if err != nil {
-		return nil, nil, fmt.Errorf("DNS: %w", err)
+		return keycloak.Witnesses{}, nil, fmt.Errorf("DNS: %w", err)
 	}
-	return keycloak.Witnesses{Registration: r.Lookup, Delegation: d.Delegation}.Standing, d.Close, nil
+	return keycloak.Witnesses{Registration: r.Lookup, Delegation: d.Delegation}, d.Close, nil
 }
 
 type releaseCommand struct {
@@ -192,7 +192,8 @@ func (a administrator) guard(all *commands, s streams) (*keycloak.Guard, *int, e
 		return nil, nil, err
 	}
 	changes := 0
-	return &keycloak.Guard{Admin: admin, Say: func(change string) { changes++; fmt.Fprintln(s.out, change) }}, &changes, nil
+	return &keycloak.Guard{Admin: admin, Say: func(change string) { changes++; fmt.Fprintln(s.out, change) },
+		Warn: func(what string) { fmt.Fprintln(s.out, "note:", what) }}, &changes, nil
 }
 
 type guardInstall struct{ administrator }
