@@ -211,7 +211,7 @@ cloud: need-go need-python emulators ## the whole product in an emulated AWS acc
 .PHONY: test-keycloak
 test-keycloak: need-go need-python ## attack a real Keycloak before and after the guard's run (fetches 176 MB, once)
 	@infra/keycloak/install.sh $(TOOLS)
-	@LAPSEGUARD_KEYCLOAK=1 LAPSEGUARD_TOOLS=$(abspath $(TOOLS)) go test -count=1 -timeout=10m -v -run 'TestReal|TestKeycloak' ./infra/keycloak
+	@LAPSEGUARD_KEYCLOAK=1 LAPSEGUARD_TOOLS=$(abspath $(TOOLS)) go test -count=1 -timeout=20m -v -run 'TestReal|TestKeycloak' ./infra/keycloak
 
 # --------------------------------------------------------------- deploy it
 

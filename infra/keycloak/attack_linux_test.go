@@ -1,0 +1,448 @@
+package keycloak
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"log/slog"
+
+	"github.com/lapseguard/lapseguard/shared/registry"
+)
+
+// arena is a realm of its own with one holder, victim, whose mailbox somebody else reads; that thief has nothing else.
+type arena struct {
+	*running
+	t       *testing.T
+	mail    *sink
+	realm   *Admin
+	guard   *Guard
+	adapter *Server
+	client  *registry.Client
+	log     *logs
+	name    string // of the present victim, whose address is at host
+	host    string
+	victim  string            // the account's id
+	back    bool              // the domain is in service again
+	link    map[string]string // mailed before the mark, by name
+	form    map[string]*browser
+	has     bool // the identity provider
+}
+
+// The victims: the address of the first is closed, that of the second unverified.
+var victims = [][2]string{{"victim", lapsed}, {"second", third}}
+
+func (a *arena) turnTo(victim [2]string) {
+	a.name, a.host = victim[0], victim[1]
+	a.victim = a.id(a.name)
+}
+
+const (
+	thiefsPassword = "the-thief's"
+	thiefsMailbox  = "thief@elsewhere.example"
+)
+
+// attempt is a way at the account. arrange comes before the guard's work, try after it; try tells whether the thief
+// holds the account.
+type attempt struct {
+	name    string
+	realm   map[string]any // of the realm, beyond the usual
+	arrange func(a *arena)
+	try     func(a *arena) bool
+	// exempt says why the account may be taken although recovery is closed: out of the adapter's reach.
+	exempt string
+	// open: the adapter is to answer that recovery is open; by its next sweep unless asked before.
+	open, unswept bool
+	// refuses: the guard's install is to refuse, with this word.
+	refuses string
+}
+
+func (a *arena) address() string { return a.name + "@" + a.host }
+
+func (k *running) arena(t *testing.T, at attempt, mail *sink) *arena {
+	t.Helper()
+	a := &arena{running: k, t: t, mail: mail, log: &logs{}, link: map[string]string{}, form: map[string]*browser{}}
+	realm := map[string]any{"realm": realmName, "resetPasswordAllowed": true, "verifyEmail": true, "loginWithEmailAllowed": true, "eventsEnabled": true,
+		"adminEventsEnabled": true, "smtpServer": map[string]string{"host": "127.0.0.1", "port": mail.port(), "from": "keycloak@id.example"},
+		"users": []map[string]any{newUser("victim", lapsed, true), newUser("second", third, true), newUser("bystander", safe, true)}}
+	for k, v := range at.realm {
+		realm[k] = v
+	}
+	k.makeRealm(t, realm)
+	a.realm = k.admin(t)
+	a.guard = &Guard{Admin: a.realm}
+	for _, v := range victims {
+		if a.turnTo(v); at.arrange != nil {
+			at.arrange(a)
+		}
+	}
+	return a
+}
+
+func (a *arena) id(name string) string {
+	a.t.Helper()
+	var list []account
+	a.must(a.realm.do(a.t.Context(), call{doing: "find", method: http.MethodGet, path: "/users", query: url.Values{"username": {name}, "exact": {"true"}}, out: &list}))
+	if len(list) != 1 {
+		a.t.Fatalf("%d accounts %s", len(list), name)
+	}
+	return list[0].ID
+}
+
+func (a *arena) must(err error) {
+	a.t.Helper()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// protect installs the guard and starts the adapter.
+func (a *arena) protect(at attempt) {
+	a.t.Helper()
+	err := a.guard.Install(a.t.Context())
+	if refused := err != nil && at.refuses != "" && strings.Contains(err.Error(), at.refuses); !refused {
+		a.must(err)
+	}
+	secret, err := a.guard.EnsureClient(a.t.Context(), "lapseguard")
+	a.must(err)
+	admin, err := NewAdmin(AdminConfig{URL: a.running.url, Realm: realmName, ClientID: "lapseguard", Secret: secret, Now: time.Now})
+	a.must(err)
+	a.adapter, err = Open(Config{Admin: admin, Path: ":memory:", Token: guardToken, Now: time.Now, Log: slog.New(slog.NewJSONHandler(a.log, nil)),
+		Standing: a.standing, Delegated: func(context.Context, string) (bool, error) { return a.back, nil }})
+	a.must(err)
+	web := httptest.NewServer(a.adapter.Handler())
+	a.t.Cleanup(func() { web.Close(); _ = a.adapter.Close() })
+	a.client, err = registry.New(registry.Config{URL: web.URL, Token: guardsToken})
+	a.must(err)
+}
+
+func (a *arena) sweep() {
+	a.t.Helper()
+	if a.adapter != nil {
+		a.must(a.adapter.Sweep(a.t.Context()))
+	}
+}
+
+func (a *arena) close() {
+	a.t.Helper()
+	in := closeAt(1, 1)
+	now := time.Now()
+	in.Domain, in.AsOf, in.Since, in.ContinuousUntil = lapsed, now, now, now.Add(-24*time.Hour)
+	if _, err := a.client.SetRecovery(a.t.Context(), in); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *arena) unverify() {
+	a.t.Helper()
+	in := request(third, "k")
+	in.VerifiedBefore = time.Now()
+	if _, err := a.client.Unverify(a.t.Context(), in); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// recovery is what the adapter says to the guard's daily probe.
+func (a *arena) recovery() registry.Recovery {
+	a.t.Helper()
+	in := request("nobody-is-here.example", "probe")
+	in.VerifiedBefore = time.Now()
+	got, err := registry.NewObserver(a.client).Unverify(a.t.Context(), in)
+	a.must(err)
+	return got.Recovery
+}
+
+// next is the link in the next mail to an address, after do.
+func (a *arena) next(address string, do func()) string {
+	a.t.Helper()
+	n := a.mail.count(address)
+	do()
+	return a.mail.link(a.t, address, n+1)
+}
+
+// reset is the plain attempt: by what is given for a name or address.
+func (a *arena) reset(as string) bool {
+	a.t.Helper()
+	link := a.next(a.address(), func() { a.browser(a.t).forgot(as) })
+	return a.browser(a.t).setPassword(link, thiefsPassword)
+}
+
+// owned: somebody signs in with the thief's password.
+func (a *arena) owned(as string) bool {
+	a.t.Helper()
+	b := a.browser(a.t)
+	b.signIn(as, thiefsPassword)
+	return !strings.Contains(b.text(), "Invalid ")
+}
+
+func (a *arena) post(path string, form url.Values) {
+	a.t.Helper()
+	token, err := a.realm.bearer(a.t.Context(), false)
+	a.must(err)
+	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodPost, a.running.url+"/admin/realms/"+realmName+path, strings.NewReader(form.Encode()))
+	a.must(err)
+	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/x-www-form-urlencoded"}}
+	resp, err := http.DefaultClient.Do(req)
+	a.must(err)
+	defer resp.Body.Close()
+	if resp.StatusCode > 299 {
+		a.t.Fatalf("%s: %s", path, resp.Status)
+	}
+}
+
+func (a *arena) put(path string) {
+	a.t.Helper()
+	a.must(a.realm.do(a.t.Context(), call{doing: "put " + path, method: http.MethodPut, path: path, in: struct{}{}}))
+}
+
+// through is what the reader of a mail's link gets out of the page behind it: where it is a form, they fill it in, and
+// then everything is tried that a new address gives.
+func (a *arena) through(link string) bool {
+	a.t.Helper()
+	b := a.browser(a.t)
+	b.follow(link)
+	switch {
+	case strings.Contains(b.page, "kc-passwd-update-form"):
+		b.submit("kc-passwd-update-form", url.Values{"password-new": {thiefsPassword}, "password-confirm": {thiefsPassword}})
+		return a.owned(a.name)
+	case strings.Contains(b.page, "kc-update-email-form"):
+		b.follow(a.next(thiefsMailbox, func() { b.submit("kc-update-email-form", url.Values{"email": {thiefsMailbox}}) }))
+		a.sweep()
+		n := a.mail.count(thiefsMailbox)
+		a.browser(a.t).forgot(a.name)
+		return a.mail.count(thiefsMailbox) > n && a.browser(a.t).setPassword(a.mail.link(a.t, thiefsMailbox, n+1), thiefsPassword) && a.owned(a.name)
+	}
+	if b.holds() {
+		return true
+	}
+	b.follow(link) // once more, now that what was asked is done
+	return strings.Contains(b.page, "kc-passwd-update-form") || strings.Contains(b.page, "kc-update-email-form") || b.holds()
+}
+
+// provider makes another realm an identity provider of this one, at which the thief has an account with the address.
+func (a *arena) provider() {
+	a.t.Helper()
+	if a.has {
+		return
+	}
+	a.has = true
+	const clientSecret = "a-secret-between-realms"
+	a.makeRealm(a.t, map[string]any{"realm": "other", "users": []map[string]any{newUser("victim", lapsed, true), newUser("second", third, true)}, "clients": []map[string]any{{
+		"clientId": "broker", "secret": clientSecret, "redirectUris": []string{"*"}, "standardFlowEnabled": true}}})
+	other := a.running.url + "/realms/other/protocol/openid-connect/"
+	a.must(a.realm.do(a.t.Context(), call{doing: "add an identity provider", method: http.MethodPost, path: "/identity-provider/instances", in: map[string]any{
+		"alias": "other", "providerId": "oidc", "enabled": true, "config": map[string]string{
+			"clientId": "broker", "clientSecret": clientSecret, "clientAuthMethod": "client_secret_post", "defaultScope": "openid email profile",
+			"authorizationUrl": other + "auth", "tokenUrl": other + "token", "userInfoUrl": other + "userinfo", "jwksUrl": other + "certs",
+			"issuer": a.running.url + "/realms/other", "useJwksUrl": "true", "validateSignature": "true"}}}))
+}
+
+// link signs in by the provider, and asks for the account that is there already.
+func (a *arena) linkAccount() bool {
+	a.t.Helper()
+	b := a.browser(a.t)
+	q := b.console()
+	q.Set("kc_idp_hint", "other")
+	b.open(b.base+"/protocol/openid-connect/auth?"+q.Encode(), nil)
+	b.submit("kc-form-login", url.Values{"username": {a.name}, "password": {password(a.name)}}) // the thief's own at the provider
+	if strings.Contains(b.text(), "Account already exists") {
+		b.follow(a.next(a.address(), func() { b.submit("kc-register-form", url.Values{"submitAction": {"linkAccount"}}) }))
+	}
+	return b.holds()
+}
+
+// automatic is a first login flow that links without asking.
+func (a *arena) automatic() {
+	a.t.Helper()
+	if a.has {
+		return
+	}
+	const flow = "automatic"
+	a.must(a.realm.do(a.t.Context(), call{doing: "flow", method: http.MethodPost, path: "/authentication/flows", in: map[string]any{"alias": flow, "providerId": "basic-flow", "topLevel": true, "builtIn": false}}))
+	for _, p := range []string{"idp-create-user-if-unique", providerLinkAuto} {
+		a.must(a.realm.do(a.t.Context(), call{doing: "step", method: http.MethodPost, path: flowPath(flow) + "/executions/execution", in: map[string]string{"provider": p}}))
+	}
+	list, err := a.realm.executions(a.t.Context(), flow)
+	a.must(err)
+	for _, e := range list {
+		e.Requirement = alternative
+		a.must(a.realm.do(a.t.Context(), call{doing: "step", method: http.MethodPut, path: flowPath(flow) + "/executions", in: e}))
+	}
+	a.must(a.realm.do(a.t.Context(), call{doing: "bind", method: http.MethodPut, in: map[string]string{"firstBrokerLoginFlow": flow}}))
+}
+
+func (a *arena) bind(flow string) {
+	a.t.Helper()
+	a.must(a.realm.do(a.t.Context(), call{doing: "bind", method: http.MethodPut, in: map[string]string{"resetCredentialsFlow": flow}}))
+}
+
+func attempts() []attempt {
+	organisation := map[string]any{"organizationsEnabled": true, "organizations": []map[string]any{{"name": "org", "alias": "org", "enabled": true, "domains": []map[string]any{{"name": lapsed}}}}}
+	orgID := func(a *arena) string {
+		var list []struct {
+			ID string `json:"id"`
+		}
+		a.must(a.realm.do(a.t.Context(), call{doing: "orgs", method: http.MethodGet, path: "/organizations", out: &list}))
+		return list[0].ID
+	}
+	return []attempt{
+		{name: "reset by address", try: func(a *arena) bool { return a.reset(a.address()) && a.owned(a.name) }},
+		{name: "reset by user name", try: func(a *arena) bool { return a.reset(a.name) && a.owned(a.name) }},
+		{name: "a reset link of before", arrange: func(a *arena) {
+			a.link[a.name] = a.next(a.address(), func() { a.browser(a.t).forgot(a.name) })
+		}, try: func(a *arena) bool {
+			return a.browser(a.t).setPassword(a.link[a.name], thiefsPassword) && a.owned(a.name)
+		}},
+		{name: "a password form of before", open: true, arrange: func(a *arena) {
+			form := a.browser(a.t)
+			form.follow(a.next(a.address(), func() { form.forgot(a.name) }))
+			a.form[a.name] = form
+		}, try: func(a *arena) bool {
+			a.form[a.name].submit("kc-passwd-update-form", url.Values{"password-new": {thiefsPassword}, "password-confirm": {thiefsPassword}})
+			return a.owned(a.name)
+		}},
+		{name: "an administrator's verification mail", try: func(a *arena) bool {
+			return a.through(a.next(a.address(), func() { a.put("/users/" + a.victim + "/send-verify-email") }))
+		}},
+		{name: "an invitation of the user", realm: organisation, try: func(a *arena) bool {
+			return a.through(a.next(a.address(), func() {
+				a.post("/organizations/"+orgID(a)+"/members/invite-existing-user", url.Values{"id": {a.victim}})
+			}))
+		}},
+		{name: "an invitation of the address", realm: organisation, try: func(a *arena) bool {
+			return a.through(a.next(a.address(), func() { a.post("/organizations/"+orgID(a)+"/members/invite-user", url.Values{"email": {a.address()}}) }))
+		}},
+		{name: "an administrator's credential reset", open: true, exempt: "out of reach: the sweep reports it", try: func(a *arena) bool {
+			return a.through(a.next(a.address(), func() {
+				a.must(a.realm.do(a.t.Context(), call{doing: "mail actions", method: http.MethodPut, path: "/users/" + a.victim + "/execute-actions-email", in: []string{"UPDATE_PASSWORD"}}))
+			}))
+		}},
+		{name: "a password set by mail before", exempt: "it was taken before anybody knew: reported, its sessions ended, not let out", arrange: func(a *arena) { a.reset(a.name) },
+			try: func(a *arena) bool { return a.owned(a.name) }},
+		{name: "the confirmation of the holder's own verification, followed by the reader", arrange: func(a *arena) {}, try: func(a *arena) bool {
+			a.back = true
+			a.sweep() // offers
+			n := a.mail.count(a.address())
+			b := a.browser(a.t)
+			b.signIn(a.name, password(a.name))
+			if strings.Contains(b.page, "kc-update-email-form") {
+				b.submit("kc-update-email-form", url.Values{"email": {a.address()}})
+				a.browser(a.t).follow(a.mail.link(a.t, a.address(), n+1))
+			}
+			a.sweep()
+			return a.reset(a.name) && a.owned(a.name)
+		}},
+		{name: "a provider's account with the address, linked by mail", arrange: (*arena).provider, try: (*arena).linkAccount},
+		{name: "the same by a provider added later", open: true, try: func(a *arena) bool { a.provider(); return a.linkAccount() }},
+		{name: "the same by a flow that links by itself", open: true, refuses: "ALTERNATIVE", arrange: func(a *arena) { a.automatic(); a.provider() }, try: (*arena).linkAccount},
+		{name: "an account made after the mark", exempt: "younger than the gap: the contract keeps it, and the next gap binds it", try: func(a *arena) bool {
+			made := "made-" + a.name
+			a.must(a.realm.do(a.t.Context(), call{doing: "make an account", method: http.MethodPost, path: "/users", in: newUser(made, a.host, true)}))
+			link := a.next(made+"@"+a.host, func() { a.browser(a.t).forgot(made) })
+			return a.browser(a.t).setPassword(link, thiefsPassword) && a.owned(made)
+		}},
+		{name: "addresses of more than one account", realm: map[string]any{"loginWithEmailAllowed": false, "duplicateEmailsAllowed": true, "registrationAllowed": true}, arrange: func(a *arena) {
+			user := newUser("thief-"+a.name, a.host, false)
+			user["email"] = a.address()
+			a.must(a.realm.do(a.t.Context(), call{doing: "register", method: http.MethodPost, path: "/users", in: user}))
+		}, try: func(a *arena) bool { return a.reset(a.name) && a.owned(a.name) }},
+		{name: "the reset flow bound back by another tool", open: true, try: func(a *arena) bool {
+			a.bind("reset credentials")
+			return a.reset(a.name) && a.owned(a.name)
+		}},
+		{name: "the membership taken by another tool", open: true, unswept: true, try: func(a *arena) bool {
+			a.takeMembership()
+			return a.reset(a.name) && a.owned(a.name)
+		}},
+		{name: "the same, after the next sweep", try: func(a *arena) bool {
+			a.takeMembership()
+			a.sweep()
+			return a.reset(a.name) && a.owned(a.name)
+		}},
+		{name: "the group deleted by another tool, after the next sweep", try: func(a *arena) bool {
+			if g, err := a.realm.group(a.t.Context()); err == nil {
+				a.must(a.realm.do(a.t.Context(), call{doing: "delete", method: http.MethodDelete, path: "/groups/" + g.ID}))
+			}
+			a.sweep()
+			return a.reset(a.name) && a.owned(a.name)
+		}},
+		{name: "a client whose sign-in is the reset flow", try: func(a *arena) bool {
+			var flows []struct{ ID, Alias string }
+			a.must(a.realm.do(a.t.Context(), call{doing: "flows", method: http.MethodGet, path: "/authentication/flows", out: &flows}))
+			for _, f := range flows {
+				if f.Alias == "reset credentials" {
+					a.must(a.realm.do(a.t.Context(), call{doing: "client", method: http.MethodPost, path: "/clients", in: map[string]any{"clientId": "odd-" + a.name, "publicClient": true,
+						"redirectUris": []string{"*"}, "standardFlowEnabled": true, "authenticationFlowBindingOverrides": map[string]string{"browser": f.ID}}}))
+				}
+			}
+			b := a.browser(a.t)
+			q := b.console()
+			q.Set("client_id", "odd-"+a.name)
+			b.open(b.base+"/protocol/openid-connect/auth?"+q.Encode(), nil)
+			if !strings.Contains(b.page, "kc-reset-password-form") {
+				return false
+			}
+			return a.through(a.next(a.address(), func() { b.submit("kc-reset-password-form", url.Values{"username": {a.name}}) }))
+		}},
+	}
+}
+
+func (a *arena) takeMembership() {
+	a.t.Helper()
+	if g, err := a.realm.group(a.t.Context()); err == nil {
+		a.must(a.realm.leave(a.t.Context(), a.victim, g.ID))
+	}
+}
+
+// TestRealAttempts prints what became of each attempt: without the guard, with the address closed, and unverified.
+func TestRealAttempts(t *testing.T) {
+	k := start(t)
+	mail := newSink(t)
+	var out bytes.Buffer
+	table := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(table, "ATTEMPT\tWITHOUT\tCLOSED\tUNVERIFIED\tRECOVERY\t")
+	said := func(taken bool) string { return map[bool]string{true: "TAKEN", false: "held"}[taken] }
+	for _, at := range attempts() {
+		t.Run(at.name, func(t *testing.T) {
+			plain := k.arena(t, at, mail)
+			plain.turnTo(victims[0])
+			row := at.name + "\t" + said(at.try(plain))
+			a := k.arena(t, at, mail)
+			a.protect(at)
+			a.close()
+			a.unverify()
+			for _, v := range victims {
+				a.turnTo(v)
+				taken := at.try(a)
+				row += "\t" + said(taken)
+				if !at.unswept {
+					a.sweep()
+				}
+				recovery := a.recovery()
+				if want := map[bool]registry.Recovery{true: registry.RecoveryOpen, false: registry.RecoveryClosed}[at.open]; recovery != want {
+					t.Errorf("%s: recovery is said to be %s, not %s", v[0], recovery, want)
+				}
+				if taken && recovery == registry.RecoveryClosed && at.exempt == "" {
+					t.Errorf("%s: taken while recovery is said to be closed", v[0])
+				}
+			}
+			if log := a.log.String(); strings.Contains(log, "@") {
+				t.Error("an address is in the log")
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\n", row, a.recovery(), at.exempt)
+		})
+	}
+	_ = table.Flush()
+	t.Logf("\n%s", out.Bytes())
+}
+
+func guardsToken(context.Context, bool) (string, error) { return guardToken, nil }
+
+func (a *arena) standing(context.Context, string, time.Time) (bool, error) { return a.back, nil }
