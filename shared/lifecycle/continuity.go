@@ -27,6 +27,7 @@ const (
 	GapDeleted    Gap = "deleted"           // by the registry's word, or the status API's
 	GapGone       Gap = "out of the zone"   // NXDOMAIN from the zone above
 	GapParked     Gap = "parked"            // on name servers known for parking and expiry pages
+	GapLame       Gap = "not served"        // none of its own name servers has the zone
 	GapMailHost   Gap = "mail host"         // the domain of its mail host or name servers is in a gap
 	GapNewServers Gap = "new servers"       // other name servers and another MX, after its expiry or where nobody can be asked
 	GapNewMail    Gap = "new mail host"     // another MX under the same name servers, after its expiry or a gap
@@ -50,6 +51,7 @@ type Continuity struct {
 	Until Instant `json:"u,omitempty"` // last look before it at which all was well; 0: none
 	Back  Instant `json:"b,omitempty"` // recovery was opened again then; 0: not lately
 	Lost  bool    `json:"x,omitempty"` // a release was seen: nothing the domain shows opens it again
+	Giver string  `json:"z,omitempty"` // the DNS host that gave the unserved zone to whoever asked: the same
 
 	// The baseline: how the domain looked in its holder's hands. The name servers are State.Home.
 	Registered Instant `json:"d,omitempty"`
@@ -136,6 +138,9 @@ func LeftMailHost(s State, now Instant) State {
 
 // wellUntil is the last look that is remembered.
 func (s State) wellUntil(now Instant) Instant {
+	if s.Service.lame() {
+		return s.Service.Since
+	}
 	if at := max(s.DelegAt, s.RegAt); at != 0 {
 		return at
 	}
@@ -164,6 +169,9 @@ func control(before, s State, f Facts, now Instant) State {
 		c.Back = now
 	case c.Since == 0:
 		c.Registered, c.Registrar, c.MX = j.s.Registered, j.s.Registrar, c.NowMX
+	}
+	if gap == GapLame {
+		c.Giver = cmp.Or(s.Service.Giver, c.Giver)
 	}
 	if c.Gap == GapYoung { // there is nothing older that it could be compared with
 		c.Registered, c.Registrar, c.MX = cmp.Or(c.Registered, j.s.Registered), cmp.Or(c.Registrar, j.s.Registrar), cmp.Or(c.MX, c.NowMX)
@@ -223,6 +231,8 @@ func (j judge) gap() Gap {
 		return GapGone
 	case d == DelegationParked && (s.Home != "" || j.expired()):
 		return GapParked
+	case s.Service.lame() && again(s.Service.At, s.Service.Since):
+		return GapLame
 	case s.MailLapsed != "":
 		return GapMailHost
 	}
@@ -259,8 +269,11 @@ func (j judge) back() bool {
 	s, c := j.s, j.s.Control
 	home := j.delegation() == DelegationHome && s.DelegAt > c.Since
 	mail := c.MX != "" && c.NowMX == c.MX && c.MXAt >= s.DelegSince && j.fresh(c.MXAt)
-	if !home || !mail || s.MailLapsed != "" || j.now < c.Since {
+	if !home || !mail || s.MailLapsed != "" || j.now < c.Since || c.Giver != "" || s.Service.lame() {
 		return false
+	}
+	if c.Gap == GapLame && (s.Service.Serves != source.Served || c.MXAt < s.Service.Since) {
+		return false // the delegation never changed: what was heard before somebody served it is no sign of who does
 	}
 	if j.f.authority() == AuthorityNone || c.Registered == 0 {
 		// Nobody tells whether it is the same registration: only where there was no time for another.
@@ -275,7 +288,7 @@ func (j judge) back() bool {
 func (s State) openingDue() Instant {
 	c := s.Control
 	switch {
-	case c.Since == 0 || s.Deleg != DelegationHome || s.MailLapsed != "" || c.MX == "" || c.NowMX != c.MX:
+	case c.Since == 0 || s.Deleg != DelegationHome || s.MailLapsed != "" || c.MX == "" || c.NowMX != c.MX || c.Giver != "" || s.Service.lame():
 		return 0
 	case c.Gap == GapYoung && s.RegAt < c.Since:
 		return c.Since

@@ -28,11 +28,16 @@ func noMX() source.Observation {
 // watched are the facts of a gTLD whose zone has names whose answer is known.
 var watched = with(com, func(f *Facts) { f.Control = true })
 
-// fed folds answers as the checker does: the resolver's by SeeMail, all others by Visit.
+// fed folds answers as the checker does: the resolver's by SeeMail, those of its own servers by
+// SeeService, all others by Visit.
 func fed(s State, f Facts, h float64, obs []source.Observation) State {
 	for _, o := range at(hour(h), obs) {
 		if o.Source == source.SourceMail {
 			s = SeeMail(s, o, f, instant(h))
+			continue
+		}
+		if o.Source == source.SourceServers {
+			s = SeeService(s, o, f, instant(h))
 			continue
 		}
 		s, _ = Visit(s, []source.Observation{o}, f, instant(h))

@@ -37,6 +37,9 @@ func nextLook(s State, f Facts) (Instant, string) {
 	if v := (judge{s: s, f: f, now: heard}).decide(); v.Action == Confirm {
 		return v.Next, fmt.Sprintf("a second look must agree (%s)", v.Reason)
 	}
+	if s.Service.lame() && s.delegated() {
+		return s.Service.At.Add(RetryLook), "its own name servers, which did not serve it, are asked again"
+	}
 	switch at := s.openingDue(); {
 	case at != 0:
 		return min(at, s.NextRDAP), asked + ", because the domain is back on its name servers and recovery opens when nothing objects"

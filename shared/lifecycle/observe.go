@@ -65,6 +65,9 @@ func seeDelegation(s State, d Delegated, fp string, at Instant) State {
 	if s.Deleg != d || s.NS != fp {
 		s.DelegSince = at
 	}
+	if s.NS != fp {
+		s.Service = Service{} // it was said by other servers
+	}
 	s.Deleg, s.NS, s.DelegAt = d, fp, at
 	return s
 }

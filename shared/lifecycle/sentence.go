@@ -38,7 +38,11 @@ func GapSentence(s State) string {
 	if c.Since == 0 {
 		return "Control of it is continuous; recovery through its addresses is open."
 	}
-	return fmt.Sprintf("Control of it is not continuous since %s (%s; all was well on %s): recovery through its addresses is closed.", c.Since, c.Gap, c.Until)
+	text := fmt.Sprintf("Control of it is not continuous since %s (%s; all was well on %s): recovery through its addresses is closed.", c.Since, c.Gap, c.Until)
+	if c.Giver != "" {
+		text += fmt.Sprintf(" Nobody served it while whoever asked %s for the zone got it: its holder's sign-in opens it, and nothing that it shows.", c.Giver)
+	}
+	return text
 }
 
 // passedBy is the expiry if it had passed when the registry was asked, else 0.
@@ -64,6 +68,13 @@ func said(s State) (parts []string) {
 	case DelegationHome:
 		parts = append(parts, fmt.Sprintf("it was delegated as known on %s", s.DelegAt))
 	case DelegationUnknown:
+	}
+	if giver, lame := s.Lame(); lame {
+		part := fmt.Sprintf("none of its name servers served it on %s (first seen %s)", s.Service.At, s.Service.Since)
+		if giver != "" {
+			part += fmt.Sprintf(", and whoever asks %s for the zone gets it", giver)
+		}
+		parts = append(parts, part)
 	}
 	if s.Mkt != WordNone {
 		parts = append(parts, fmt.Sprintf("the status API said `%s` on %s", token(s.Mkt), s.MktAt))

@@ -75,7 +75,8 @@ type State struct {
 	ControlAt  Instant `json:"ca,omitempty"` // registrar or transfer date seen to change
 	MailLapsed string  `json:"ml,omitempty"` // mail or name-server host's domain that lapsed
 
-	Control Continuity `json:"c,omitzero"` // who controls it, and whether recovery is to be open
+	Service Service    `json:"sv,omitzero"` // whether its own name servers serve it
+	Control Continuity `json:"c,omitzero"`  // who controls it, and whether recovery is to be open
 
 	NextRDAP Instant `json:"nr,omitempty"`
 	NextMail Instant `json:"nm,omitempty"` // MX to be asked again, after a failure
@@ -118,5 +119,5 @@ func Changed(old, next State) bool {
 // News tells whether a witness or the phase says something else than before: then history gets an entry.
 func News(old, next State) bool {
 	return old.Phase != next.Phase || old.Deleg != next.Deleg || old.NS != next.NS || old.Reg != next.Reg ||
-		old.Mkt != next.Mkt || old.Registered != next.Registered || old.Expires != next.Expires || old.Registrar != next.Registrar
+		old.Mkt != next.Mkt || old.Registered != next.Registered || old.Expires != next.Expires || old.Registrar != next.Registrar || old.Service.lame() != next.Service.lame()
 }

@@ -132,7 +132,7 @@ func MaxDomains(k Kind) int {
 	switch k {
 	case KindDelegation:
 		return MaxDelegation
-	case KindRDAP, KindStatus, KindMail:
+	case KindRDAP, KindStatus, KindMail, KindServers:
 		return MaxSlow
 	default:
 		return 0

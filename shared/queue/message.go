@@ -24,6 +24,7 @@ const (
 	KindRDAP       Kind = "rdap"
 	KindStatus     Kind = "status"
 	KindMail       Kind = "mail"
+	KindServers    Kind = "servers"
 )
 
 // Message is one kind of question to one upstream about many domains.
@@ -33,7 +34,7 @@ type Message struct {
 	// Run is the daily run this message belongs to; empty for second looks, which no run supersedes.
 	Run      string `json:"run,omitempty"`
 	Kind     Kind   `json:"kind"`
-	Upstream string `json:"upstream"` // "com", an RDAP base URL, "fastly", "resolver"
+	Upstream string `json:"upstream"` // "com", an RDAP base URL, "fastly", "resolver", "own"
 	// Group orders messages: one group is worked on by one invocation at a time. It starts with Kind and
 	// Upstream; a large upstream has several groups.
 	Group string `json:"group"`
