@@ -99,7 +99,8 @@ func (s *Set) registered(match func(domain.Name) bool) []string {
 // Free is a name below a public suffix that nobody registered.
 func (s *Set) Free(suffix string) string { return s.label + "." + suffix }
 
-// Bad tells whether an answer speaks for a lapse: no such domain, or a registry's word that it is being deleted.
+// Bad tells whether an answer speaks for a lapse: no such domain, a registry's word that it is being deleted, or name
+// servers that do not have the zone.
 // An Unknown answer says nothing.
 func Bad(o source.Observation) bool {
 	switch {
@@ -113,6 +114,8 @@ func Bad(o source.Observation) bool {
 		return slices.ContainsFunc(o.Market.Tokens, func(t string) bool {
 			return t == "deleting" || t == "expiring" || t == "inactive" || t == "undelegated"
 		})
+	case o.Outcome == source.Observed && o.Service != nil:
+		return o.Service.Serves == source.Lame
 	default:
 		return false
 	}
@@ -120,6 +123,6 @@ func Bad(o source.Observation) bool {
 
 // Good tells whether an answer says that a name is registered and in use.
 func Good(o source.Observation) bool {
-	undecided := o.Registration != nil && o.Registration.Undecided()
+	undecided := o.Registration != nil && o.Registration.Undecided() || o.Service != nil && o.Service.Serves == source.Unreachable
 	return o.Outcome == source.Observed && !Bad(o) && !undecided
 }

@@ -207,9 +207,9 @@ func TestSourcesKnowOnlyRealNamesOfRealUpstreams(t *testing.T) {
 		s    Sources
 		want map[queue.Kind]bool
 	}{
-		"all real":      {Sources{StatusURL: "https://api.fastly.com/domain-management/v1/tools/status"}, map[queue.Kind]bool{queue.KindDelegation: true, queue.KindRDAP: true, queue.KindStatus: true}},
+		"all real":      {Sources{StatusURL: "https://api.fastly.com/domain-management/v1/tools/status"}, map[queue.Kind]bool{queue.KindDelegation: true, queue.KindServers: true, queue.KindRDAP: true, queue.KindStatus: true}},
 		"other servers": {Sources{Bootstrap: "boot.json", DNSServers: []string{"127.0.0.1:53"}, StatusURL: "http://127.0.0.1/"}, nil},
-		"other RDAP":    {Sources{Bootstrap: "boot.json", StatusURL: "http://127.0.0.1/"}, map[queue.Kind]bool{queue.KindDelegation: true}},
+		"other RDAP":    {Sources{Bootstrap: "boot.json", StatusURL: "http://127.0.0.1/"}, map[queue.Kind]bool{queue.KindDelegation: true, queue.KindServers: true}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -48,6 +48,9 @@ func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	if v.obs.Outcome == source.Unknown || v.obs.Mail == nil {
 		s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.Daily)
 		v.changed = true
+		if v.after.Listed && h.Ask[queue.KindServers] != nil {
+			v.ask = append(v.ask, source.SourceServers) // who has no MX to tell may not serve the zone at all
+		}
 		return nil
 	}
 	if s.NextMail != 0 {
@@ -302,10 +305,15 @@ func (h *Handler) mailDue(d *records.Domain, before lifecycle.State, now, began 
 	if h.Ask[queue.KindMail] == nil || !d.Listed || s.Deleg == lifecycle.DelegationGone || s.Deleg == lifecycle.DelegationUnknown {
 		return false
 	}
-	atOnce := s.MailSet == "" && h.BaselineDays <= 0
 	failed := s.NextMail != 0 && s.NextMail <= now
 	watched := s.MailWatched(now) && (s.Control.MXAt <= s.DelegSince || now.Since(s.Control.MXAt) >= lifecycle.Daily)
-	return atOnce || failed || watched || mailDay(d.Name) == int64(began)/daySeconds%7 || moved(before, *s)
+	return failed || watched || h.mailDay(d, began) || moved(before, *s)
+}
+
+// mailDay tells whether it is the day of a domain's MX and of its own name servers.
+func (h *Handler) mailDay(d *records.Domain, began lifecycle.Instant) bool {
+	atOnce := d.State.MailSet == "" && h.BaselineDays <= 0
+	return atOnce || mailDay(d.Name) == int64(began)/daySeconds%7
 }
 
 // moved tells whether the tripwire found other name servers.

@@ -95,6 +95,10 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d records.Domain, 
 	}
 	now := lifecycle.At(h.Now())
 	f := h.facts(name, d)
+	if o.Source == source.SourceServers {
+		h.foldService(ctx, &v, f, now)
+		return v, nil
+	}
 	state, verdict := lifecycle.Visit(d.State, []source.Observation{o}, f, now)
 	v.verdict = verdict
 	v.ask = lifecycle.Questions(d.State, state, f, verdict, now, o.Source, m.Look)
@@ -107,6 +111,9 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d records.Domain, 
 		if moved(d.State, state) {
 			v.after.State.NextMail = now // stays due until the resolver answers: judged again, nothing has moved
 		}
+	}
+	if o.Source == source.SourceDelegation && h.serversDue(&v.after, now, lifecycle.At(m.Sent)) {
+		v.ask = append(v.ask, source.SourceServers)
 	}
 	h.carryVerdict(&v, now)
 	v.changed = lifecycle.Changed(d.State, v.after.State) || !sameVerdict(d, v.after)
@@ -123,9 +130,7 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	if d.NextLook = verdict.Next; verdict.Next != 0 && v.before.NextLook > now {
 		d.NextLook = min(verdict.Next, v.before.NextLook)
 	}
-	if look := v.after.State.Control.NextLook(now); look != 0 && (d.NextLook == 0 || look < d.NextLook) {
-		d.NextLook = look
-	}
+	lookBy(d, now)
 	fresh := v.before.State.RegAt != 0 && now.Since(v.before.State.RegAt) <= lifecycle.Freshness
 	decided := v.before.Action == lifecycle.Unverify || v.before.Action == lifecycle.Hold ||
 		fresh && (v.before.Confidence == lifecycle.Medium || v.before.Confidence == lifecycle.High)
@@ -137,6 +142,13 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	}
 	d.Action, d.Confidence, d.Reason = verdict.Action, verdict.Confidence, verdict.Reason
 	d.VerifiedBefore, d.ExposedSince = verdict.VerifiedBefore, verdict.ExposedSince
+}
+
+// lookBy has a domain looked at again when its continuity asks for it, if nothing else does so sooner.
+func lookBy(d *records.Domain, now lifecycle.Instant) {
+	if look := d.State.NextLook(now); look != 0 && (d.NextLook == 0 || look < d.NextLook) {
+		d.NextLook = look
+	}
 }
 
 func sameVerdict(a, b records.Domain) bool {
@@ -226,7 +238,7 @@ func (h *Handler) writes(v visit) []store.Write {
 
 // entryOrder keeps entries of one simulated moment apart and in the order in which sources are asked.
 func entryOrder(s source.Source) int {
-	return slices.Index([]source.Source{source.SourceDelegation, source.SourceRDAP, source.SourceStatus, source.SourceMail}, s)
+	return slices.Index([]source.Source{source.SourceDelegation, source.SourceRDAP, source.SourceStatus, source.SourceMail, source.SourceServers}, s)
 }
 
 func witness(o source.Observation) records.Witness {

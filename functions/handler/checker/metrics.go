@@ -33,6 +33,8 @@ func upstreamName(m queue.Message) string {
 		return "mail/resolver"
 	case queue.KindStatus:
 		return "status"
+	case queue.KindServers:
+		return "delegation/other" // what it does not answer, zones did not: their own servers have no failure that is ours
 	case queue.KindDelegation:
 	}
 	if !slices.Contains(Upstreams(), kind+"/"+name) {

@@ -11,8 +11,12 @@ import (
 	"github.com/lapseguard/lapseguard/shared/source"
 )
 
-// ResolverUpstream names the resolver that MX questions go to.
-const ResolverUpstream = "resolver"
+const (
+	// ResolverUpstream names the resolver that MX questions go to.
+	ResolverUpstream = "resolver"
+	// OwnUpstream names domains' own name servers, all together: each is asked for few names.
+	OwnUpstream = "own"
+)
 
 // raise sends the questions that the answers raised, as messages to the next upstreams.
 func (h *Handler) raise(ctx context.Context, m queue.Message, visits []visit) ([]queue.Message, error) {
@@ -59,6 +63,8 @@ func (h *Handler) upstream(s source.Source, name domain.Name) (queue.Kind, strin
 		return queue.KindStatus, h.StatusUpstream
 	case source.SourceMail:
 		return queue.KindMail, ResolverUpstream
+	case source.SourceServers:
+		return queue.KindServers, OwnUpstream
 	default:
 		return queue.KindDelegation, name.Suffix
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/canary"
+	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/source/dns"
@@ -38,6 +39,8 @@ type Sources struct {
 	StatusURL   string
 	StatusAPI   string
 	StatusToken func(ctx context.Context, fresh bool) (string, error)
+	// OwnServers switches the questions to domains' own name servers Off; empty: they are asked.
+	OwnServers  string
 	RDAPTimeout time.Duration
 	// Canaries are further names known to be registered. Those that are known of the real internet are asked of
 	// real upstreams only: whoever configures another one knows what is registered there.
@@ -70,6 +73,13 @@ func (s Sources) Config() (Config, error) {
 		queue.KindMail: &OneByOne{Source: source.SourceMail, Rate: mailRate, AtOnce: 16, Patience: 16, Now: s.Now,
 			Lookup: func(ctx context.Context, name, _ string) source.Observation { return dnsClient.Mail(ctx, name) }},
 	}}
+	if !strings.EqualFold(s.OwnServers, Off) {
+		c.Ask[queue.KindServers] = &OneByOne{Source: source.SourceServers, Rate: serversRate, AtOnce: 16, Patience: 16, Now: s.Now,
+			Lookup: func(ctx context.Context, name, _ string) source.Observation {
+				n, _ := domain.Parse(name)
+				return dnsClient.Service(ctx, dns.Question{Name: name, Suffix: n.Suffix})
+			}}
+	}
 	if strings.EqualFold(s.StatusURL, Off) {
 		return c, nil
 	}
@@ -96,6 +106,7 @@ func (s Sources) known() (map[queue.Kind]*canary.Set, error) {
 	label := cmp.Or(s.CanaryLabel, "lapseguard-"+strings.ToLower(rand.Text()))
 	real := map[queue.Kind]bool{
 		queue.KindDelegation: len(s.DNSServers) == 0,
+		queue.KindServers:    len(s.DNSServers) == 0,
 		queue.KindRDAP:       s.Bootstrap == "",
 		queue.KindStatus:     s.StatusURL == "" || strings.Contains(s.StatusURL, "://api.fastly.com/") || strings.Contains(s.StatusURL, "://api.domainr.com/"),
 	}
@@ -117,6 +128,8 @@ func (s Sources) known() (map[queue.Kind]*canary.Set, error) {
 const (
 	// mailRate is MX questions a second to the resolver: our own, or the cloud's.
 	mailRate = 200
+	// serversRate is domains a second whose own name servers are asked, each for one name a few times a month.
+	serversRate = 100
 	// statusRate is questions a second to the status API, far below its published plans.
 	statusRate = 5
 )
