@@ -50,6 +50,7 @@ type upstreams struct {
 	RDAPRate  float64  `env:"LAPSEGUARD_RDAP_RATE" default:"0.5" help:"RDAP questions a second to a server whose limit is not known; for the others the program has a list."`
 	DNS       []string `name:"dns-servers" env:"LAPSEGUARD_DNS_SERVERS" help:"host:port list that answers in the place of every zone's own servers."`
 	Resolver  string   `name:"dns-resolver" env:"LAPSEGUARD_DNS_RESOLVER" help:"Resolver that finds the zones' servers; default: the system's."`
+	Own       string   `name:"own-servers" env:"LAPSEGUARD_OWN_SERVERS" enum:"on,off" default:"on" help:"Whether domains' own name servers are asked for their zones."`
 	StatusURL string   `env:"LAPSEGUARD_STATUS_URL" default:"off" help:"Status API; off switches it off."`
 	StatusAPI string   `env:"LAPSEGUARD_STATUS_API" enum:"fastly,domainr-v2" default:"fastly" help:"fastly or domainr-v2."`
 	Token     string   `env:"LAPSEGUARD_STATUS_TOKEN" help:"Key of the status API."`
@@ -72,7 +73,7 @@ func (u upstreams) check() error {
 
 func (u upstreams) sources(log *slog.Logger, now func() time.Time) checker.Sources {
 	return checker.Sources{
-		Contact: u.Contact, Canaries: u.Canaries, Bootstrap: u.Bootstrap, RDAPRate: u.RDAPRate, DNSServers: u.DNS, Resolver: u.Resolver, StatusURL: cmp.Or(u.StatusURL, checker.Off),
+		Contact: u.Contact, Canaries: u.Canaries, Bootstrap: u.Bootstrap, RDAPRate: u.RDAPRate, DNSServers: u.DNS, Resolver: u.Resolver, OwnServers: u.Own, StatusURL: cmp.Or(u.StatusURL, checker.Off),
 		StatusAPI: u.StatusAPI, StatusToken: func(context.Context, bool) (string, error) { return u.Token, nil }, Log: log, Now: now,
 	}
 }
@@ -374,7 +375,7 @@ func progress(ctx context.Context, w io.Writer, c *host.Counts) (stop func()) {
 func progressLine(c *host.Counts, spent time.Duration) string {
 	var parts []string
 	var left time.Duration
-	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail} {
+	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail, queue.KindServers} {
 		sent, asked := c.Progress(k)
 		if sent == 0 && asked == 0 {
 			continue

@@ -22,7 +22,8 @@ import (
 )
 
 // small is an internet of one zone: names that start with "gone" are out of it, and their registry says that
-// they are in redemption; every other name is delegated and registered.
+// they are in redemption; every other name is delegated and registered, but those that start with "lame" are served by
+// nobody, and those that start with "claim" by a DNS host that gives them away.
 type small struct {
 	dns, bootstrap  string
 	dnsAsked, rdaps atomic.Int64
@@ -58,7 +59,18 @@ func (s *small) serveDNS(w dns.ResponseWriter, q *dns.Msg) {
 	m.SetReply(q)
 	name := strings.ToLower(q.Question[0].Name)
 	soa, _ := dns.NewRR("com. 60 IN SOA a.example. b.example. 1 1 1 1 1")
+	lame := strings.HasPrefix(name, "lame") || strings.HasPrefix(name, "claim")
 	switch {
+	case q.Question[0].Qtype == dns.TypeSOA && lame:
+		m.Rcode = dns.RcodeRefused
+	case q.Question[0].Qtype == dns.TypeMX && lame:
+		m.Rcode = dns.RcodeServerFailure
+	case q.Question[0].Qtype == dns.TypeSOA:
+		rr, _ := dns.NewRR(name + " 60 IN SOA a.example. b.example. 1 1 1 1 1")
+		m.Authoritative, m.Answer = true, append(m.Answer, rr)
+	case q.Question[0].Qtype == dns.TypeNS && strings.HasPrefix(name, "claim"):
+		rr, _ := dns.NewRR(name + " 60 IN NS ns1.linode.com.")
+		m.Ns = append(m.Ns, rr)
 	case q.Question[0].Qtype == dns.TypeMX:
 		rr, _ := dns.NewRR(name + " 60 IN MX 10 mx." + name)
 		m.Answer = append(m.Answer, rr)
@@ -236,6 +248,37 @@ func TestAuditRefusesWhatItCannotRead(t *testing.T) {
 	}
 }
 
+// TestAuditFindsZonesThatNobodyServes, by the DNS host at which anybody can claim them, in each format.
+func TestAuditFindsZonesThatNobodyServes(t *testing.T) {
+	s := startSmall(t)
+	s.environ(t)
+	file := writeEmails(t, "email\na@site-a.com\nb@lame.com\nc@claim-b.com\nd@claim-a.com\ne@site-b.com\nf@site-c.com\ng@site-d.com\n")
+	rows, stderr, code := audit(t, t.Context(), "--emails", file, "--state", t.TempDir())
+	if code != 0 || len(rows) != 7 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	const claim = "no name server serves it: anybody can claim this zone at Linode"
+	for i, want := range []row{{Domain: "claim-a.com", Unserved: claim}, {Domain: "claim-b.com", Unserved: claim}, {Domain: "lame.com", Unserved: "no name server serves it"}, {Domain: "site-a.com"}} {
+		if rows[i].Domain != want.Domain || rows[i].Unserved != want.Unserved {
+			t.Errorf("row %d is %s, %q; want %s, %q", i, rows[i].Domain, rows[i].Unserved, want.Domain, want.Unserved)
+		}
+	}
+	for format, want := range map[string]string{
+		"table": "2 registered and delegated, and " + claim + ": claim-a.com claim-b.com\n1 registered and delegated, and no name server serves it: lame.com\n",
+		"csv":   claim + "\n", "html": "<li><b>2</b> " + claim + ": <bdi>claim-a.com, claim-b.com</bdi></li>",
+	} {
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), []string{"audit", "--format", format, "--emails", file, "--state", t.TempDir()}, streams{&out, &errs}); code != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: exit %d %s, it lacks %q:\n%s", format, code, errs.String(), want, out.String())
+		}
+	}
+	t.Setenv("LAPSEGUARD_OWN_SERVERS", "off")
+	rows, _, _ = audit(t, t.Context(), "--emails", file, "--state", t.TempDir())
+	if rows[0].Unserved != "" {
+		t.Errorf("switched off: %+v", rows[0])
+	}
+}
+
 func TestAuditGoesOnWhereItWasInterrupted(t *testing.T) {
 	s := startSmall(t)
 	s.environ(t)
@@ -260,7 +303,7 @@ func TestAuditGoesOnWhereItWasInterrupted(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if n := s.dnsAsked.Load(); n > 700 { // 400, and at most the batch that was cut off once more
+	if n := s.dnsAsked.Load(); n > 1100 { // twice 400, for the delegation and for its servers, and the batch that was cut off once more
 		t.Errorf("%d DNS questions for 400 domains in two goes: the audit began anew", n)
 	}
 }

@@ -38,6 +38,7 @@ type page struct {
 	PhaseWords string
 	Actions    []tally
 	LeftOut    int
+	Unserved   []pageUnserved
 	Rows       []pageRow
 }
 
@@ -47,6 +48,17 @@ type share struct {
 	Count       int
 	X, Width    float64
 }
+
+// pageUnserved is a finding: domains whose name servers do not have their zone.
+type pageUnserved struct {
+	Says    string
+	Count   int
+	Domains string
+	More    int
+}
+
+// maxNamed bounds the domains that a finding names; each is in the table below as well.
+const maxNamed = 200
 
 type tally struct {
 	Name, Says string
@@ -87,13 +99,17 @@ func newPage(rows []row, asOf time.Time) page {
 		p.Addresses += r.Addresses
 		phases[r.Phase]++
 		actions[r.Action]++
-		if r.Action == lifecycle.None {
+		if r.Action == lifecycle.None && r.Unserved == "" {
 			if quiet++; quiet > maxQuiet {
 				p.LeftOut++
 				continue
 			}
 		}
 		p.Rows = append(p.Rows, newPageRow(i, r))
+	}
+	for _, f := range allUnserved(rows) {
+		n := min(len(f.Domains), maxNamed)
+		p.Unserved = append(p.Unserved, pageUnserved{masked(f.Says), len(f.Domains), masked(strings.Join(f.Domains[:n], ", ")), len(f.Domains) - n})
 	}
 	p.Phases = shares(phases, len(rows))
 	var said []string
@@ -118,7 +134,7 @@ func newPage(rows []row, asOf time.Time) page {
 
 func newPageRow(rank int, r row) pageRow {
 	out := pageRow{
-		Rank: rank, Domain: masked(r.Domain), Action: masked(string(r.Action)), Phase: masked(string(r.Phase)), Class: phaseClass(r.Phase), Reason: masked(r.Reason),
+		Rank: rank, Domain: masked(r.Domain), Action: masked(string(r.Action)), Phase: masked(string(r.Phase)), Class: phaseClass(r.Phase), Reason: masked(r.why()),
 		Confidence: masked(string(r.Confidence)), Addresses: r.Addresses,
 	}
 	if len(r.Hosts) > 1 || len(r.Hosts) == 1 && r.Hosts[0] != r.Domain {

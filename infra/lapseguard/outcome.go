@@ -148,6 +148,7 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) ([]strin
 	if hold.Found() && m.Domain.Action.Weight() >= lifecycle.Hold.Weight() && m.Case.V.Status != decision.Done {
 		held = hold.V.Why
 	}
+	held = cmp.Or(held, r.Unserved)
 	action := string(r.Action)
 	if m.Domain.Acted && lost > 0 {
 		action = "unverified"

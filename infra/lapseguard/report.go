@@ -31,6 +31,10 @@ type row struct {
 	Action     lifecycle.Action     `json:"action"`
 	Reason     string               `json:"reason"`
 	Evidence   []said               `json:"evidence"`
+	// Unserved: none of its name servers has its zone, and who may claim it; empty: not so.
+	Unserved string `json:"unserved,omitempty"`
+
+	giver string // the DNS host at which it can be claimed
 
 	heard bool // at least one upstream gave an answer that can be believed
 }
@@ -53,6 +57,10 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 	}
 	r := row{
 		Domain: name, Addresses: d.Addresses, Phase: d.State.Phase, Confidence: d.Confidence, Action: d.Action, Reason: string(d.Reason), Evidence: []said{},
+	}
+	r.Unserved = lifecycle.Unserved(d.State)
+	if r.giver, _ = d.State.Lame(); r.giver == "" {
+		r.giver = d.State.Control.Giver
 	}
 	if d.Action == "" { // its upstream did not answer in time
 		r.Action, r.Confidence, r.Reason = lifecycle.Confirm, lifecycle.NoConfidence, string(lifecycle.ReasonUnknownSource)
@@ -87,21 +95,72 @@ func words(w records.Witness) string {
 }
 
 // risk is what orders domains wherever they are listed: by what is to be done, then by how far the domain is lost, then
-// by how many accounts are lost with it.
+// by whether anybody can have its zone, then by how many accounts are lost with it.
 type risk struct {
 	action    lifecycle.Action
 	phase     lifecycle.Phase
 	addresses int
 	domain    string
+	unserved  int // whether somebody else can have its zone
 }
 
 // before puts what matters first.
 func (a risk) before(b risk) int {
-	return cmp.Or(cmp.Compare(b.action.Weight(), a.action.Weight()), cmp.Compare(b.phase.Risk(), a.phase.Risk()), cmp.Compare(b.addresses, a.addresses), cmp.Compare(a.domain, b.domain))
+	return cmp.Or(cmp.Compare(b.action.Weight(), a.action.Weight()), cmp.Compare(b.phase.Risk(), a.phase.Risk()), cmp.Compare(b.unserved, a.unserved), cmp.Compare(b.addresses, a.addresses), cmp.Compare(a.domain, b.domain))
 }
 
 func byRisk(a, b row) int {
-	return risk{a.Action, a.Phase, a.Addresses, a.Domain}.before(risk{b.Action, b.Phase, b.Addresses, b.Domain})
+	return risk{a.Action, a.Phase, a.Addresses, a.Domain, unservedRisk(a)}.before(risk{b.Action, b.Phase, b.Addresses, b.Domain, unservedRisk(b)})
+}
+
+// unservedRisk orders domains by whether anybody can have their zone.
+func unservedRisk(r row) int {
+	switch {
+	case r.giver != "":
+		return 2
+	case r.Unserved != "":
+		return 1
+	default:
+		return 0
+	}
+}
+
+// unserved are the domains of a finding, by what can be said of all of them: those that anybody can claim first.
+type unserved struct {
+	Says    string
+	Domains []string
+}
+
+func allUnserved(rows []row) []unserved {
+	by := map[string]*unserved{}
+	var order []row
+	for _, r := range rows {
+		switch f := by[r.Unserved]; {
+		case r.Unserved == "":
+		case f == nil:
+			by[r.Unserved] = &unserved{r.Unserved, []string{r.Domain}}
+			order = append(order, r)
+		default:
+			f.Domains = append(f.Domains, r.Domain)
+		}
+	}
+	slices.SortFunc(order, func(a, b row) int {
+		return cmp.Or(unservedRisk(b)-unservedRisk(a), cmp.Compare(a.Unserved, b.Unserved))
+	})
+	var all []unserved
+	for _, r := range order {
+		slices.Sort(by[r.Unserved].Domains)
+		all = append(all, *by[r.Unserved])
+	}
+	return all
+}
+
+// why is a row's reason, with its finding.
+func (r row) why() string {
+	if r.Unserved == "" {
+		return r.Reason
+	}
+	return r.Reason + "; " + r.Unserved
 }
 
 // report is an audit's outcome: rows by risk.
@@ -142,10 +201,10 @@ func writeJSON(w io.Writer, rows []row) error {
 
 func writeCSV(w io.Writer, rows []row) error {
 	out := csv.NewWriter(w)
-	lines := [][]string{{"domain", "hosts", "addresses", "phase", "confidence", "action", "reason", "evidence"}}
+	lines := [][]string{{"domain", "hosts", "addresses", "phase", "confidence", "action", "reason", "evidence", "unserved"}}
 	for _, r := range rows {
 		line := []string{r.Domain, strings.Join(r.Hosts, " "), strconv.Itoa(r.Addresses), string(r.Phase), string(r.Confidence),
-			string(r.Action), r.Reason, evidenceWords(r)}
+			string(r.Action), r.Reason, evidenceWords(r), r.Unserved}
 		for i := range line {
 			line[i] = csvCell(line[i])
 		}
@@ -172,9 +231,17 @@ func writeTable(w io.Writer, rows []row) error {
 		for j, e := range r.Evidence {
 			evidence[j] = cell(e.Source + ": " + e.Said)
 		}
-		lines[i] = []string{cell(r.Domain), cell(string(r.Action)), strconv.Itoa(r.Addresses), cell(string(r.Phase)), cell(r.Reason), strings.Join(evidence, "\n")}
+		lines[i] = []string{cell(r.Domain), cell(string(r.Action)), strconv.Itoa(r.Addresses), cell(string(r.Phase)), cell(r.why()), strings.Join(evidence, "\n")}
 	}
-	return screenOf(w).grid([]string{"domain", "action", "addr.", "phase", "why", "evidence"}, lines, 2)
+	if err := screenOf(w).grid([]string{"domain", "action", "addr.", "phase", "why", "evidence"}, lines, 2); err != nil {
+		return err
+	}
+	for _, f := range allUnserved(rows) {
+		if _, err := fmt.Fprintf(w, "%d registered and delegated, and %s: %s\n", len(f.Domains), cell(f.Says), cell(strings.Join(f.Domains, " "))); err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+	}
+	return nil
 }
 
 // wrapLines wraps each line at words; lines stay apart.

@@ -21,7 +21,7 @@ var text []byte
 // Rows of the decision table; the scenario has a domain for each.
 func Rows() []string {
 	return []string{"auto renew", "out of service", "unknown source", "grace once", "grace twice", "pending restore", "deleted", "deleted alone",
-		"contradiction", "status deleted", "released", "re-registered", "re-registered unseen", "changed hands", "mail host"}
+		"contradiction", "status deleted", "released", "re-registered", "re-registered unseen", "changed hands", "mail host", "not served"}
 }
 
 // Scenario is the file.

@@ -60,6 +60,8 @@ type Step struct {
 	// Market is the status API's tokens.
 	Market string `yaml:"market"`
 	MX     string `yaml:"mx"`
+	// Own is what the domain's own name servers answer (sim.Step.Own).
+	Own string `yaml:"own"`
 
 	Registered       string `yaml:"registered"`
 	Expires          string `yaml:"expires"`
@@ -70,7 +72,7 @@ type Step struct {
 
 // sim is the step as the simulated internet takes it.
 func (s Step) sim(start time.Time) (sim.Step, error) {
-	out := sim.Step{From: time.Duration(s.From), Status: sim.Status{Words: s.Market}}
+	out := sim.Step{From: time.Duration(s.From), Own: sim.DNSAnswer(s.Own), Status: sim.Status{Words: s.Market}}
 	switch {
 	case slices.Contains(sim.DNSAnswers(), sim.DNSAnswer(s.DNS)):
 		out.Delegation.Answer = sim.DNSAnswer(s.DNS)

@@ -17,7 +17,8 @@ const recordTTL = 60
 func (n *Internet) answerUDP(w mdns.ResponseWriter, q *mdns.Msg) { n.answerDNS(w, q, false) }
 func (n *Internet) answerTCP(w mdns.ResponseWriter, q *mdns.Msg) { n.answerDNS(w, q, true) }
 
-// answerDNS answers like a server of the zone above for NS questions, and like a resolver for others.
+// answerDNS answers like a server of the zone above for NS questions, like a domain's own for SOA, and like a resolver
+// for others.
 func (n *Internet) answerDNS(w mdns.ResponseWriter, q *mdns.Msg, stream bool) {
 	m := new(mdns.Msg).SetReply(q)
 	if len(q.Question) != 1 || q.Question[0].Qclass != mdns.ClassINET {
@@ -44,8 +45,11 @@ func (n *Internet) judge(q dnsQuestion) (source string, answer DNSAnswer, g stag
 	registered, g, ok := n.find(q.name, q.age)
 	zone := cmp.Or(parent(registered), lastLabel(q.name))
 	source = "resolver"
-	if q.kind == mdns.TypeNS {
+	switch q.kind {
+	case mdns.TypeNS:
 		source = "dns:" + zone
+	case mdns.TypeSOA:
+		source = "own"
 	}
 	kind, about, _ := strings.Cut(source, ":")
 	if out, down := n.outage(kind, about, q.age); down {
@@ -54,6 +58,10 @@ func (n *Internet) judge(q dnsQuestion) (source string, answer DNSAnswer, g stag
 	switch {
 	case n.isZone(q.name):
 		return source, Authority, stage{ns: []string{"a.nic." + q.name}}
+	case ok && source == "own":
+		return source, g.own, g
+	case ok && source == "resolver" && g.own != Authority:
+		return source, Servfail, g
 	case ok:
 		return source, g.dns, g
 	case n.hosts[q.name], strings.HasPrefix(q.name, "a.nic."):
@@ -138,6 +146,9 @@ func (n *Internet) records(m *mdns.Msg, r reply, registered string) {
 	case r.kind == mdns.TypeNS && (r.answer == Referral || r.answer == Truncated):
 		m.Ns = nsSet(registered, r.ns)
 		m.Extra = append(m.Extra, glue(r.ns)...)
+	case r.kind == mdns.TypeSOA && r.answer == Authority:
+		m.Authoritative = true
+		m.Answer = []mdns.RR{soa(r.name)}
 	case r.kind == mdns.TypeMX && registered != "":
 		m.RecursionAvailable = true
 		m.Answer = mxSet(r.name, r.mx)

@@ -61,7 +61,7 @@ type Internet struct {
 // Ask is one question that was put to a simulated upstream.
 type Ask struct {
 	At     time.Time // by the world's clock, UTC
-	Source string    // "dns:com", "rdap:org", "status:fastly", "status:domainr-v2", "resolver", "bootstrap"
+	Source string    // "dns:com", "rdap:org", "status:fastly", "status:domainr-v2", "own" (a domain's name servers), "resolver", "bootstrap"
 	Name   string    // the name asked about, lower case, without trailing dot
 	Answer string    // a DNSAnswer, RDAPAnswer or StatusAnswer; "no such name", "unauthorized", "bad request"
 }

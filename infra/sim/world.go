@@ -61,6 +61,9 @@ type Step struct {
 	Delegation Delegation
 	RDAP       RDAP
 	Status     Status
+	// Own is what the domain's own name servers answer for its zone: Authority, Refused, Servfail, Lame or Timeout; empty:
+	// as before, at first Authority. A resolver finds nothing behind the others.
+	Own DNSAnswer
 	// MX are the mail hosts; nil: as before, at first mx.NAME; empty: null MX (RFC 7505).
 	MX []string
 }
@@ -113,6 +116,7 @@ type stage struct {
 	ns     []string
 	rdap   RDAPAnswer
 	reg    Registration
+	own    DNSAnswer
 	status Status
 	mx     []string
 }
@@ -127,7 +131,7 @@ func (d Domain) stages() ([]stage, error) {
 	if len(d.Steps) == 0 {
 		return nil, fmt.Errorf("sim: %s has no history", d.Name)
 	}
-	now := stage{dns: Referral, rdap: Object, status: Status{Answer: Tokens, Words: "active"}, mx: []string{"mx." + d.Name}}
+	now := stage{dns: Referral, own: Authority, rdap: Object, status: Status{Answer: Tokens, Words: "active"}, mx: []string{"mx." + d.Name}}
 	list := make([]stage, 0, len(d.Steps))
 	for i, s := range d.Steps {
 		if i > 0 && s.From <= now.from {
@@ -149,6 +153,8 @@ func (s Step) check() error {
 	switch {
 	case s.Delegation.Answer != "" && !slices.Contains(DNSAnswers(), s.Delegation.Answer):
 		return fmt.Errorf("there is no DNS answer %q", s.Delegation.Answer)
+	case s.Own != "" && !slices.Contains([]DNSAnswer{Authority, Refused, Servfail, Lame, Timeout}, s.Own):
+		return fmt.Errorf("no name server of its own answers %q", s.Own)
 	case s.RDAP.Answer != "" && !slices.Contains(RDAPAnswers(), s.RDAP.Answer):
 		return fmt.Errorf("there is no RDAP answer %q", s.RDAP.Answer)
 	case s.Status.Answer != "" && !slices.Contains(StatusAnswers(), s.Status.Answer):
@@ -170,6 +176,9 @@ func (g stage) after(s Step) stage {
 	}
 	if s.Delegation.Answer != "" {
 		g.dns = s.Delegation.Answer
+	}
+	if s.Own != "" {
+		g.own = s.Own
 	}
 	if s.RDAP.Answer != "" {
 		g.rdap = s.RDAP.Answer

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"fmt"
 	"strings"
+
+	"github.com/lapseguard/lapseguard/shared/source/nameserver"
 )
 
 // Sentence explains a verdict to a support agent: who said what when, from the state alone. The registry's words are
@@ -45,6 +47,21 @@ func GapSentence(s State) string {
 	return text
 }
 
+// Unserved is what is to be known of a domain whose own name servers do not serve it, or did not while anybody could
+// have claimed its zone; empty where nothing is.
+func Unserved(s State) string {
+	switch giver, lame := s.Lame(); {
+	case lame && giver != "":
+		return "no name server serves it: " + nameserver.ClaimAt(giver)
+	case lame:
+		return "no name server serves it"
+	case s.Control.Giver != "":
+		return fmt.Sprintf("no name server served it for a while: somebody may have claimed this zone at %s", s.Control.Giver)
+	default:
+		return ""
+	}
+}
+
 // passedBy is the expiry if it had passed when the registry was asked, else 0.
 func passedBy(expires, asked Instant) Instant {
 	if expires > asked {
@@ -72,7 +89,7 @@ func said(s State) (parts []string) {
 	if giver, lame := s.Lame(); lame {
 		part := fmt.Sprintf("none of its name servers served it on %s (first seen %s)", s.Service.At, s.Service.Since)
 		if giver != "" {
-			part += fmt.Sprintf(", and whoever asks %s for the zone gets it", giver)
+			part += ", and " + nameserver.ClaimAt(giver)
 		}
 		parts = append(parts, part)
 	}

@@ -107,8 +107,19 @@ func TestUnservedZoneOpensByItsHolder(t *testing.T) {
 	if got := GapSentence(s); !strings.Contains(got, "not served; all was well on 2026-03-01 12:00 UTC") || !strings.Contains(got, "whoever asked Digital Ocean for the zone got it") {
 		t.Error(got)
 	}
-	if got := Sentence(s, Verdict{}); !strings.Contains(got, "none of its name servers served it on 2026-03-01 18:00 UTC (first seen 2026-03-01 12:00 UTC), and whoever asks Digital Ocean") {
+	if got := Sentence(s, Verdict{}); !strings.Contains(got, "none of its name servers served it on 2026-03-01 18:00 UTC (first seen 2026-03-01 12:00 UTC), and anybody can claim this zone at Digital Ocean") {
 		t.Error(got)
+	}
+	claimed := fed(s, watched, 12, []source.Observation{own(source.Served, givingNS)})
+	for want, s := range map[string]State{
+		"no name server serves it: anybody can claim this zone at Digital Ocean":                     s,
+		"no name server served it for a while: somebody may have claimed this zone at Digital Ocean": claimed,
+		"no name server serves it": fed(ours(t, watched, rdap()), watched, 0, []source.Observation{lame}),
+		"":                         ours(t, watched, rdap()),
+	} {
+		if got := Unserved(s); got != want {
+			t.Errorf("said %q, want %q", got, want)
+		}
 	}
 	signed := with(watched, func(f *Facts) { f.Oldest = instant(10) })
 	if still := fed(s, signed, 12, []source.Observation{giving, own(source.Lame, givingNS, givingNS...), rdap()}); still.Control.Gap != GapLame {

@@ -126,8 +126,17 @@ func Note(ns []string) string {
 	return fmt.Sprintf("sacrificial: %s is what %s renames a deleted name server to, below a domain %s", host, f.Name, after)
 }
 
-// Claim says who can claim a zone at the provider that no server of it serves.
+// Claim says who can claim a zone at the DNS host that no server of it serves.
 func (f Fact) Claim() string {
 	how := map[Status]string{ClaimablePaid: ", after a purchase", Edge: ", under conditions"}[f.Status]
 	return fmt.Sprintf("anybody can claim this zone at %s%s", f.Name, how)
+}
+
+// ClaimAt is Claim of a DNS host by its name.
+func ClaimAt(name string) string {
+	i := slices.IndexFunc(providers(), func(f Fact) bool { return f.Name == name })
+	if i < 0 { // the table had it once
+		return Fact{Name: name}.Claim()
+	}
+	return providers()[i].Claim()
 }

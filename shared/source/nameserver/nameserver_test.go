@@ -52,6 +52,9 @@ func TestGivesAway(t *testing.T) {
 	if got := f.Claim(); got != "anybody can claim this zone at Reg.ru, after a purchase" {
 		t.Errorf("said %q", got)
 	}
+	if ClaimAt("Reg.ru") != f.Claim() || ClaimAt("Formerly Known") != "anybody can claim this zone at Formerly Known" {
+		t.Errorf("said %q and %q", ClaimAt("Reg.ru"), ClaimAt("Formerly Known"))
+	}
 }
 
 func TestSacrificial(t *testing.T) {
