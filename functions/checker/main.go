@@ -39,7 +39,7 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 	token := cloud.NewParameter(cloud.NewParameterStore(aws, time.Now), env.StatusToken)
 	table := dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, Now: time.Now})
 	c, err := checker.Sources{
-		Contact: env.Contact, Canaries: env.Canaries, Bootstrap: env.RDAPBootstrap, RDAPRate: env.RDAPRate, DNSServers: env.DNSServers, Resolver: env.DNSResolver,
+		Contact: env.Contact, Canaries: env.Canaries, Bootstrap: env.RDAPBootstrap, RDAPRate: env.RDAPRate, DNSServers: env.DNSServers, Resolver: env.DNSResolver, OwnServers: env.OwnServers,
 		StatusURL: env.StatusURL, StatusAPI: env.StatusAPI, StatusToken: token.Value, Log: log, Now: time.Now, Store: table,
 	}.Config()
 	if err != nil {

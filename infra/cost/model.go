@@ -48,6 +48,8 @@ func assumptions() model {
 		"overlap":    {"messages answered at once by one invocation: its batch of ten holds messages of several upstreams, each waits for its own", 2},
 		"delegation": {"seconds for a full message of questions to a zone, 32 at once: five rounds of 30 ms, and 10 ms of a whole core's work", 0.3},
 		"mail":       {"MX questions a second", 200},
+		"own":        {"seconds for a message of questions to domains' own name servers: 0.3, and 2 more for one in five, of which a server is silent", 0.7},
+		"servers":    {"questions to DNS for a domain whose own name servers are asked: its zone, two or three servers, and now and then an address", 4},
 		"tick":       {"seconds of a tick of applier on a quiet day", 1.5},
 		"fanout":     {"seconds of fanout for a million domains (its benchmark takes 7 s on one core, at 0.3 of one here)", 60},
 		"balance":    {"ticks that weigh what a run sent against what was answered, until it is complete (three hours)", 12},
@@ -80,6 +82,7 @@ type volumes struct {
 	chunks    float64 // of 64 KB in them
 	rdap      float64 // domains asked by RDAP
 	mx        float64
+	own       float64 // messages of questions to domains' own name servers, as many domains as mx
 	raised    float64 // messages raised by answers
 	item      float64 // bytes of a domain's item
 	scanBytes float64
@@ -167,10 +170,11 @@ func (m model) volumes(domains int) (volumes, error) {
 	rarelyPause := min(lifecycle.Rarely, lifecycle.TLDOf("com").Release-lifecycle.Reserve)
 	v.rdap = v.domains * (weekly*float64(day)/float64(lifecycle.Weekly) + rarely*float64(day)/float64(rarelyPause) + m["trouble"].value)
 	v.mx = v.domains / 7
-	// Each answered message raises one message to a registry and one to the resolver, if any of its domains is due.
+	// Each answered message raises one message to a registry, one to the resolver and one to own servers, if any of its domains is due.
 	each := v.domains / v.messages
 	some := func(share float64) float64 { return v.messages * (1 - math.Pow(1-share, each)) }
-	v.raised = math.Max(some(v.rdap/v.domains), v.rdap/queue.MaxSlow) + math.Max(some(1.0/7), v.mx/queue.MaxSlow)
+	v.own = math.Max(some(1.0/7), v.mx/queue.MaxDelegation)
+	v.raised = math.Max(some(v.rdap/v.domains), v.rdap/queue.MaxSlow) + math.Max(some(1.0/7), v.mx/queue.MaxSlow) + v.own
 	v.scanBytes = v.domains * v.item
 	v.calls = (v.messages+v.raised)/queue.BatchSize*2 + 2*96 + 1
 	return v, nil
@@ -199,7 +203,7 @@ func (m model) bill(t *template.Template, domains int) ([]line, error) {
 		line{"KMS for tokens and tables", "kms/call", m["kms"].value},
 		line{"SSM reads: the mode before anything is done, tokens", "ssm/read", 96 * days * 2},
 		line{"alarms by e-mail", "sns/mail", m["mails"].value},
-		line{"questions on their way to the internet", "transfer/out", (v.domains*m["dns"].value + v.mx*m["dns"].value + v.rdap*m["rdapout"].value) * days / gb},
+		line{"questions on their way to the internet", "transfer/out", ((v.domains+v.mx*(1+m["servers"].value))*m["dns"].value + v.rdap*m["rdapout"].value) * days / gb},
 	), nil
 }
 
@@ -210,13 +214,13 @@ func (m model) lambda(t *template.Template, v volumes) []line {
 	}
 	rdap := v.rdap * (m["fast"].value*m["rate"].value + (1-m["fast"].value)*m["slow"].value) / m["overlap"].value
 	asking := v.domains/queue.MaxDelegation*m["delegation"].value + (v.messages-v.domains/queue.MaxDelegation)*m["delegation"].value/2
-	check := (asking + rdap + v.mx/m["mail"].value) * days * memory("checker")
+	check := (asking + rdap + v.mx/m["mail"].value + v.own*m["own"].value/m["overlap"].value) * days * memory("checker")
 	ticks := 4 * 24 * days
 	apply := ticks * m["tick"].value * memory("applier")
 	fan := (m["fanout"].value*v.domains/million*days + ticks*m["resume"].value) * memory("fanout")
 	calls := v.calls * days
 	return []line{
-		{"checker: waiting for zones, registries and the resolver", "lambda/gbs", check},
+		{"checker: waiting for zones, registries, the resolver and own servers", "lambda/gbs", check},
 		{"applier: a tick every 15 minutes", "lambda/gbs", apply},
 		{"fanout: list and dispatch, and nothing to resume", "lambda/gbs", fan},
 		{"invocations (batches half full)", "lambda/request", calls},

@@ -92,6 +92,7 @@ func newGuard(t *testing.T, bootstrapAge time.Duration, change ...func(*host.Con
 	g.Host = h
 	h.Checker.Ask[queue.KindDelegation], h.Checker.Ask[queue.KindRDAP] = g, g
 	delete(h.Checker.Ask, queue.KindMail)
+	delete(h.Checker.Ask, queue.KindServers)
 	metrics := telemetry.NewMetrics(g.stats, g.now, log)
 	h.Fanout.Metrics, h.Checker.Metrics, h.Applier.Metrics = metrics, metrics, metrics
 	h.Fanout.Store = &recorder{h.Fanout.Store, "fanout", g}

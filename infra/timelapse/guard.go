@@ -103,7 +103,7 @@ const baselineDays = 14
 // newChecker is the checker with the population in place of the network.
 func (g *Guard) newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Handler, error) {
 	config, err := checker.Sources{
-		Contact: "simulated", StatusURL: checker.Off, RDAPRate: 1, CanaryLabel: freeLabel, Log: slog.New(slog.DiscardHandler), Now: c.now,
+		Contact: "simulated", StatusURL: checker.Off, OwnServers: checker.Off, RDAPRate: 1, CanaryLabel: freeLabel, Log: slog.New(slog.DiscardHandler), Now: c.now,
 	}.Config()
 	if err != nil {
 		return nil, err

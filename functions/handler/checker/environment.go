@@ -20,6 +20,7 @@ type Environment struct {
 	RDAPRate      float64  `env:"LAPSEGUARD_RDAP_RATE" envDefault:"0.5"`
 	DNSServers    []string `env:"LAPSEGUARD_DNS_SERVERS"`
 	DNSResolver   string   `env:"LAPSEGUARD_DNS_RESOLVER"`
+	OwnServers    string   `env:"LAPSEGUARD_OWN_SERVERS" envDefault:"on"`
 	Canaries      []string `env:"LAPSEGUARD_CANARIES"`
 	StatusURL     string   `env:"LAPSEGUARD_STATUS_URL" envDefault:"off"`
 	StatusAPI     string   `env:"LAPSEGUARD_STATUS_API" envDefault:"fastly"`
@@ -39,6 +40,9 @@ func ParseEnvironment(environ []string) (Environment, error) {
 		}
 		if c.RDAPRate <= 0 || c.RDAPRate > 1000 {
 			errs = append(errs, fmt.Errorf("LAPSEGUARD_RDAP_RATE is %v: set questions a second and server, above 0 and at most 1000", c.RDAPRate))
+		}
+		if c.OwnServers != "on" && c.OwnServers != Off {
+			errs = append(errs, fmt.Errorf("LAPSEGUARD_OWN_SERVERS is %q: set on or off", c.OwnServers))
 		}
 		if c.StatusAPI != "fastly" && c.StatusAPI != "domainr-v2" {
 			errs = append(errs, fmt.Errorf("LAPSEGUARD_STATUS_API is %q: set fastly or domainr-v2", c.StatusAPI))

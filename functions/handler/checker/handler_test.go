@@ -536,11 +536,11 @@ func TestOneByOneLeavesAFailingUpstreamAlone(t *testing.T) {
 }
 
 func TestEnvironmentListsEverythingWrong(t *testing.T) {
-	_, err := ParseEnvironment([]string{"LAPSEGUARD_GRACE_ACTION=maybe", "LAPSEGUARD_RDAP_RATE=-1", "LAPSEGUARD_STATUS_API=whois"})
+	_, err := ParseEnvironment([]string{"LAPSEGUARD_GRACE_ACTION=maybe", "LAPSEGUARD_RDAP_RATE=-1", "LAPSEGUARD_STATUS_API=whois", "LAPSEGUARD_OWN_SERVERS=perhaps"})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"LAPSEGUARD_TABLE_DOMAINS", "LAPSEGUARD_CONTACT", `"maybe"`, "LAPSEGUARD_RDAP_RATE is -1", `"whois"`} {
+	for _, want := range []string{"LAPSEGUARD_TABLE_DOMAINS", "LAPSEGUARD_CONTACT", `"maybe"`, "LAPSEGUARD_RDAP_RATE is -1", `"whois"`, `"perhaps"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}

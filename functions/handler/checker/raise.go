@@ -48,6 +48,12 @@ func (h *Handler) raise(ctx context.Context, m queue.Message, visits []visit) ([
 	if len(raised) == 0 {
 		return nil, nil
 	}
+	for i, q := range raised {
+		if q.Kind == queue.KindServers {
+			// Millions of servers are no upstream that a rate would spare, and a silent one keeps its message waiting.
+			raised[i].Group = queue.Group(q.Kind, q.Upstream, q.ID[:1])
+		}
+	}
 	if _, err := h.Queue.Send(ctx, raised); err != nil {
 		return nil, fmt.Errorf("send %d raised messages: %w", len(raised), err)
 	}

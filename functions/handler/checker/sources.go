@@ -74,7 +74,7 @@ func (s Sources) Config() (Config, error) {
 			Lookup: func(ctx context.Context, name, _ string) source.Observation { return dnsClient.Mail(ctx, name) }},
 	}}
 	if !strings.EqualFold(s.OwnServers, Off) {
-		c.Ask[queue.KindServers] = &OneByOne{Source: source.SourceServers, Rate: serversRate, AtOnce: 16, Patience: 16, Now: s.Now,
+		c.Ask[queue.KindServers] = &OneByOne{Source: source.SourceServers, Rate: serversRate, AtOnce: 64, Patience: 64, Now: s.Now,
 			Lookup: func(ctx context.Context, name, _ string) source.Observation {
 				n, _ := domain.Parse(name)
 				return dnsClient.Service(ctx, dns.Question{Name: name, Suffix: n.Suffix})
@@ -128,7 +128,7 @@ func (s Sources) known() (map[queue.Kind]*canary.Set, error) {
 const (
 	// mailRate is MX questions a second to the resolver: our own, or the cloud's.
 	mailRate = 200
-	// serversRate is domains a second whose own name servers are asked, each for one name a few times a month.
+	// serversRate is domains a second and group whose own name servers are asked.
 	serversRate = 100
 	// statusRate is questions a second to the status API, far below its published plans.
 	statusRate = 5

@@ -75,6 +75,7 @@ type Client struct {
 	zones zoneCache
 	hosts hostCache
 	quiet quiet
+	slots chan struct{} // one a question to a domain's own server: sockets are few
 	folds folding
 	idle  chan *worker
 
@@ -104,6 +105,7 @@ func New(config Config) (*Client, error) {
 		client.log = slog.New(slog.DiscardHandler)
 	}
 	client.buffers.New = func() any { return newBuffers() }
+	client.slots = make(chan struct{}, maxInFlight)
 	client.idle = make(chan *worker, client.inFlight)
 	for _, server := range config.Servers {
 		address, err := hostPort(server)

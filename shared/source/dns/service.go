@@ -22,6 +22,8 @@ const (
 	maxOwn = 13
 	// ownTries is how often a server that is silent is asked.
 	ownTries = 2
+	// ownTimeout is for one try, if Config.Timeout is longer: a message of names waits for the slowest.
+	ownTimeout = time.Second
 	// serviceTimeout is for all of a name's servers together: they are asked side by side.
 	serviceTimeout = 15 * time.Second
 	// quietAfter is after how many questions in a row that nobody answered a server is left alone for quietFor.
@@ -64,6 +66,8 @@ func (c *Client) service(ctx context.Context, question Question) verdict {
 	var asked sync.Map // by address
 	for i := range said {
 		group.Go(func() {
+			c.slots <- struct{}{}
+			defer func() { <-c.slots }()
 			w := c.take()
 			defer c.put(w)
 			server, why := c.ownAddress(ctx, w, hosts[i], i, glue)
@@ -146,7 +150,7 @@ func (c *Client) ownServer(ctx context.Context, w *worker, server, name string) 
 }
 
 func (c *Client) ownOnce(ctx context.Context, w *worker, server string, q query) ownWord {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, min(c.timeout, ownTimeout))
 	defer cancel()
 	m, cause := w.exchange(ctx, server, q)
 	if cause != source.CauseNone {
