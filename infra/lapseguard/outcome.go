@@ -46,7 +46,7 @@ func (st *stage) report(ctx context.Context, s streams, earlier int, everything 
 			return err
 		}
 		wrong = append(wrong, bad...)
-		if lifecycle.Action(d.Expect.Action).Weight() < lifecycle.Hold.Weight() && len(bad) == 0 && lost[d.Name] == 0 {
+		if lifecycle.Action(d.Expect.Action).Weight() < lifecycle.Hold.Weight() && len(bad) == 0 && lost[d.Name] == 0 && d.Row != "not served" {
 			if quiet++; !everything {
 				continue
 			}
@@ -87,11 +87,18 @@ Next:
 `
 
 func riskOf(d scenario.Domain, lost map[string]int) risk {
-	r := risk{lifecycle.Action(d.Expect.Action), lifecycle.Phase(d.Expect.Phase), len(d.Addresses), d.Name}
+	r := risk{lifecycle.Action(d.Expect.Action), lifecycle.Phase(d.Expect.Phase), len(d.Addresses), d.Name, one(d.Row == "not served")}
 	if lost[d.Name] > 0 { // also where the domain is fine by now
 		r.action = lifecycle.Unverify
 	}
 	return r
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func sum(m map[string]int) (n int) {
@@ -148,7 +155,6 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) ([]strin
 	if hold.Found() && m.Domain.Action.Weight() >= lifecycle.Hold.Weight() && m.Case.V.Status != decision.Done {
 		held = hold.V.Why
 	}
-	held = cmp.Or(held, r.Unserved)
 	action := string(r.Action)
 	if m.Domain.Acted && lost > 0 {
 		action = "unverified"
@@ -160,7 +166,7 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) ([]strin
 	if d.Expect.Action == string(lifecycle.Hold) && held == "" {
 		wrong = append(wrong, d.Name+": no hold is recorded")
 	}
-	return []string{d.Name, action, fmt.Sprintf("%d of %d", lost, len(d.Addresses)), string(r.Phase), cmp.Or(cell(held), brief(r))}, wrong, nil
+	return []string{d.Name, action, fmt.Sprintf("%d of %d", lost, len(d.Addresses)), string(r.Phase), cmp.Or(cell(held), cell(r.Unserved), brief(r))}, wrong, nil
 }
 
 // brief is the evidence in a few words.

@@ -34,7 +34,7 @@ type row struct {
 	// Unserved: none of its name servers has its zone, and who may claim it; empty: not so.
 	Unserved string `json:"unserved,omitempty"`
 
-	giver string // the DNS host at which it can be claimed
+	unserved int // unservedRisk
 
 	heard bool // at least one upstream gave an answer that can be believed
 }
@@ -59,9 +59,7 @@ func rowOf(ctx context.Context, s store.Store, name string) (row, error) {
 		Domain: name, Addresses: d.Addresses, Phase: d.State.Phase, Confidence: d.Confidence, Action: d.Action, Reason: string(d.Reason), Evidence: []said{},
 	}
 	r.Unserved = lifecycle.Unserved(d.State)
-	if r.giver, _ = d.State.Lame(); r.giver == "" {
-		r.giver = d.State.Control.Giver
-	}
+	r.unserved = unservedRisk(d.State)
 	if d.Action == "" { // its upstream did not answer in time
 		r.Action, r.Confidence, r.Reason = lifecycle.Confirm, lifecycle.NoConfidence, string(lifecycle.ReasonUnknownSource)
 	}
@@ -110,15 +108,15 @@ func (a risk) before(b risk) int {
 }
 
 func byRisk(a, b row) int {
-	return risk{a.Action, a.Phase, a.Addresses, a.Domain, unservedRisk(a)}.before(risk{b.Action, b.Phase, b.Addresses, b.Domain, unservedRisk(b)})
+	return risk{a.Action, a.Phase, a.Addresses, a.Domain, a.unserved}.before(risk{b.Action, b.Phase, b.Addresses, b.Domain, b.unserved})
 }
 
 // unservedRisk orders domains by whether anybody can have their zone.
-func unservedRisk(r row) int {
-	switch {
-	case r.giver != "":
+func unservedRisk(s lifecycle.State) int {
+	switch giver, lame := s.Lame(); {
+	case giver != "" || s.Control.Giver != "":
 		return 2
-	case r.Unserved != "":
+	case lame:
 		return 1
 	default:
 		return 0
@@ -145,7 +143,7 @@ func allUnserved(rows []row) []unserved {
 		}
 	}
 	slices.SortFunc(order, func(a, b row) int {
-		return cmp.Or(unservedRisk(b)-unservedRisk(a), cmp.Compare(a.Unserved, b.Unserved))
+		return cmp.Or(b.unserved-a.unserved, cmp.Compare(a.Unserved, b.Unserved))
 	})
 	var all []unserved
 	for _, r := range order {

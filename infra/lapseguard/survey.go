@@ -101,7 +101,7 @@ type life struct {
 }
 
 func (l life) risk() risk {
-	r := risk{l.d.Action, l.d.State.Phase, l.d.Addresses, l.d.Name}
+	r := risk{l.d.Action, l.d.State.Phase, l.d.Addresses, l.d.Name, unservedRisk(l.d.State)}
 	if l.changed > 0 { // also where the domain is fine by now
 		r.action = lifecycle.Unverify
 	}
@@ -158,7 +158,7 @@ func survey(ctx context.Context, s store.Store, now time.Time, days int) (survey
 	}
 	slices.SortFunc(v.holds, func(a, b safety.Hold) int {
 		of := func(h safety.Hold) risk {
-			return risk{lifecycle.Action(h.Action), lifecycle.Phase(h.Phase), h.Addresses, h.Domain}
+			return risk{lifecycle.Action(h.Action), lifecycle.Phase(h.Phase), h.Addresses, h.Domain, 0}
 		}
 		return of(a).before(of(b))
 	})
