@@ -51,8 +51,8 @@ func (s State) ServiceDue(now Instant) bool {
 // NextLook is when the domain is to be looked at again beyond the daily round, for what its continuity asks; 0: the
 // daily round is enough. A zone that nobody serves is looked at again until two looks agree, or somebody does.
 func (s State) NextLook(now Instant) Instant {
-	if look := s.Control.NextLook(now); look != 0 || !s.Service.lame() {
-		return look
+	if s.Control.Since != 0 || !s.Service.lame() {
+		return s.Control.NextLook(now)
 	}
 	if second := s.Service.At.Add(RetryLook); second > now {
 		return second

@@ -154,6 +154,9 @@ func TestWhenOwnServersAreAsked(t *testing.T) {
 	if got := twice.NextLook(instant(6)); got != instant(7) || twice.openingDue() != 0 {
 		t.Errorf("closed: next look %s, opening due %s", got, twice.openingDue())
 	}
+	if got := twice.NextLook(instant(6 + 61*day)); got != 0 || !twice.ServiceDue(instant(6+61*day)) {
+		t.Errorf("closed for two months: next look %s; the daily round asks its servers: %t", got, twice.ServiceDue(instant(6+61*day)))
+	}
 	if out := fed(once, watched, 6, []source.Observation{gone()}); out.ServiceDue(instant(12)) || out.Service != (Service{}) {
 		t.Errorf("out of the zone: %+v", out.Service)
 	}
