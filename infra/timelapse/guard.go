@@ -113,7 +113,7 @@ func (g *Guard) newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Hand
 		return nil, err
 	}
 	config.Servers, config.Published = u, nil
-	config.Known = map[queue.Kind]*canary.Set{queue.KindDelegation: known, queue.KindRDAP: known, queue.KindStatus: known, queue.KindServers: known}
+	config.Known = map[queue.Kind]*canary.Set{queue.KindDelegation: known, queue.KindRDAP: known, queue.KindStatus: known}
 	config.Ask[queue.KindDelegation] = u
 	for kind, a := range u.askers(policy.Status) {
 		config.Ask[kind] = a

@@ -48,7 +48,8 @@ func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	if v.obs.Outcome == source.Unknown || v.obs.Mail == nil {
 		s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.Daily)
 		v.changed = true
-		if v.after.Listed && h.Ask[queue.KindServers] != nil {
+		heard := s.Service.At != 0 && lifecycle.At(h.Now()).Since(s.Service.At) < lifecycle.RetryLook
+		if v.after.Listed && !heard && h.Ask[queue.KindServers] != nil {
 			v.ask = append(v.ask, source.SourceServers) // who has no MX to tell may not serve the zone at all
 		}
 		return nil

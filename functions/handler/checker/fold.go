@@ -112,7 +112,7 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d records.Domain, 
 			v.after.State.NextMail = now // stays due until the resolver answers: judged again, nothing has moved
 		}
 	}
-	if o.Source == source.SourceDelegation && h.serversDue(&v.after, now, lifecycle.At(m.Sent)) {
+	if o.Source == source.SourceDelegation && h.serversDue(&v.after, m, now) {
 		v.ask = append(v.ask, source.SourceServers)
 	}
 	h.carryVerdict(&v, now)

@@ -9,11 +9,11 @@ import (
 	"github.com/lapseguard/lapseguard/shared/source"
 )
 
-// serversDue tells whether a domain's own name servers are to be asked now: on the day of its MX, and again while nobody
-// serves its zone. Where the resolver fails for its MX, foldMail asks them.
-func (h *Handler) serversDue(d *records.Domain, now, began lifecycle.Instant) bool {
+// serversDue tells whether a domain's own name servers are to be asked after a look: in the run of the day of its MX, and
+// again while nobody serves its zone. Where the resolver fails for its MX, foldMail asks them.
+func (h *Handler) serversDue(d *records.Domain, m queue.Message, now lifecycle.Instant) bool {
 	delegated := d.State.Deleg == lifecycle.DelegationHome || d.State.Deleg == lifecycle.DelegationMoved
-	return h.Ask[queue.KindServers] != nil && d.Listed && delegated && (h.mailDay(d, began) || d.State.ServiceDue(now))
+	return h.Ask[queue.KindServers] != nil && d.Listed && delegated && (!m.Look && h.mailDay(d, lifecycle.At(m.Sent)) || d.State.ServiceDue(now))
 }
 
 // foldService folds what a domain's own name servers said of its zone.
