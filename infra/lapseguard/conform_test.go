@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ func TestConformCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	junit := filepath.Join(t.TempDir(), "junit.xml")
 	broken := false
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if broken {
@@ -38,10 +41,10 @@ func TestConformCommand(t *testing.T) {
 		code   int
 		says   string
 	}{
-		{false, []string{web.URL, "--token=" + token, "--domain=rehearsal.org"}, 0, "33 checks, nothing wrong"},
+		{false, []string{web.URL, "--token=" + token, "--domain=rehearsal.org"}, 0, "passed: "},
 		{false, []string{web.URL, "--token=" + token, "--domain=rehearsal.org", "--site=http://127.0.0.1:1"}, 1, "the site's /ask"},
 		{false, []string{web.URL, "--token=" + token}, 0, "NOT CHECKED  unverify: nothing was unverified"},
-		{true, []string{web.URL, "--token=" + token}, 1, "WRONG        token: GET /v1/email-domains is answered 200, not 401: it came with"},
+		{true, []string{web.URL, "--token=" + token, "--junit=" + junit}, 1, "WRONG        token: GET /v1/email-domains is answered 200, not 401: it came with"},
 		{false, []string{"http://127.0.0.1:1", "--token=" + token}, 1, "the walk broke off"},
 		{false, []string{web.URL}, 1, "no token"},
 	} {
@@ -52,5 +55,9 @@ func TestConformCommand(t *testing.T) {
 		if code != c.code || !strings.Contains(out.String(), c.says) {
 			t.Errorf("%v: exit %d, want %d with %q:\n%s", c.args, code, c.code, c.says, &out)
 		}
+	}
+	b, err := os.ReadFile(junit)
+	if err != nil || !strings.Contains(string(b), `<testcase classname="conform" name="token">`) || !strings.Contains(string(b), "<failure message=") || !strings.Contains(string(b), "<skipped message=") {
+		t.Errorf("%v: %s", err, b)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +18,8 @@ import (
 
 type holdsCommand struct {
 	tables
-	Class string `help:"Only this class."`
+	Class  string `help:"Only this class."`
+	Format string `enum:"table,json" default:"table" help:"table, or json (one object a hold)."`
 }
 
 // Run lists the holds by class, the oldest first.
@@ -32,6 +34,18 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 	holds, err := readHolds(ctx, st, c.Class)
 	if err != nil {
 		return err
+	}
+	if c.Format == "json" {
+		for _, h := range holds {
+			b, err := json.Marshal(h)
+			if err == nil {
+				_, err = fmt.Fprintln(s.out, masked(string(plainJSON(b))))
+			}
+			if err != nil {
+				return fmt.Errorf("write the holds: %w", err)
+			}
+		}
+		return nil
 	}
 	if len(holds) == 0 {
 		fmt.Fprintln(s.out, "Nothing waits for a decision.")

@@ -305,13 +305,19 @@ func (c *answerCommand) Run(s streams) error {
 // modeCommand is the kill switch.
 type modeCommand struct {
 	place
-	Mode  string `arg:"" enum:"observe,enforce,stop" help:"observe (report only), enforce, or stop (no call to the registry at all)."`
+	Mode  string `arg:"" optional:"" default:"" enum:"observe,enforce,stop," help:"observe (report only), enforce, or stop (no call to the registry at all); nothing shows the mode."`
 	Stack string `help:"Switch a deployed stack instead: its SSM parameter /STACK/mode."`
 }
 
 // Run switches the mode; the applier reads it before it acts.
 func (c *modeCommand) Run(ctx context.Context, s streams) error {
 	where := "the local store in " + c.Dir
+	if c.Mode == "" && c.Stack == "" {
+		return c.show(ctx, s, where)
+	}
+	if c.Mode == "" {
+		return errors.New("--stack shows no mode: make status does, or name one to switch to")
+	}
 	if c.Stack != "" {
 		where = "stack " + c.Stack
 		if err := c.deployed(ctx); err != nil {
@@ -321,6 +327,23 @@ func (c *modeCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "mode %s: %s obeys from its next tick on\n", c.Mode, where)
+	return nil
+}
+
+// show says which mode a local store obeys.
+func (c *modeCommand) show(ctx context.Context, s streams, where string) error {
+	if _, err := find(c.Dir); err != nil {
+		return err
+	}
+	first := applier.Enforce
+	if served(c.Dir) {
+		first = applier.Observe
+	}
+	mode, err := c.modeOr(first)(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "mode %s: %s\n", mode, where)
 	return nil
 }
 

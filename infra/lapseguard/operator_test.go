@@ -93,6 +93,7 @@ func TestActionsOnALocalStore(t *testing.T) {
 			t.Fatalf("%v: exit %d %s %s, want %q", args, code, out, stderr, want)
 		}
 	}
+	do(`{"domain":"crowd.com"`, "holds", "--format", "json")
 	do("held: nothing will be unverified at gone.com", "hold", "mail.gone.com", "--by", "Jo")
 	do("Jo holds it", "explain", "gone.com")
 	do("released: the hold on gone.com is off", "release", "gone.com", "--by", "Jo")
@@ -102,6 +103,7 @@ func TestActionsOnALocalStore(t *testing.T) {
 	do("rdap.example/redemption is approved by Kim", "status")
 	do("revoked: rdap.example/redemption", "revoke", "rdap.example/redemption", "--by", "Kim")
 	do("mode enforce", "status")
+	do("mode enforce: the local store", "mode")
 	out, _, _ := demonstrate(t, "explain", "gone.com", "--state", dir)
 	if n := len(regexp.MustCompile(`By (Jo|Kim) \(request local-[a-z0-9]{12}\)\.`).FindAllString(strings.Join(strings.Fields(out), " "), -1)); n != 4 {
 		t.Errorf("%d of 4 decisions stand in the history with name and request:\n%s", n, out)
