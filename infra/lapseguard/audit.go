@@ -109,6 +109,11 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 		fmt.Fprintf(s.err, "at %d hosts a verification lies before 1970 or in the future; it counts as unknown\n", n)
 	}
 	list.remarks(s.err)
+	plan, err := firstScan(ctx, h.Store, h.Checker.Servers, list.hosts, c.RDAPRate)
+	if err != nil {
+		return err
+	}
+	writePlan(s.err, plan, now())
 	stop := progress(ctx, s.err, h.Counts)
 	err = c.look(ctx, h)
 	stop()
