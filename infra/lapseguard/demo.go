@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -150,7 +151,7 @@ func (st *stage) readClock(path string, start time.Time) error {
 // openRegistry starts the reference registry on loopback, filled with the scenario's accounts.
 func (st *stage) openRegistry(ctx context.Context, path string, log *slog.Logger) (*registry.Client, error) {
 	var err error
-	if st.registry, err = refregistry.Open(refregistry.Config{Path: path, Token: token, Now: st.clock.now, Log: log, WithoutRecovery: true}); err != nil {
+	if st.registry, err = refregistry.Open(refregistry.Config{Path: path, Token: token, Now: st.clock.now, Log: log}); err != nil {
 		return nil, err
 	}
 	known, err := st.registry.Addresses(ctx)
@@ -267,11 +268,41 @@ func (st *stage) play(ctx context.Context, progress io.Writer) error {
 // holders lets those account holders verify whose time has come.
 func (st *stage) holders(ctx context.Context, at time.Time) error {
 	for _, a := range st.accounts {
-		if a.Again.Equal(at) {
-			if err := st.registry.Verify(ctx, a.Address, at); err != nil {
-				return err
-			}
+		if !a.Again.Equal(at) {
+			continue
 		}
+		err := st.registry.Verify(ctx, a.Address, at)
+		if errors.Is(err, refregistry.ErrClosed) {
+			err = st.signedIn(ctx, a, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signedIn has a holder verify an address through which recovery is closed: in a session begun with the account's
+// password. Who made the account after control was interrupted is refused, and stays unverified.
+func (st *stage) signedIn(ctx context.Context, a scenario.Account, at time.Time) error {
+	all, err := st.registry.Addresses(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(s refregistry.AddressState) bool { return s.Address == a.Address })
+	set := at
+	if a.At.Before(st.scenario.Start) {
+		set = st.scenario.Start.AddDate(-1, 0, 0)
+	}
+	if err := st.registry.SetCredential(ctx, all[i].Account, "password", set); err != nil {
+		return err
+	}
+	session, err := st.registry.SignIn(ctx, all[i].Account, "password")
+	if err != nil {
+		return err
+	}
+	if err := st.registry.VerifyIn(ctx, session, a.Address); !errors.Is(err, refregistry.ErrClosed) {
+		return err
 	}
 	return nil
 }

@@ -93,6 +93,8 @@ type account struct {
 	sent       []records.Request // newest first: an operator can have a decision sent again
 	history    []records.Entry   // newest first
 	more       bool
+	recovery   records.Recovery
+	reported   int
 	dependents []string // domains that it is watched for, with what ties them to it
 	moreDeps   bool
 	now        time.Time
@@ -108,11 +110,19 @@ func collect(ctx context.Context, s store.Store, name domain.Name, limit int) (a
 	if err != nil {
 		return a, err
 	}
-	a.d, a.c = m.Domain, m.Case.V.Judge(m.Domain.Verdict())
+	a.d, a.recovery = m.Domain, m.Recovery.V
+	v := m.Domain.Verdict()
+	v.Closed, v.Final = a.recovery.Since != 0, m.Case.V.Open() // what was decided stands in the case
+	a.c = m.Case.V.Judge(v)
 	if !a.d.Known() {
 		return a, store.ErrNotFound
 	}
 	book := records.In(s)
+	listed, err := book.Listed(ctx, a.d.Name)
+	if err != nil {
+		return a, err
+	}
+	a.reported = listed.Reported
 	hold, err := book.Hold(ctx, a.d.Name)
 	if err != nil {
 		return a, err
@@ -185,7 +195,7 @@ func (a account) tell(w io.Writer) error {
 		b.WriteByte('\n')
 	}
 	b.WriteString(paragraph(a.standing()))
-	for _, part := range []string{a.watching(), a.decision(), a.requests(), a.next()} {
+	for _, part := range []string{a.watching(), a.lever(), a.decision(), a.requests(), a.next()} {
 		if part != "" {
 			b.WriteByte('\n')
 			b.WriteString(paragraph(part))
@@ -251,6 +261,47 @@ func (a account) standing() string {
 		text += fmt.Sprintf(" Somebody else may have been able to read its mail since %s.", a.d.ExposedSince)
 	}
 	return text
+}
+
+// lever says whether control of the domain is continuous, and what the registry holds to about account recovery.
+func (a account) lever() string {
+	c, r := a.d.State.Control, a.recovery
+	var parts []string
+	if c.Since != 0 {
+		parts = append(parts, fmt.Sprintf("Control of it has not been continuous since %s (%s; all was well on %s).", c.Since, c.Gap, c.Until))
+	}
+	switch {
+	case r.Since != 0:
+		parts = append(parts, fmt.Sprintf("The registry holds account recovery through %s closed since then; sign-in works as ever. %s", count(r.Bound, "address", "addresses"), a.opens()))
+	case c.Since != 0 && r.Refused == c.Since:
+		parts = append(parts, "The registry refused to close account recovery: "+strings.TrimSuffix(r.Why, ".")+".")
+	case c.Since != 0 && r.Would == c.Since:
+		parts = append(parts, "Observe mode has reported that it would close account recovery.")
+	case c.Since != 0:
+		parts = append(parts, "Account recovery through its addresses is not closed.")
+	}
+	if w := r.Word; w != nil && r.Stands(c.Since) {
+		parts = append(parts, fmt.Sprintf("%s said on %s that it should be %s (%s); that stands until a new gap.", w.By, w.At, map[bool]string{true: "closed", false: "open"}[w.Closed], strings.TrimSuffix(w.Why, ".")))
+	}
+	if a.reported > 0 {
+		parts = append(parts, fmt.Sprintf("The registry reports %s that may have been taken: a credential was set by mail after control was interrupted. Review them there.", count(a.reported, "account", "accounts")))
+	}
+	return strings.Join(parts, " ")
+}
+
+// opens says what opens recovery again.
+func (a account) opens() string {
+	c := a.d.State.Control
+	switch {
+	case a.recovery.Word != nil && a.recovery.Word.Closed && a.recovery.Stands(c.Since):
+		return "An operator opens it."
+	case c.Gap == lifecycle.GapFound, c.Lost:
+		return "Its holder opens it by verifying an address again, in a session begun with an older password, key or second factor; or the registry's staff, or an operator."
+	case c.Gap == lifecycle.GapMailHost:
+		return "It opens when its mail does not depend on the lapsed host any more, or that one is back."
+	default:
+		return "It opens by itself when name servers, MX and registration are as they were."
+	}
 }
 
 // phaseWords is a phase as one says it to an account holder.
@@ -468,6 +519,10 @@ func tellEntry(e records.Entry) string {
 		s += "the registry was told to mark the addresses unverified. " + e.Sentence
 	case "would unverify":
 		s += "observe mode: the addresses would have been marked unverified. " + e.Sentence
+	case "closed", "would close", "opened", "would open":
+		s += leverWords(e)
+	case "close", "open":
+		s += fmt.Sprintf("an operator had account recovery %s: %s.", map[string]string{"close": "closed", "open": "opened"}[e.What], strings.TrimSuffix(e.Sentence, "."))
 	case "held":
 		s += "held for a person to decide: " + strings.TrimSuffix(e.Sentence, ".") + "."
 	default:
@@ -476,7 +531,7 @@ func tellEntry(e records.Entry) string {
 			s = lifecycle.At(e.At).String() + ": " + mailWords(host, e)
 		}
 	}
-	if e.Answer != nil {
+	if e.Answer != nil && e.What != "closed" && e.What != "would close" && e.What != "opened" && e.What != "would open" {
 		s += " " + answerWords(*e.Answer)
 	}
 	s = strings.TrimSuffix(s, ".") + "."
@@ -491,6 +546,20 @@ func tellEntry(e records.Entry) string {
 		s += fmt.Sprintf("\n%s (%s) said: %s", w.Source, cmp.Or(w.Server, "its server"), cmp.Or(words(w), "nothing"))
 	}
 	return s
+}
+
+// leverWords tells of a closing or an opening, and of how many addresses.
+func leverWords(e records.Entry) string {
+	n := "addresses"
+	if e.Answer != nil && !e.Answer.CountsUnknown {
+		n = count(e.Answer.Changed, "address", "addresses")
+	}
+	return fmt.Sprintf(map[string]string{
+		"closed":      "the registry closed account recovery through %s. %s",
+		"would close": "observe mode: account recovery through %s would have been closed. %s",
+		"opened":      "the registry opened account recovery through %s again. %s",
+		"would open":  "observe mode: account recovery through %s would have been opened again. %s",
+	}[e.What], n, e.Sentence)
 }
 
 func lookWords(e records.Entry) string {

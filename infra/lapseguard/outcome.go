@@ -39,13 +39,16 @@ func (st *stage) report(ctx context.Context, s streams, earlier int, everything 
 	domains := slices.Clone(st.scenario.Domains)
 	slices.SortFunc(domains, func(a, b scenario.Domain) int { return riskOf(a, lost).before(riskOf(b, lost)) })
 	var rows [][]string
-	quiet := 0
+	quiet, closed := 0, 0
 	for _, d := range domains {
 		row, bad, err := st.line(ctx, d, lost[d.Name])
 		if err != nil {
 			return err
 		}
 		wrong = append(wrong, bad...)
+		if d.Expect.Closed {
+			closed++
+		}
 		if lifecycle.Action(d.Expect.Action).Weight() < lifecycle.Hold.Weight() && len(bad) == 0 && lost[d.Name] == 0 && d.Row != "not served" {
 			if quiet++; !everything {
 				continue
@@ -66,8 +69,8 @@ func (st *stage) report(ctx context.Context, s streams, earlier int, everything 
 		}
 	}
 	wrong = append(wrong, twice(calls)...)
-	screenOf(s.out).words(fmt.Sprintf("%d addresses at %d domains; %d unverified. The registry's log has %d calls, %d new in this run, of which %d changed addresses.",
-		len(addresses), len(domains), sum(lost), len(calls), len(calls)-earlier, changing))
+	screenOf(s.out).words(fmt.Sprintf("%d addresses at %d domains; %d unverified, and recovery closed at %d domains. The registry's log has %d calls, %d new in this run, of which %d changed addresses.",
+		len(addresses), len(domains), sum(lost), closed, len(calls), len(calls)-earlier, changing))
 	if len(wrong) > 0 {
 		for _, w := range wrong {
 			fmt.Fprintln(s.out, "NOT AS THE SCENARIO SAYS:", w)
@@ -163,7 +166,14 @@ func (st *stage) line(ctx context.Context, d scenario.Domain, lost int) ([]strin
 	if string(r.Phase) != d.Expect.Phase || string(r.Action) != d.Expect.Action {
 		wrong = append(wrong, fmt.Sprintf("%s: %s, %s (%s); want %s, %s", d.Name, r.Phase, r.Action, r.Reason, d.Expect.Phase, d.Expect.Action))
 	}
-	if d.Expect.Action == string(lifecycle.Hold) && held == "" {
+	closed := m.Recovery.V.Since != 0
+	if closed && held == "" && action != "unverified" {
+		action = "closed"
+	}
+	if closed != d.Expect.Closed {
+		wrong = append(wrong, fmt.Sprintf("%s: recovery closed %t, want %t", d.Name, closed, d.Expect.Closed))
+	}
+	if d.Expect.Action == string(lifecycle.Hold) && held == "" && !closed && len(d.Addresses) > 0 {
 		wrong = append(wrong, d.Name+": no hold is recorded")
 	}
 	return []string{d.Name, action, fmt.Sprintf("%d of %d", lost, len(d.Addresses)), string(r.Phase), cmp.Or(cell(held), cell(r.Unserved), brief(r))}, wrong, nil

@@ -54,6 +54,7 @@ type Expect struct {
 	Phase      string   `yaml:"phase"`
 	Action     string   `yaml:"action"`
 	Unverified []string `yaml:"unverified"` // users whose address must be unverified; all others verified
+	Closed     bool     `yaml:"closed"`     // recovery through the addresses is closed: nobody is asked
 }
 
 // Account is one address of the registry.

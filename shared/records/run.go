@@ -20,6 +20,7 @@ type Run struct {
 	Sent     bool              `json:"sent"`              // every segment is dispatched
 	Complete bool              `json:"complete"`          // every message was answered
 	Watched  int               `json:"watched"`           // domains dispatched
+	Closed   int               `json:"closed,omitempty"`  // of these: control is not continuous
 	Skipped  int               `json:"skipped,omitempty"` // items that this version cannot read
 	Canary   string            `json:"canary,omitempty"`  // the synthetic domain that this run planted
 }
@@ -76,6 +77,7 @@ type Segment struct {
 	Part    int    `json:"part"`
 	Done    bool   `json:"done"`
 	Watched int    `json:"watched"`
+	Closed  int    `json:"closed,omitempty"`
 	// Phases counts the watched domains by phase; Unknown those of which nothing could be believed for a week.
 	Phases  map[lifecycle.Phase]int `json:"phases,omitempty"`
 	Unknown int                     `json:"unknown,omitempty"`

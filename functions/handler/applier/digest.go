@@ -66,7 +66,7 @@ func words(date string, run records.Run, lines []records.Line) (string, error) {
 	}
 	text := fmt.Sprintf("On %s the guard watched %d domains. ", t.Format("2 January 2006"), run.Watched)
 	if len(byWhat) == 0 {
-		return text + "Nothing was unverified and nothing needs a decision.", nil
+		return text + "Nothing was closed or unverified, and nothing needs a decision.", nil
 	}
 	part := func(what, words string) {
 		if names := byWhat[what]; len(names) > 0 {
@@ -80,6 +80,12 @@ func words(date string, run records.Run, lines []records.Line) (string, error) {
 	}
 	part(wordUnverified, fmt.Sprintf("Unverified (%d addresses), domains:", addresses[wordUnverified]))
 	part(wordWould, fmt.Sprintf("Would have unverified (%d addresses), domains:", addresses[wordWould]))
+	part(wordClosed, fmt.Sprintf("Recovery closed (%d addresses), domains:", addresses[wordClosed]))
+	part(wordOpened, fmt.Sprintf("Recovery opened again (%d addresses), domains:", addresses[wordOpened]))
+	part(wordWouldClose, fmt.Sprintf("Would have closed recovery (%d addresses), domains:", addresses[wordWouldClose]))
+	part(wordWouldOpen, "Would have opened recovery again, domains:")
+	part("waits", "Closings that waited for room in the day's budget, first of each kind:")
+	part("reported", fmt.Sprintf("Accounts that the registry reports as perhaps taken (%d), domains:", addresses["reported"]))
 	part("held", "Held for a decision, domains:")
 	return strings.TrimSpace(text), nil
 }

@@ -15,14 +15,6 @@ import (
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// What history calls it.
-const (
-	wordClosed     = "closed"
-	wordOpened     = "opened"
-	wordWouldClose = "would close"
-	wordWouldOpen  = "would open"
-)
-
 // closingBudget is the class and the limits of a closing: 1 % of the watched domains or 10 a day, whichever is more. A
 // closing undoes itself, so that its budget is wider than that of an unverification, and its surplus waits instead of
 // holding the whole. Those who only depend on a host that lapsed take half of it at most: one host must not delay the

@@ -26,6 +26,10 @@ const settleTime = 6 * time.Hour
 const (
 	wordUnverified = "unverified"
 	wordWould      = "would unverify"
+	wordClosed     = "closed"
+	wordOpened     = "opened"
+	wordWouldClose = "would close"
+	wordWouldOpen  = "would open"
 )
 
 // restorer takes an unverification back.

@@ -11,6 +11,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
@@ -449,6 +450,9 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (records.Matter, b
 	case errors.Is(err, errNoRoom): // one event for all that waits, not one for each
 		w.Log.WarnContext(ctx, "closings_wait", "class", class, "first", m.Domain.Name, "why", errNoRoom)
 		w.full[class] = true
+		if err := w.Store.Write(ctx, w.line(m.Domain, "closings/"+class, "waits", registry.Answer{})); err != nil {
+			return m, false, fmt.Errorf("note that closings wait: %w", err)
+		}
 		return w.postpone(ctx, m, closingPause(gap.Gap))
 	case errors.Is(err, errRefused):
 		return w.postpone(ctx, next, closingTime)

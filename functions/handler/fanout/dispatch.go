@@ -46,9 +46,10 @@ func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	run.Watched, run.Skipped = 0, 0
+	run.Watched, run.Closed, run.Skipped = 0, 0, 0
 	for _, seg := range segments {
 		run.Watched += seg.Watched
+		run.Closed += seg.Closed
 		run.Skipped += seg.Skipped
 	}
 	run.Sent = true

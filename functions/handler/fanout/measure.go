@@ -20,6 +20,9 @@ func (h *Handler) count(d records.Domain, seg *records.Segment) {
 	if d.Synthetic {
 		return
 	}
+	if d.Listed && d.State.Control.Since != 0 {
+		seg.Closed++
+	}
 	if seg.Phases == nil {
 		seg.Phases = map[lifecycle.Phase]int{}
 	}
