@@ -103,7 +103,7 @@ const baselineDays = 14
 // newChecker is the checker with the population in place of the network.
 func (g *Guard) newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Handler, error) {
 	config, err := checker.Sources{
-		Contact: "simulated", StatusURL: checker.Off, OwnServers: checker.Off, RDAPRate: 1, CanaryLabel: freeLabel, Log: slog.New(slog.DiscardHandler), Now: c.now,
+		Contact: "simulated", StatusURL: checker.Off, RDAPRate: 1, CanaryLabel: freeLabel, Log: slog.New(slog.DiscardHandler), Now: c.now,
 	}.Config()
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (g *Guard) newChecker(policy Policy, u *Upstreams, c *clock) (*checker.Hand
 		return nil, err
 	}
 	config.Servers, config.Published = u, nil
-	config.Known = map[queue.Kind]*canary.Set{queue.KindDelegation: known, queue.KindRDAP: known, queue.KindStatus: known}
+	config.Known = map[queue.Kind]*canary.Set{queue.KindDelegation: known, queue.KindRDAP: known, queue.KindStatus: known, queue.KindServers: known}
 	config.Ask[queue.KindDelegation] = u
 	for kind, a := range u.askers(policy.Status) {
 		config.Ask[kind] = a

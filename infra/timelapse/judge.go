@@ -177,7 +177,7 @@ func (l *Ledger) mailWorked(d *Domain, from, to time.Time) float64 {
 			until = d.Spans[i+1].From
 		}
 		begin := later(s.From, from)
-		if s.Owner == Holder && s.NS != nil && !s.Down && until.After(begin) {
+		if s.Owner == Holder && s.NS != nil && !s.Down && !s.Lame && until.After(begin) {
 			hours += until.Sub(begin).Hours()
 		}
 	}

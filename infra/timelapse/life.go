@@ -28,6 +28,8 @@ type View struct {
 	NS               []string // delegated name servers; nil: not in the zone
 	MX               []string
 	Down             bool     // its own name servers do not answer
+	Lame             bool     // they answer that they do not have the zone
+	Half             bool     // one of them does
 	Absent           bool     // the registry has no such object
 	Statuses         []string // RDAP's words
 	Registered       time.Time

@@ -141,6 +141,7 @@ func (l Load) markdown(b *strings.Builder) {
 		{"status API calls per domain-year", hours(l.Status)},
 		{"delegation questions per domain-year", hours(l.Zone)},
 		{"MX questions per domain-year", hours(l.MX)},
+		{"questions for own name servers per domain-year", hours(l.Own)},
 		{"items read per domain-day", fmt.Sprintf("%.2f", l.Reads)},
 		{"items scanned per domain-day", fmt.Sprintf("%.2f", l.Scanned)},
 		{"items written per domain-day", fmt.Sprintf("%.2f", l.Writes)},

@@ -243,7 +243,7 @@ func (l *life) accounts(unknown bool) {
 			l.d.Accounts[0].Again = again
 		}
 	}
-	if at := l.sometime(days(2)); l.chance(l.w.Accounts.Between) && l.d.At(at).Owner == Holder && at.After(first.Add(days(1))) && (l.d.Taken.IsZero() || at.Before(l.d.Taken)) &&
+	if at := l.sometime(days(2)); l.chance(l.w.Accounts.Between) && l.d.At(at).Owner == Holder && !l.d.At(at).Lame && at.After(first.Add(days(1))) && (l.d.Taken.IsZero() || at.Before(l.d.Taken)) &&
 		(l.d.Host == "" || at.Before(l.d.Sign)) { // while its mail host is out of service no mail arrives
 		l.account(at, false, unknown)
 	}

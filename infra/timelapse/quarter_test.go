@@ -14,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
 )
 
 var update = flag.Bool("update", false, "write expected.tsv anew")
@@ -66,11 +69,37 @@ func TestQuarter(t *testing.T) {
 				}
 			}
 			checkTrace(t, only(r, name))
+			checkLame(t, run.policy, r, p, decisions)
 			texts[i] = Expected{Digest: Digest(decisions), Kinds: r.Columns[0].Kinds}.format(run.name, r.Kinds)
 			if !*update {
 				holdAgainst(t, run.name, r)
 			}
 		})
+	}
+}
+
+// checkLame: with the lever no zone is taken that nobody served. Who was not lost is never closed for that, or open again
+// within a day after an outage of a day.
+func checkLame(t *testing.T, policy Policy, r Result, p *Population, decisions []Decision) {
+	t.Helper()
+	claimed := r.Columns[0].Kinds["lame-claimed"]
+	if want := (map[bool]int{true: claimed.Takeovers})[policy.Without]; claimed.Takeovers < 10 || claimed.Missed != want || claimed.Wrong != 0 {
+		t.Errorf("zones that nobody served: %+v", claimed)
+	}
+	for i, d := range decisions {
+		if d.What != "closed" || d.Reason != string(lifecycle.GapLame) {
+			continue
+		}
+		switch kind := p.Find(d.Domain).Kind; kind {
+		case "lame-claimed", "lame-outage-giving":
+		case "lame-outage":
+			open := slices.IndexFunc(decisions[i:], func(o Decision) bool { return o.Domain == d.Domain && o.What == "opened" })
+			if open < 0 || decisions[i+open].At.Sub(d.At) > 48*time.Hour {
+				t.Errorf("%s was closed on %s, and not open again within a day of its outage's end", d.Domain, d.At)
+			}
+		default:
+			t.Errorf("%s (%s) was closed on %s: not served", d.Domain, kind, d.At)
+		}
 	}
 }
 

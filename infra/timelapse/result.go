@@ -43,6 +43,7 @@ type Load struct {
 	Status     float64 `json:"status_api_per_year"`
 	Zone       float64 `json:"delegation_questions_per_year"`
 	MX         float64 `json:"mx_questions_per_year"`
+	Own        float64 `json:"own_server_questions_per_year"`
 	Reads      float64 `json:"items_read_per_domain_day"`
 	Scanned    float64 `json:"items_scanned_per_domain_day"`
 	Writes     float64 `json:"items_written_per_domain_day"`
@@ -113,6 +114,7 @@ func newLoad(p *Population, r *GuardRun) Load {
 	}
 	l.RDAP, l.Status = float64(asked(r.Asked[queue.KindRDAP]))/years, float64(asked(r.Asked[queue.KindStatus]))/years
 	l.Zone, l.MX = float64(asked(r.Asked[queue.KindDelegation]))/years, float64(asked(r.Asked[queue.KindMail]))/years
+	l.Own = ownQuestions * float64(asked(r.Asked[queue.KindServers])) / years
 	l.Reads, l.Writes, l.Scanned = float64(r.Reads)/domainDays, float64(r.Writes)/domainDays, float64(r.Scanned)/domainDays
 	l.History = float64(r.History) / years
 	fates := r.Ledger.Fates()
@@ -127,6 +129,10 @@ func newLoad(p *Population, r *GuardRun) Load {
 	l.Missed, l.Takeovers, l.Wrong, l.ShutHours = t.Missed, t.Takeovers, t.Wrong, t.ShutHours
 	return l
 }
+
+// ownQuestions is what it takes to ask a domain's own name servers: its zone, and two of them. Their addresses are those
+// of few DNS hosts, and kept.
+const ownQuestions = 3
 
 // holdsStood is for how many hours each hold stood, in no order; those that are open at the end count until then.
 func holdsStood(decisions []Decision, end time.Time) (open int, hours []float64) {

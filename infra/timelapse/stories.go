@@ -42,6 +42,11 @@ func init() {
 		"servers-down":             (*life).serversDown,
 		"held-for-abuse":           (*life).heldForAbuse,
 		"taken-out-by-holder":      (*life).takenOut,
+		"lame-claimed":             (*life).lameClaimed,
+		"lame-outage":              func(l *life) { l.lameOutage(false) },
+		"lame-outage-giving":       func(l *life) { l.lameOutage(true) },
+		"lame-moved":               (*life).lameMoved,
+		"lame-half":                (*life).lameHalf,
 	}
 }
 
@@ -413,4 +418,55 @@ func (l *life) takenOut() {
 		v.Statuses = append(slices.Clone(v.Statuses), "inactive")
 	})
 	l.at(at.Add(long), "put back by its holder", func(v *View) { v.NS, v.Statuses = home, l.usual() })
+}
+
+// givenAway has the domain's zone at a DNS host that gives zones to whoever asks.
+func (l *life) givenAway() {
+	l.now.NS = [][]string{{"ns1.digitalocean.com", "ns2.digitalocean.com"}, {"ns1.linode.com", "ns2.linode.com"}, {"ns1.reg.ru", "ns2.reg.ru"}}[l.r.IntN(3)]
+	l.d.Spans[0].NS = l.now.NS
+}
+
+// lameClaimed: half of those who claim a zone set the MX that it had.
+func (l *life) lameClaimed() {
+	l.givenAway()
+	l.renew()
+	after := l.between(l.w.Story.ClaimedAfter)
+	at := l.sometime(days(after + 2))
+	mx := l.now.MX
+	if l.chance(0.5) {
+		mx = l.mailHost()
+	}
+	l.sign(at)
+	l.at(at, "its zone is deleted at its DNS host", func(v *View) { v.Lame = true })
+	l.d.Taken = at.Add(days(after))
+	l.at(l.d.Taken, "its zone is claimed by somebody else", func(v *View) { v.Lame, v.Owner, v.MX = false, Taker, mx })
+}
+
+func (l *life) lameOutage(giving bool) {
+	if giving {
+		l.givenAway()
+	}
+	l.renew()
+	long := time.Duration(l.w.Story.LameHours) * time.Hour
+	at := l.sometime(long + days(2))
+	l.at(at, "its name servers lose its zone", func(v *View) { v.Lame = true })
+	l.at(at.Add(long), "its name servers have its zone again", func(v *View) { v.Lame = false })
+	if giving {
+		l.verifyAgain(at.Add(long))
+	}
+}
+
+func (l *life) lameMoved() {
+	l.renew()
+	ns, at := l.dnsHost(), l.sometime(days(2))
+	l.at(at, "its name servers lose its zone: it moves", func(v *View) { v.Lame = true })
+	l.at(at.Add(time.Duration(l.between(l.w.Story.MovingHours))*time.Hour), "moved to other name servers by its holder", func(v *View) { v.Lame, v.NS = false, ns })
+}
+
+func (l *life) lameHalf() {
+	l.renew()
+	long := days(l.between(l.w.Story.HalfDays))
+	at := l.sometime(long)
+	l.at(at, "one of its name servers loses its zone", func(v *View) { v.Half = true })
+	l.at(at.Add(long), "that name server has its zone again", func(v *View) { v.Half = false })
 }

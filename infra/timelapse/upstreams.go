@@ -27,7 +27,7 @@ type Upstreams struct {
 // NewUpstreams answers about a population.
 func NewUpstreams(p *Population, now func() time.Time) *Upstreams {
 	u := &Upstreams{p: p, now: now, Asked: map[queue.Kind]map[string]int{}}
-	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail} {
+	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail, queue.KindServers} {
 		u.Asked[k] = map[string]int{}
 	}
 	return u
@@ -176,12 +176,35 @@ func (u *Upstreams) mail(_ context.Context, name, _ string) source.Observation {
 	case fault:
 	case v.NS == nil:
 		o.Outcome, o.Said = source.Absent, "NXDOMAIN"
-	case v.Down:
+	case v.Down, v.Lame:
 		o.Cause, o.Said = source.CauseServfail, "SERVFAIL"
 	default:
 		o.Outcome, o.Said = source.Observed, "MX "+strings.Join(v.MX, " ")
 		o.Mail = &source.Mail{Hosts: slices.Clone(v.MX)}
 	}
+	return u.seen(name, o)
+}
+
+// servers is what a domain's own name servers make of its zone.
+func (u *Upstreams) servers(_ context.Context, name, _ string) source.Observation {
+	v, _, o, fault := u.look(queue.KindServers, name)
+	o.Source, o.Server = source.SourceServers, checker.OwnUpstream
+	serves := source.Service{Serves: source.Served, NS: slices.Sorted(slices.Values(v.NS))}
+	switch {
+	case fault:
+		return u.seen(name, o)
+	case v.NS == nil:
+		o.Cause, o.Said = source.CauseNoServer, "delegated to nobody"
+		return u.seen(name, o)
+	case v.Down:
+		serves.Serves = source.Unreachable
+	case v.Lame:
+		serves.Serves, serves.Lame = source.Lame, v.NS
+	case v.Half:
+		serves.Lame = v.NS[:1]
+	}
+	o.Outcome, o.Service = source.Observed, &serves
+	o.Said = fmt.Sprintf("%s by %s; %d of them lame", serves.Serves, strings.Join(v.NS, " "), len(serves.Lame))
 	return u.seen(name, o)
 }
 
@@ -229,6 +252,8 @@ func (u *Upstreams) askers(status bool) map[queue.Kind]*checker.OneByOne {
 	askers := map[queue.Kind]*checker.OneByOne{
 		queue.KindRDAP: one(source.SourceRDAP, u.rdap),
 		queue.KindMail: one(source.SourceMail, u.mail),
+
+		queue.KindServers: one(source.SourceServers, u.servers),
 	}
 	if status {
 		askers[queue.KindStatus] = one(source.SourceStatus, u.status)

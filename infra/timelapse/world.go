@@ -133,6 +133,10 @@ type Story struct {
 	TakenLaterTrue  float64 `yaml:"taken_later_true"`
 	MovedWithMail   float64 `yaml:"moved_with_mail"`
 	PortfolioGrace  int     `yaml:"portfolio_grace"`
+	ClaimedAfter    Range   `yaml:"claimed_after"`
+	LameHours       int     `yaml:"lame_hours"`
+	MovingHours     Range   `yaml:"moving_hours"`
+	HalfDays        Range   `yaml:"half_days"`
 }
 
 // Accounts are the registry's.

@@ -65,6 +65,9 @@ func faulty(obs []source.Observation) func(source.Observation) bool {
 	}
 }
 
+// few names for which the resolver fails are not the resolver's failure: nobody may serve them.
+const few = 3
+
 // split parts a message into what was answered and the rest to be parked. Domains that their upstream could not
 // answer for are parked when the upstream failed for most of the message, or was not asked for lack of time; a
 // lone failure is the domain's own unknown. An urgent domain is not parked for its zone's failure: the registry
@@ -77,7 +80,7 @@ func split(m queue.Message, obs []source.Observation, urgent func(place int) boo
 		}
 		wait = max(wait, o.RetryAfter)
 	}
-	failing := faults*2 >= len(obs)
+	failing := faults*2 >= len(obs) && (m.Kind != queue.KindMail || faults >= few)
 	rest = m
 	rest.Domains = nil
 	for i, o := range obs {

@@ -53,6 +53,32 @@ func TestOwnServersAreAskedWeekly(t *testing.T) {
 	}
 }
 
+// TestOwnServersAreAskedWhenTheResolverFails, at once, alone in its message or among others.
+func TestOwnServersAreAskedWhenTheResolverFails(t *testing.T) {
+	w, resolver, servers := serviceWorld(t)
+	w.ask(queue.Message{}, w.entry("customer.com"))
+	resolver.by["customer.com"] = silence(source.CauseServfail)
+	servers.asked = nil
+	w.askMail("customer.com")
+	if !slices.Equal(servers.asked, []string{"customer.com"}) {
+		t.Errorf("asked %q", servers.asked)
+	}
+	delete(w.Ask, queue.KindServers)
+	w.askMail("customer.com")
+	if len(servers.asked) != 1 || len(w.parked()) != 0 {
+		t.Errorf("switched off: asked %q, parked %v", servers.asked, w.parked())
+	}
+	// The resolver itself fails.
+	w.Handler.Ask[queue.KindServers] = servers
+	for _, name := range []string{"b-two.com", "c-three.com"} {
+		w.add(name)
+	}
+	w.askMail("b-two.com", "c-three.com", "customer.com")
+	if len(servers.asked) != 1 || len(w.parked()) != 1 {
+		t.Errorf("a resolver that fails for all: asked %q, parked %v", servers.asked, w.parked())
+	}
+}
+
 // TestAZoneThatNobodyServesIsClosed after two looks six hours apart, which NextLook asks for, and is looked at until it
 // is served: at a host that gives it away it stays closed.
 func TestAZoneThatNobodyServesIsClosed(t *testing.T) {
