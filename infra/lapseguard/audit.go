@@ -81,6 +81,13 @@ func (u upstreams) sources(log *slog.Logger, now func() time.Time) checker.Sourc
 // auditRounds is how often domains whose upstream failed are asked again.
 const auditRounds = 3
 
+func (c *auditCommand) logger(s streams) *slog.Logger {
+	if c.Log {
+		return telemetry.NewLogger(s.err, slog.LevelInfo)
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
 // Run looks once at every domain.
 func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	began := time.Now()
@@ -95,10 +102,7 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.DiscardHandler)
-	if c.Log {
-		log = telemetry.NewLogger(s.err, slog.LevelInfo)
-	}
+	log := c.logger(s)
 	h, err := host.Open(ctx, host.Config{Path: path, Sources: c.sources(log, now), List: &fileList{hosts: list.hosts, now: now}, Park: c.Park, Workers: 16, Log: log, Now: now})
 	if err != nil {
 		return err

@@ -149,7 +149,7 @@ func TestMakeSaysWhatWentWrong(t *testing.T) {
 	if _, stderr, err := r.make(t, "status"); err == nil || !strings.Contains(stderr, "gave no answer") {
 		t.Errorf("no answer: %v %q", err, stderr)
 	}
-	for args, want := range map[string]string{"approve|BY=Jo": "approve what?", "hold|DOMAIN=x.com": "--by is empty", "mode": "must be one of"} {
+	for args, want := range map[string]string{"approve|BY=Jo": "approve what?", "hold|DOMAIN=x.com": "--by is empty", "mode": "name one to switch to"} {
 		if _, stderr, err := r.make(t, strings.Split(args, "|")...); err == nil || !strings.Contains(stderr, want) || r.got(t, "event") != "nothing" {
 			t.Errorf("%s: %v %q, want %q", args, err, stderr, want)
 		}
