@@ -220,9 +220,12 @@ sam-build: need-go need-python ## sam build, twice: static, and the same bytes b
 	@infra/template/check.sh $(TOOLS) install
 	@infra/template/build-twice.sh $(TOOLS)/sam/bin/sam
 
-.PHONY: cost sbom
+.PHONY: cost sbom dist
 cost: need-go ## what the stack costs a month, with every assumption
 	@go run ./infra/cost
+
+dist: need-go ## the command for Linux, macOS and Windows, static, with checksums, in bin/dist
+	@infra/tools/dist.sh
 
 sbom: need-go need-python $(BIN)/cyclonedx-gomod ## a bill of materials (CycloneDX) for each program, in bin/sbom
 	@infra/tools/sbom.sh $(BIN)/cyclonedx-gomod
