@@ -158,7 +158,7 @@ func (c *cloud) upload(t *testing.T, root string, zips map[string]string) {
 func (c *cloud) parameters() map[string]string {
 	return map[string]string{
 		"RegistryUrl": c.admin, "Contact": "https://example.org/lapseguard", "AlarmEmail": alarmMail,
-		"Mode": "enforce", "BreakerCount": strconv.Itoa(breakerCount),
+		"Mode": "enforce", "UnverifyAt": "redemption", "BreakerCount": strconv.Itoa(breakerCount),
 		"RdapBootstrapUrl": c.net.BootstrapURL(), "RdapRate": "50", "DnsServers": c.net.DNSAddr(), "DnsResolver": c.net.DNSAddr(),
 		"Canaries": strings.Join(canaries, ","), "StatusUrl": c.net.StatusURL(sim.Fastly),
 		"Architecture":     map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH],

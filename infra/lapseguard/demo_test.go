@@ -46,7 +46,7 @@ func TestDemoTwiceAndRestore(t *testing.T) {
 	if !strings.Contains(again, "of which 0 changed addresses") {
 		t.Errorf("the second run unverified again:\n%s", again[strings.Index(again, "addresses at "):])
 	}
-	if steps := strings.Index(first, "bin/lapseguard audit --emails"); steps < 0 || strings.Count(first, " none ") != 1 || !strings.Contains(first, "somebody may have claimed this zone at Digital Ocean") {
+	if steps := strings.Index(first, "bin/lapseguard audit --emails"); steps < 0 || strings.Contains(first, " none ") || !strings.Contains(first, "somebody may have claimed this zone at Digital Ocean") {
 		t.Errorf("want the dangerous rows, with the zone that nobody served, and then the next step:\n%s", first)
 	}
 	if strings.Contains(first+again+stderr, "@") {
