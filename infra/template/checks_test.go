@@ -427,7 +427,7 @@ func checkAlarms(t *Template) []string {
 		p.want(target(first(t.Property(name, "AlarmActions"))) == "AlarmTopic", "%s: tells nobody", name)
 		description := text(t.Property(name, "AlarmDescription"))
 		p.want(len(description) >= 120 && len(description) <= 1024, "%s: a description of %d bytes does not say what it means", name, len(description))
-		p.want(strings.Contains(description, "README: "), "%s: the description names no heading of the README", name)
+		p.want(strings.Contains(description, "RUNBOOK: "), "%s: the description names no heading of the runbook", name)
 		p.want(regexp.MustCompile(`(?i)account|domain|lapse`).MatchString(description), "%s: says nothing of accounts or domains", name)
 		silence := text(t.Property(name, "TreatMissingData"))
 		p.want(silence == map[bool]string{true: "breaching", false: "notBreaching"}[strings.HasSuffix(metric, "/RunCompleted") || strings.HasSuffix(metric, "/CanaryCompleted")], "%s: TreatMissingData %q", name, silence)
