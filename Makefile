@@ -41,7 +41,7 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # On the deployed stack of samconfig.toml (another: STACK=name REGION=name), by `sam remote invoke`; on a local
 # store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
 # no sign in it means anything to make or to the shell.
-ACTIONS := approve revoke hold release recheck restore retry accept
+ACTIONS := approve revoke hold unhold recheck restore retry accept
 .PHONY: $(ACTIONS) status run-now mode audit-page
 ifneq ($(filter $(ACTIONS) status run-now mode audit audit-page,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
@@ -54,15 +54,18 @@ override MODE := $(value MODE)
 override STACK := $(value STACK)
 override REGION := $(value REGION)
 override EMAILS := $(value EMAILS)
+override REASON := $(value REASON)
+override YES := $(value YES)
+override FORMAT := $(value FORMAT)
 override PAGE := $(or $(value PAGE),.lapseguard/audit.html)
-export DOMAIN BY CLASS REVIEWED PER_DAY DECISION MODE STACK REGION EMAILS PAGE
+export DOMAIN BY REASON YES CLASS REVIEWED PER_DAY DECISION MODE STACK REGION EMAILS PAGE FORMAT
 endif
 
 GUARD := bin/lapseguard
 remote = | infra/lapseguard/remote.sh $(GUARD)
 
-approve: build ## approve a held domain: make approve DOMAIN=example.org BY=you; a class: CLASS= REVIEWED=310 PER_DAY=40
-	@$(GUARD) approve --event --by="$$BY" --class="$$CLASS" --reviewed="$${REVIEWED:-0}" --per-day="$${PER_DAY:-0}" -- "$$DOMAIN" $(remote)
+approve: build ## show whom an approval concerns: make approve DOMAIN=example.org BY=you; YES=1 does it; a class: CLASS= REVIEWED=310 PER_DAY=40
+	@$(GUARD) approve --event --by="$$BY" --reason="$$REASON" $${YES:+--yes} --class="$$CLASS" --reviewed="$${REVIEWED:-0}" --per-day="$${PER_DAY:-0}" -- "$$DOMAIN" $(remote)
 
 revoke: build ## take the approval of a class back: make revoke CLASS=... BY=you
 	@$(GUARD) revoke --event --by="$$BY" -- "$$CLASS" $(remote)
@@ -70,8 +73,8 @@ revoke: build ## take the approval of a class back: make revoke CLASS=... BY=you
 hold: build ## hold a domain until a person decides: make hold DOMAIN=example.org BY=you
 	@$(GUARD) hold --event --by="$$BY" -- "$$DOMAIN" $(remote)
 
-release: build ## take a hold off: make release DOMAIN=example.org BY=you
-	@$(GUARD) release --event --by="$$BY" -- "$$DOMAIN" $(remote)
+unhold: build ## take a hold off: make unhold DOMAIN=example.org BY=you
+	@$(GUARD) unhold --event --by="$$BY" -- "$$DOMAIN" $(remote)
 
 recheck: build ## look at a domain with the next tick: make recheck DOMAIN=example.org BY=you
 	@$(GUARD) recheck --event --by="$$BY" -- "$$DOMAIN" $(remote)
@@ -85,14 +88,14 @@ retry: build ## send an unverification again, recovery being closed now: make re
 accept: build ## believe the registry's next list, however many hosts it lost: make accept BY=you
 	@$(GUARD) accept --event --by="$$BY" $(remote)
 
-status: build ## where the deployed guard stands: mode, run, holds
+status: build ## where the deployed guard stands: mode, run, holds; FORMAT=json
 	@$(GUARD) status --event $(remote)
 
 run-now: build ## begin a run of the deployed guard now, an hour or more after the last
 	@printf '{"action":"run"}\n' $(remote) FanoutFunction
 
-mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or observe, enforce)
-	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" $(GUARD) mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- "$$MODE"
+mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or observe, enforce); alone it shows the mode
+	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" $(GUARD) mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- $${MODE:+"$$MODE"}
 
 audit-page: build ## an audit as a page for a browser: make audit-page EMAILS=FILE PAGE=audit.html
 	@[ -n "$$EMAILS" ] || { echo 'make audit-page EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
@@ -220,12 +223,12 @@ sam-build: need-go need-python ## sam build, twice: static, and the same bytes b
 	@infra/template/check.sh $(TOOLS) install
 	@infra/template/build-twice.sh $(TOOLS)/sam/bin/sam
 
-.PHONY: cost sbom dist
+.PHONY: cost sbom release
 cost: need-go ## what the stack costs a month, with every assumption
 	@go run ./infra/cost
 
-dist: need-go ## the command for Linux, macOS and Windows, static, with checksums, in bin/dist
-	@infra/tools/dist.sh
+release: need-go ## the command for Linux, macOS and Windows, static, with checksums, in bin/dist
+	@infra/tools/release.sh
 
 sbom: need-go need-python $(BIN)/cyclonedx-gomod ## a bill of materials (CycloneDX) for each program, in bin/sbom
 	@infra/tools/sbom.sh $(BIN)/cyclonedx-gomod

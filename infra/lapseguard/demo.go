@@ -29,7 +29,7 @@ import (
 
 // place is where a demonstration lives.
 type place struct {
-	Dir string `name:"state" aliases:"dir" default:".lapseguard/demo" help:"Folder of the demonstration's table, queue and registry."`
+	Dir string `name:"state" aliases:"dir" default:".lapseguard/demo" help:"Folder or file of a local store, of a demonstration or of serve."`
 	Log bool   `help:"Write the guard's JSON log to standard error."`
 }
 

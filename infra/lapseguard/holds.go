@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,14 +34,13 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(holds) == 0 && c.Class != "" {
+		return fmt.Errorf("nothing of the class %s waits for a decision: write it as `lapseguard holds` does", masked(c.Class))
+	}
 	if c.Format == "json" {
 		for _, h := range holds {
-			b, err := json.Marshal(h)
-			if err == nil {
-				_, err = fmt.Fprintln(s.out, masked(string(plainJSON(b))))
-			}
-			if err != nil {
-				return fmt.Errorf("write the holds: %w", err)
+			if err := writeObject(s.out, h); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -63,7 +61,7 @@ func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 	if err := to.grid([]string{"domain", "since", "addr.", "phase", "class", "why"}, rows, 2); err != nil {
 		return err
 	}
-	to.words("Read the evidence with `lapseguard explain DOMAIN`; decide with `approve DOMAIN` or `release DOMAIN`.")
+	to.words("Read the evidence with `lapseguard explain DOMAIN`; decide with `approve DOMAIN` or `unhold DOMAIN`.")
 	if len(byClass) > 0 {
 		to.words("What the breaker holds can be approved as one reviewed list, applied at a daily rate:")
 	}

@@ -26,11 +26,12 @@ type commands struct {
 	Serve  serveCommand  `cmd:"" group:"Use it" help:"Guard a registry of your own without AWS: the schedules in this process, begun in observe mode."`
 	Report reportCommand `cmd:"" group:"Use it" help:"Write what the guard knows and did as one page for a browser; changes nothing."`
 
-	Status  statusCommand  `cmd:"" group:"Operate the guard on a local store" help:"Say where the guard stands: mode, run, holds."`
-	Approve approveCommand `cmd:"" group:"Operate the guard on a local store" help:"Approve a held domain, or a whole class as one reviewed list with its daily rate."`
+	Status statusCommand `cmd:"" group:"Use it" help:"Say where the guard stands: mode, run, holds."`
+
+	Approve approveCommand `cmd:"" group:"Operate the guard on a local store" help:"Approve a held domain, or a whole class as one reviewed list: shows whom it concerns, --yes does it."`
 	Revoke  revokeCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take the approval of a class back: the breaker judges it again."`
-	Hold    domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Hold a domain: nothing is done about it until it is released or approved."`
-	Release domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take a hold off; the domain stays under watch."`
+	Hold    domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Hold a domain: nothing is done about it until its hold is taken off or approved."`
+	Unhold  domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take a hold off; the domain stays under watch."`
 	Recheck domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Look at a domain with the next tick."`
 	Restore restoreCommand `cmd:"" group:"Operate the guard on a local store" help:"Take an unverification back, for the addresses that it changed."`
 	Retry   domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Send an unverification again: the registry closed recovery since, or it was taken back."`
@@ -38,6 +39,9 @@ type commands struct {
 	Open    openCommand    `cmd:"" group:"Operate the guard on a local store" help:"Open account recovery at a domain, or everywhere before the guard is taken away; a new gap closes it again."`
 	Accept  acceptCommand  `cmd:"" group:"Operate the guard on a local store" help:"Believe the registry's next list, however many hosts it lost."`
 	Mode    modeCommand    `cmd:"" group:"Operate the guard on a local store" help:"The kill switch: observe, enforce or stop."`
+
+	Completion completionCommand `cmd:"" group:"Use it" help:"Print the completion for bash, zsh or fish, to be sourced by it."`
+	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what may stand at the cursor of a command line."`
 
 	Answer answerCommand `cmd:"" hidden:"" help:"Read a deployed applier's answer from standard input and print its words."`
 }
@@ -54,7 +58,7 @@ func main() {
 }
 
 // run is main without the process: it returns the exit code (0 done, 1 failed, 2 wrong usage, 3 an audit that is done
-// and heard nobody, 4 one that found something and was asked to say so,
+// and heard nobody, 4 one that found something and was asked to say so, 5 an approval that was only asked about,
 // 130 interrupted).
 func run(ctx context.Context, args []string, s streams) int {
 	var c commands
@@ -85,6 +89,8 @@ func run(ctx context.Context, args []string, s streams) int {
 			return 3
 		case errors.Is(err, errFound):
 			return 4
+		case errors.Is(err, errOnlyAsked):
+			return 5
 		}
 		return 1
 	}

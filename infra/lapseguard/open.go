@@ -81,7 +81,7 @@ func openStore(path string) (s *bolt.Store, now time.Time, err error) {
 
 // tables say which store is read: a local one, or a deployed guard's.
 type tables struct {
-	State   string `default:".lapseguard/demo" help:"Folder or file of a local store: a demonstration's, or that of an audit with --keep."`
+	State   string `aliases:"dir" default:".lapseguard/demo" help:"Folder or file of a local store: of a demonstration, of serve, or of an audit with --keep."`
 	Domains string `name:"domains-table" and:"tables" help:"Read a deployed guard instead: the stack's output DomainsTableName."`
 	Records string `name:"records-table" and:"tables" help:"And its output RecordsTableName."`
 }

@@ -151,6 +151,8 @@ type approveCommand struct {
 	operate
 	who
 	Domain   string `arg:"" optional:"" help:"Domain, or an e-mail host below one."`
+	Reason   string `placeholder:"WORDS" help:"Why, for the history (no e-mail address)."`
+	Yes      bool   `help:"Approve it. Without, it only says how many domains and accounts are concerned."`
 	Class    string `help:"Approve a whole class instead, as its holds name it (such as rdap.verisign.com/redemption)."`
 	Reviewed int    `placeholder:"N" help:"With --class: how many domains the list has that you reviewed."`
 	PerDay   int    `placeholder:"N" help:"With --class: how many of them may be acted on a day."`
@@ -173,15 +175,19 @@ func (c *approveCommand) event() (applier.Event, error) {
 		return applier.Event{}, errors.New("approve either a domain or a --class, not both")
 	case c.Class == "" && (c.Reviewed != 0 || c.PerDay != 0):
 		return applier.Event{}, errors.New("--reviewed and --per-day belong to --class")
+	case c.Reason != "" && stated("--reason", c.Reason, maxWhy) != nil:
+		return applier.Event{}, stated("--reason", c.Reason, maxWhy)
 	case c.Class == "":
 		one := domainCommand{operate: c.operate, who: c.who, Domain: c.Domain}
-		return one.event("approve")
+		e, err := one.event("approve")
+		e.Why, e.Ask = c.Reason, !c.Yes
+		return e, err
 	case c.Reviewed < 1 || c.PerDay < 1:
 		return applier.Event{}, errors.New("--class needs --reviewed (the length of the list that you reviewed) and --per-day")
 	case masked(c.Class) != c.Class:
 		return applier.Event{}, errors.New("--class is not a class: write it as the hold does")
 	}
-	return applier.Event{Action: "approve", Class: c.Class, Count: c.Reviewed, PerDay: c.PerDay, By: c.By}, c.check()
+	return applier.Event{Action: "approve", Class: c.Class, Count: c.Reviewed, PerDay: c.PerDay, By: c.By, Why: c.Reason, Ask: !c.Yes}, c.check()
 }
 
 // revokeCommand takes the approval of a class back.
@@ -213,11 +219,86 @@ func (c *acceptCommand) Run(ctx context.Context, s streams) error {
 	return c.send(ctx, s, applier.Event{Action: "accept", By: c.By})
 }
 
-type statusCommand struct{ operate }
+// statusCommand reads where the guard stands, out of a local store or the deployed tables.
+type statusCommand struct {
+	tables
+	Event  bool   `help:"Only print the event, as the deployed applier takes it: its answer knows the mode as well."`
+	Format string `enum:"table,json" default:"table" help:"table (lines of words), or json."`
+}
 
 // Run says where the guard stands.
-func (c *statusCommand) Run(ctx context.Context, s streams) error {
-	return c.send(ctx, s, applier.Event{Action: "status"})
+func (c *statusCommand) Run(ctx context.Context, s streams) (err error) {
+	if c.Event {
+		return writeEvent(s.out, applier.Event{Action: "status"})
+	}
+	ctx, cancel := context.WithTimeout(ctx, cloudTime)
+	defer cancel()
+	st, now, done, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	status, err := (&applier.Parts{Store: st, Now: func() time.Time { return now }}).Stand(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Domains == "" {
+		if status.Mode, err = modeOf(c.State); err != nil {
+			return err
+		}
+	}
+	return writeStatus(s.out, status, c.Format)
+}
+
+func writeStatus(w io.Writer, status applier.Status, format string) error {
+	if format == "json" {
+		return writeObject(w, status)
+	}
+	to := screenOf(w)
+	for line := range strings.SplitSeq(masked(status.Words()), "\n") {
+		to.words(line)
+	}
+	return nil
+}
+
+// writeObject writes one JSON object, fit to be shown.
+func writeObject(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, err = fmt.Fprintln(w, masked(string(plainJSON(b))))
+	}
+	if err != nil {
+		return fmt.Errorf("write the JSON: %w", err)
+	}
+	return nil
+}
+
+// modeOf is the mode of a local store: a demonstration acts unless it is told otherwise, serve begins by watching.
+func modeOf(state string) (applier.Mode, error) {
+	file, err := find(state)
+	if err != nil {
+		return "", err
+	}
+	if filepath.Base(file) != guardFile {
+		return "", nil // an audit's: nothing acts on it
+	}
+	dir, first := filepath.Dir(file), applier.Enforce
+	if served(dir) {
+		first = applier.Observe
+	}
+	return place{Dir: dir}.readMode(first)
+}
+
+// guarded is the folder of the local store that an action is about.
+func (p place) guarded() (string, error) {
+	file, err := find(p.Dir)
+	if err != nil {
+		return "", err
+	}
+	if filepath.Base(file) != guardFile {
+		return "", fmt.Errorf("%s is the store of an audit: nobody acts on it, so there is nothing to decide", file)
+	}
+	return filepath.Dir(file), nil
 }
 
 // send has the applier carry an event out and prints its answer.
@@ -225,7 +306,7 @@ func (o operate) send(ctx context.Context, s streams, e applier.Event) (err erro
 	if o.Event {
 		return writeEvent(s.out, e)
 	}
-	if _, err := find(o.Dir); err != nil {
+	if o.Dir, err = o.guarded(); err != nil {
 		return err
 	}
 	if served(o.Dir) {
@@ -236,7 +317,7 @@ func (o operate) send(ctx context.Context, s streams, e applier.Event) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	if e.Action != "status" { // each decision has a moment of its own, by which history keeps it
+	if !e.Ask { // each decision has a moment of its own, by which history keeps it
 		if err := st.clock.set(st.clock.now().Add(time.Second)); err != nil {
 			return err
 		}
@@ -251,6 +332,16 @@ func handled(ctx context.Context, s streams, h *host.Host, e applier.Event) erro
 		return err
 	}
 	fmt.Fprintln(s.out, masked(res.Text))
+	return unless(res)
+}
+
+// errOnlyAsked is no success: a script that meant to approve must notice.
+var errOnlyAsked = errors.New("nothing is approved yet: the same with --yes (make: YES=1) does it")
+
+func unless(res applier.Result) error {
+	if res.Asked {
+		return errOnlyAsked
+	}
 	return nil
 }
 
@@ -270,7 +361,8 @@ func writeEvent(w io.Writer, e applier.Event) error {
 
 // answerCommand reads what the deployed applier answered to an event.
 type answerCommand struct {
-	in io.Reader
+	Format string `enum:"table,json," default:"" help:"json: a status as an object."`
+	in     io.Reader
 }
 
 // maxAnswer bounds an answer: Lambda's own limit for a synchronous one is 6 MB.
@@ -287,7 +379,8 @@ func (c *answerCommand) Run(s streams) error {
 		return fmt.Errorf("answer of the applier: %w", err)
 	}
 	var a struct {
-		Text    string `json:"text"`
+		applier.Result
+
 		Failure string `json:"errorMessage"`
 	}
 	switch err := json.Unmarshal(b, &a); {
@@ -298,66 +391,54 @@ func (c *answerCommand) Run(s streams) error {
 	case a.Failure != "":
 		return errors.New("the applier refused: " + masked(a.Failure))
 	}
+	if a.Status != nil {
+		return writeStatus(s.out, *a.Status, c.Format)
+	}
 	fmt.Fprintln(s.out, masked(a.Text))
-	return nil
+	return unless(a.Result)
 }
 
 // modeCommand is the kill switch.
 type modeCommand struct {
 	place
 	Mode  string `arg:"" optional:"" default:"" enum:"observe,enforce,stop," help:"observe (report only), enforce, or stop (no call to the registry at all); nothing shows the mode."`
-	Stack string `help:"Switch a deployed stack instead: its SSM parameter /STACK/mode."`
+	Stack string `help:"That of a deployed stack instead: its SSM parameter /STACK/mode."`
 }
 
-// Run switches the mode; the applier reads it before it acts.
+// Run switches the mode, which the applier reads before it acts, or shows it.
 func (c *modeCommand) Run(ctx context.Context, s streams) error {
-	where := "the local store in " + c.Dir
-	if c.Mode == "" && c.Stack == "" {
-		return c.show(ctx, s, where)
-	}
-	if c.Mode == "" {
-		return errors.New("--stack shows no mode: make status does, or name one to switch to")
-	}
 	if c.Stack != "" {
-		where = "stack " + c.Stack
-		if err := c.deployed(ctx); err != nil {
+		return c.deployed(ctx, s)
+	}
+	dir, err := c.guarded()
+	if err != nil {
+		return err
+	}
+	where := "the local store in " + c.Dir
+	c.Dir = dir
+	if c.Mode == "" {
+		mode, err := modeOf(dir)
+		if err != nil {
 			return err
 		}
-	} else if err := c.local(); err != nil {
+		fmt.Fprintf(s.out, "mode %s: %s\n", mode, where)
+		return nil
+	}
+	if err := c.local(); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "mode %s: %s obeys from its next tick on\n", c.Mode, where)
 	return nil
 }
 
-// show says which mode a local store obeys.
-func (c *modeCommand) show(ctx context.Context, s streams, where string) error {
-	if _, err := find(c.Dir); err != nil {
-		return err
-	}
-	first := applier.Enforce
-	if served(c.Dir) {
-		first = applier.Observe
-	}
-	mode, err := c.modeOr(first)(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, "mode %s: %s\n", mode, where)
-	return nil
-}
-
 func (c *modeCommand) local() error {
-	if _, err := find(c.Dir); err != nil {
-		return err
-	}
 	if err := os.WriteFile(filepath.Join(c.Dir, "mode"), []byte(c.Mode+"\n"), 0o600); err != nil {
 		return fmt.Errorf("switch the mode: %w", err)
 	}
 	return nil
 }
 
-func (c *modeCommand) deployed(ctx context.Context) error {
+func (c *modeCommand) deployed(ctx context.Context, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, cloudTime)
 	defer cancel()
 	aws, err := loadAWS(ctx)
@@ -365,10 +446,19 @@ func (c *modeCommand) deployed(ctx context.Context) error {
 		return err
 	}
 	name, yes := "/"+c.Stack+"/mode", true
+	if c.Mode == "" {
+		got, err := ssm.NewFromConfig(aws).GetParameter(ctx, &ssm.GetParameterInput{Name: &name})
+		if err != nil {
+			return fmt.Errorf("read the mode of stack %s: %w", c.Stack, err)
+		}
+		fmt.Fprintf(s.out, "mode %s: stack %s, unless its parameter Mode is more careful\n", masked(*got.Parameter.Value), c.Stack)
+		return nil
+	}
 	_, err = ssm.NewFromConfig(aws).PutParameter(ctx, &ssm.PutParameterInput{Name: &name, Value: &c.Mode, Overwrite: &yes, Type: types.ParameterTypeString})
 	if err != nil {
 		return fmt.Errorf("switch the mode of stack %s: %w", c.Stack, err)
 	}
+	fmt.Fprintf(s.out, "mode %s: stack %s obeys from its next tick on\n", c.Mode, c.Stack)
 	return nil
 }
 

@@ -25,14 +25,15 @@ func TestEvents(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	for _, tc := range []struct{ args, want string }{
 		{"status", `{"action":"status"}`},
-		{"approve|mail.Example.org|--by=Jo", `{"action":"approve","domain":"example.org","by":"Jo"}`},
+		{"approve|mail.Example.org|--by=Jo", `{"action":"approve","domain":"example.org","by":"Jo","ask":true}`},
+		{"approve|mail.Example.org|--by=Jo|--yes|--reason=seen at the registrar", `{"action":"approve","domain":"example.org","by":"Jo","why":"seen at the registrar"}`},
 		{"hold|example.org|--by=Jo", `{"action":"hold","domain":"example.org","by":"Jo"}`},
-		{"release|bücher.example.com|--by=Jo", `{"action":"release","domain":"example.com","by":"Jo"}`},
+		{"unhold|bücher.example.com|--by=Jo", `{"action":"unhold","domain":"example.com","by":"Jo"}`},
 		{"recheck|bücher.org.|--by=Jo", `{"action":"recheck","domain":"xn--bcher-kva.org","by":"Jo"}`},
 		{"retry|example.org|--by=Jo", `{"action":"retry","domain":"example.org","by":"Jo"}`},
 		{"restore|example.org|--by=Jo", `{"action":"restore","domain":"example.org","by":"Jo"}`},
 		{"restore|example.org|--by=Jo|--decision=example.org:lapse:1", `{"action":"restore","domain":"example.org","decision":"example.org:lapse:1","by":"Jo"}`},
-		{"approve|--class=rdap.example/redemption|--reviewed=310|--per-day=40|--by=Jo", `{"action":"approve","by":"Jo","class":"rdap.example/redemption","count":310,"per_day":40}`},
+		{"approve|--class=rdap.example/redemption|--reviewed=310|--per-day=40|--by=Jo|--yes", `{"action":"approve","by":"Jo","class":"rdap.example/redemption","count":310,"per_day":40}`},
 		{"revoke|rdap.example/redemption|--by=Jo", `{"action":"revoke","by":"Jo","class":"rdap.example/redemption"}`},
 		{"close|mail.example.org|--by=Jo|--reason=reported as sold", `{"action":"close","domain":"example.org","by":"Jo","why":"reported as sold"}`},
 		{"open|example.org|--by=Jo|--reason=a false alarm", `{"action":"open","domain":"example.org","by":"Jo","why":"a false alarm"}`},
@@ -60,6 +61,7 @@ func TestOperatorIsRefused(t *testing.T) {
 		"open|x.com|--all|--by=Jo|--reason=r":                      "open what?",
 		"close|x.com|--by=Jo":                                      "missing flags: --reason",
 		"close|x.com|--by=Jo|--reason=jo@victim.example said so":   "--reason holds",
+		"approve|x.com|--by=Jo|--reason=jo@victim.example":         "--reason holds",
 		"approve|x.com":                                            "missing flags: --by",
 		"approve|x.com|--by= ":                                     "--by is empty",
 		"hold|x.com|--by=jo@victim.example":                        "--by holds an e-mail address",
@@ -96,19 +98,30 @@ func TestActionsOnALocalStore(t *testing.T) {
 	do(`{"domain":"crowd.com"`, "holds", "--format", "json")
 	do("held: nothing will be unverified at gone.com", "hold", "mail.gone.com", "--by", "Jo")
 	do("Jo holds it", "explain", "gone.com")
-	do("released: the hold on gone.com is off", "release", "gone.com", "--by", "Jo")
-	do("approved: gone.com will be looked at again", "approve", "gone.com", "--by", "Kim")
+	do("unheld: the hold on gone.com is off", "unhold", "gone.com", "--by", "Jo")
+	if out, stderr, code := demonstrate(t, "approve", "gone.com", "--by", "Kim", "--state", dir); code != 5 || !strings.Contains(out, "would approve: 1 domain, ") || !strings.Contains(stderr, "nothing is approved yet") {
+		t.Errorf("asked: exit %d %s %s", code, out, stderr)
+	}
+	do("approved: gone.com will be looked at again", "approve", "gone.com", "--by", "Kim", "--yes", "--reason", "the registrar confirmed it")
+	do("the registrar confirmed it", "explain", "gone.com")
 	do("recheck: gone.com will be looked at", "recheck", "gone.com", "--by", "Kim")
-	do("approved: the 1 domains of rdap.example/redemption that are held now, 40 a day", "approve", "--class", "rdap.example/redemption", "--reviewed", "1", "--per-day", "40", "--by", "Kim")
+	do("approved: the 1 domains of rdap.example/redemption that are held now, 40 a day", "approve", "--class", "rdap.example/redemption", "--reviewed", "1", "--per-day", "40", "--by", "Kim", "--yes")
 	do("rdap.example/redemption is approved by Kim", "status")
 	do("revoked: rdap.example/redemption", "revoke", "rdap.example/redemption", "--by", "Kim")
 	do("mode enforce", "status")
 	do("mode enforce: the local store", "mode")
-	out, _, _ := demonstrate(t, "explain", "gone.com", "--state", dir)
-	if n := len(regexp.MustCompile(`By (Jo|Kim) \(request local-[a-z0-9]{12}\)\.`).FindAllString(strings.Join(strings.Fields(out), " "), -1)); n != 4 {
-		t.Errorf("%d of 4 decisions stand in the history with name and request:\n%s", n, out)
+	do(`"mode":"enforce"`, "status", "--format", "json")
+	file := filepath.Join(dir, guardFile) // a folder and its file are the same store to every command
+	for _, args := range [][]string{{"status"}, {"holds"}, {"explain", "gone.com"}, {"mode"}, {"recheck", "gone.com", "--by", "Jo"}, {"report", "--html", "-"}} {
+		if out, stderr, code := demonstrate(t, append(args, "--state", file)...); code != 0 {
+			t.Errorf("%v by its file: exit %d %s %s", args, code, out, stderr)
+		}
 	}
-	for _, args := range [][]string{{"retry", "gone.com", "--by", "Jo"}, {"restore", "gone.com", "--by", "Jo"}, {"recheck", "stranger.com", "--by", "Jo"}} {
+	out, _, _ := demonstrate(t, "explain", "gone.com", "--state", dir)
+	if n := len(regexp.MustCompile(`By (Jo|Kim) \(request local-[a-z0-9]{12}\)\.`).FindAllString(strings.Join(strings.Fields(out), " "), -1)); n != 5 {
+		t.Errorf("%d of 5 decisions stand in the history with name and request:\n%s", n, out)
+	}
+	for _, args := range [][]string{{"retry", "gone.com", "--by", "Jo"}, {"holds", "--class", "none/such"}, {"restore", "gone.com", "--by", "Jo"}, {"recheck", "stranger.com", "--by", "Jo"}} {
 		if out, stderr, code := demonstrate(t, append(args, "--state", dir)...); code != 1 || out != "" || stderr == "" {
 			t.Errorf("%v: exit %d %q %q", args, code, out, stderr)
 		}
@@ -182,7 +195,7 @@ func TestDeployedKillSwitch(t *testing.T) {
 		b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<16))
 		asked = r.Header.Get("X-Amz-Target") + " " + string(b)
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		_, _ = io.WriteString(w, `{"Version":2}`)
+		_, _ = io.WriteString(w, `{"Version":2,"Parameter":{"Name":"/lapseguard/mode","Value":"observe"}}`)
 	}))
 	defer web.Close()
 	for k, v := range map[string]string{"AWS_ENDPOINT_URL_SSM": web.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y",
@@ -192,6 +205,12 @@ func TestDeployedKillSwitch(t *testing.T) {
 	out, stderr, code := demonstrate(t, "mode", "stop", "--stack", "lapseguard")
 	if code != 0 || !strings.Contains(out, "mode stop: stack lapseguard") {
 		t.Fatalf("exit %d %s %s", code, out, stderr)
+	}
+	if out, stderr, code := demonstrate(t, "mode", "--stack", "lapseguard"); code != 0 || !strings.Contains(out, "mode observe: stack lapseguard") || !strings.Contains(asked, "AmazonSSM.GetParameter") {
+		t.Errorf("alone: exit %d %s %s %s", code, out, stderr, asked)
+	}
+	if _, stderr, code := demonstrate(t, "mode", "stop", "--stack", "lapseguard"); code != 0 {
+		t.Fatal(stderr)
 	}
 	for _, want := range []string{"AmazonSSM.PutParameter", `"Name":"/lapseguard/mode"`, `"Value":"stop"`, `"Overwrite":true`} {
 		if !strings.Contains(asked, want) {
@@ -254,7 +273,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	if code != 0 {
 		t.Fatal(code)
 	}
-	for _, name := range strings.Fields("demo audit explain holds status approve revoke hold release recheck restore retry accept mode") {
+	for _, name := range strings.Fields("demo audit explain holds report serve status completion approve revoke hold unhold recheck restore retry accept mode") {
 		if !regexp.MustCompile(`(?m)^  ` + name + ` {2,}[A-Z]`).MatchString(out) {
 			t.Errorf("the help does not name %s:\n%s", name, out)
 		}

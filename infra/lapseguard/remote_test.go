@@ -79,15 +79,16 @@ func TestMakeSendsTheEvent(t *testing.T) {
 	r := startRemote(t)
 	for args, want := range map[string]string{
 		"status":                                `{"action":"status"}`,
-		"approve|DOMAIN=mail.example.org|BY=Jo": `{"action":"approve","domain":"example.org","by":"Jo"}`,
-		"approve|CLASS=a b/redemption|REVIEWED=3|PER_DAY=2|BY=Jo": `{"action":"approve","by":"Jo","class":"a b/redemption","count":3,"per_day":2}`,
-		"revoke|CLASS=a b/redemption|BY=Jo":                       `{"action":"revoke","by":"Jo","class":"a b/redemption"}`,
-		"hold|DOMAIN=example.org|BY=Jo":                           `{"action":"hold","domain":"example.org","by":"Jo"}`,
-		"release|DOMAIN=example.org|BY=Jo":                        `{"action":"release","domain":"example.org","by":"Jo"}`,
-		"recheck|DOMAIN=example.org|BY=Jo":                        `{"action":"recheck","domain":"example.org","by":"Jo"}`,
-		"retry|DOMAIN=example.org|BY=Jo":                          `{"action":"retry","domain":"example.org","by":"Jo"}`,
-		"accept|BY=Jo":                                            `{"action":"accept","by":"Jo"}`,
-		"restore|DOMAIN=example.org|BY=Jo|DECISION=k:1":           `{"action":"restore","domain":"example.org","decision":"k:1","by":"Jo"}`,
+		"approve|DOMAIN=mail.example.org|BY=Jo": `{"action":"approve","domain":"example.org","by":"Jo","ask":true}`,
+		"approve|DOMAIN=example.org|BY=Jo|YES=1|REASON=it's seen":       `{"action":"approve","domain":"example.org","by":"Jo","why":"it's seen"}`,
+		"approve|CLASS=a b/redemption|REVIEWED=3|PER_DAY=2|BY=Jo|YES=1": `{"action":"approve","by":"Jo","class":"a b/redemption","count":3,"per_day":2}`,
+		"revoke|CLASS=a b/redemption|BY=Jo":                             `{"action":"revoke","by":"Jo","class":"a b/redemption"}`,
+		"hold|DOMAIN=example.org|BY=Jo":                                 `{"action":"hold","domain":"example.org","by":"Jo"}`,
+		"unhold|DOMAIN=example.org|BY=Jo":                               `{"action":"unhold","domain":"example.org","by":"Jo"}`,
+		"recheck|DOMAIN=example.org|BY=Jo":                              `{"action":"recheck","domain":"example.org","by":"Jo"}`,
+		"retry|DOMAIN=example.org|BY=Jo":                                `{"action":"retry","domain":"example.org","by":"Jo"}`,
+		"accept|BY=Jo":                                                  `{"action":"accept","by":"Jo"}`,
+		"restore|DOMAIN=example.org|BY=Jo|DECISION=k:1":                 `{"action":"restore","domain":"example.org","decision":"k:1","by":"Jo"}`,
 	} {
 		out, stderr, err := r.make(t, strings.Split(args, "|")...)
 		if err != nil || out != "done in words\n" || stderr != "" || r.got(t, "event") != want {
@@ -121,7 +122,7 @@ func TestMakeRunsNothingThatIsTyped(t *testing.T) {
 			args := []string{"restore", "DOMAIN=example.org", "BY=Jo", name + "=" + bad}
 			_, _, _ = r.make(t, args...)
 		}
-		for _, name := range []string{"CLASS", "REVIEWED", "PER_DAY"} {
+		for _, name := range []string{"CLASS", "REVIEWED", "PER_DAY", "REASON", "YES"} {
 			args := []string{"approve", "BY=Jo", "CLASS=c", "REVIEWED=1", "PER_DAY=1", name + "=" + bad}
 			_, _, _ = r.make(t, args...)
 		}
@@ -145,11 +146,15 @@ func TestMakeSaysWhatWentWrong(t *testing.T) {
 	if out, stderr, err := r.make(t, "approve", "DOMAIN=x.com", "BY=Jo"); err == nil || out != "" || !strings.Contains(stderr, `the applier refused: approve "x.com"`) || !strings.Contains(stderr, "START of the log") {
 		t.Errorf("a refusal: %v %q %q", err, out, stderr)
 	}
+	r.sam(t, `{"text":"would approve: 1 domain","asked":true}`)
+	if out, stderr, err := r.make(t, "approve", "DOMAIN=x.com", "BY=Jo"); err == nil || out != "would approve: 1 domain\n" || !strings.Contains(stderr, "YES=1") || strings.Contains(stderr, "START of the log") {
+		t.Errorf("asked: %v %q %q", err, out, stderr)
+	}
 	r.sam(t, "")
 	if _, stderr, err := r.make(t, "status"); err == nil || !strings.Contains(stderr, "gave no answer") {
 		t.Errorf("no answer: %v %q", err, stderr)
 	}
-	for args, want := range map[string]string{"approve|BY=Jo": "approve what?", "hold|DOMAIN=x.com": "--by is empty", "mode": "name one to switch to"} {
+	for args, want := range map[string]string{"approve|BY=Jo": "approve what?", "hold|DOMAIN=x.com": "--by is empty", "mode|MODE=off": "must be one of"} {
 		if _, stderr, err := r.make(t, strings.Split(args, "|")...); err == nil || !strings.Contains(stderr, want) || r.got(t, "event") != "nothing" {
 			t.Errorf("%s: %v %q, want %q", args, err, stderr, want)
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
-	"github.com/lapseguard/lapseguard/shared/store/bolt"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -119,37 +117,19 @@ func served(dir string) bool {
 	return err == nil
 }
 
-// toServed carries an operator's event out on the store of serve, which must not run meanwhile: one lock. Its status is
-// read from the copy while it runs.
+// toServed carries an operator's event out on the store of serve, which must not run meanwhile: one lock.
 func (o operate) toServed(ctx context.Context, s streams, e applier.Event) (err error) {
 	c := serveCommand{Dir: o.Dir, Count: safety.DefaultCount, Share: 100 * safety.DefaultShare, Days: 14, upstreams: upstreams{RDAPRate: 1, StatusURL: "off", StatusAPI: "fastly"},
 		admin: admin{URL: os.Getenv("LAPSEGUARD_REGISTRY_URL"), Bearer: os.Getenv("LAPSEGUARD_REGISTRY_TOKEN")}}
-	if (c.URL == "" || c.Bearer == "") && e.Action != "status" {
+	if c.URL == "" || c.Bearer == "" {
 		return errors.New("the registry is asked too: set LAPSEGUARD_REGISTRY_URL and LAPSEGUARD_REGISTRY_TOKEN as for lapseguard serve")
 	}
-	c.URL, c.Bearer = cmp.Or(c.URL, "http://127.0.0.1"), cmp.Or(c.Bearer, "-")
-	log := slog.New(slog.DiscardHandler)
-	h, _, err := c.open(ctx, log)
-	if errors.Is(err, bolt.ErrInUse) && e.Action == "status" {
-		h, err = c.copied(ctx, log)
-	}
+	h, _, err := c.open(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	return handled(ctx, s, h, e)
-}
-
-func (c *serveCommand) copied(ctx context.Context, log *slog.Logger) (*host.Host, error) {
-	client, err := c.client("", log)
-	if err != nil {
-		return nil, err
-	}
-	h, err := host.Open(ctx, host.Config{Path: filepath.Join(c.Dir, guardFile) + copySuffix, List: client, Registry: client, Sources: c.sources(log, time.Now), Log: log, Now: time.Now})
-	if err == nil {
-		h.Applier.Mode = place{Dir: c.Dir}.modeOr(applier.Observe)
-	}
-	return h, err
 }
 
 // serveTick is what the schedules do in a quarter of an hour: the daily run where one is due, else what is left of it,

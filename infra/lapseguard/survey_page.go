@@ -120,7 +120,7 @@ func newSurveyPage(v surveyed) surveyPage {
 	for _, h := range v.holds {
 		p.Holds = append(p.Holds, holdPart{
 			Domain: masked(h.Domain), Action: masked(h.Action), Phase: masked(h.Phase), Addresses: count(h.Addresses, "address", "addresses"), Since: lifecycle.At(h.Since).String(),
-			Why: masked(h.Why), Sentence: masked(h.Sentence), Stale: h.Stale(v.now), Commands: v.commands(h.Domain, "explain", "approve", "release"),
+			Why: masked(h.Why), Sentence: masked(h.Sentence), Stale: h.Stale(v.now), Commands: v.commands(h.Domain, "explain", "approve", "unhold"),
 		})
 	}
 	done, changes := v.events()

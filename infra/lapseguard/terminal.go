@@ -169,7 +169,7 @@ func fitted(head []string, rows [][]string, width int) []int {
 // words writes a paragraph that fits.
 func (s screen) words(line string) {
 	if s.width > 0 {
-		line = strings.ReplaceAll(text.WrapSoft(line, s.width), " \n", "\n")
+		line = wrap(line, s.width)
 	}
 	fmt.Fprintln(s.Writer, line)
 }

@@ -305,7 +305,7 @@ func TestRolesAllowOperatorsActions(t *testing.T) {
 	g.pass(26*time.Hour, time.Hour)
 	for _, e := range []applier.Event{
 		{Action: "status"}, {Action: "retry", Domain: "example-00.com"}, {Action: "tick"}, {Action: "recheck", Domain: "example-00.com"},
-		{Action: "hold", Domain: "example-02.com"}, {Action: "release", Domain: "example-02.com"}, {Action: "approve", Domain: "example-01.com"}, {Action: "tick"},
+		{Action: "hold", Domain: "example-02.com"}, {Action: "unhold", Domain: "example-02.com"}, {Action: "approve", Domain: "example-01.com"}, {Action: "tick"},
 		{Action: "accept"}, {Action: "approve", Class: "rdap.example.net/redemption", Count: crowd, PerDay: 1}, {Action: "revoke", Class: "rdap.example.net/redemption"},
 	} {
 		e.By = "on-call"

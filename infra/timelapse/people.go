@@ -43,7 +43,7 @@ func (o *people) decide(ctx context.Context, g *Guard) error {
 	for _, name := range slices.Sorted(maps.Keys(o.open)) {
 		action := "approve"
 		if o.who == Right && !o.lost(name) {
-			action = "release"
+			action = "unhold"
 		}
 		if err := g.Operate(ctx, action, name); err != nil {
 			g.record.Events["operator refused"]++ // it ended meanwhile, or is protected: he reads that and goes on

@@ -12,7 +12,7 @@ import (
 
 // What an operator asks for and cannot have. Each says what to do instead.
 var (
-	errProtected = errors.New("it is a protected domain, which is never acted on: decide about its accounts in your registry, and take the hold off with release")
+	errProtected = errors.New("it is a protected domain, which is never acted on: decide about its accounts in your registry, and take the hold off with unhold")
 	errCarried   = errors.New("it was carried out already: retry repeats it, restore takes it back")
 	errNotDone   = errors.New("nothing was unverified in its present lapse; what is pending is sent by itself, what is held needs approve")
 )

@@ -150,7 +150,7 @@ func TestApprovingTheGracePeriodDoesNotDisarmTheDeletion(t *testing.T) {
 				w.tick()
 				first = 1
 			} else {
-				w.must(Event{Action: "release", Domain: "example-one.com"})
+				w.must(Event{Action: "unhold", Domain: "example-one.com"})
 			}
 			if len(w.reg.requests) != first {
 				t.Fatalf("%d requests in the grace period", len(w.reg.requests))

@@ -42,7 +42,7 @@ func (p *Parts) digest(ctx context.Context) error {
 		return err
 	}
 	if len(w.stale) > 0 {
-		text += " Of the holds, " + w.staleWords() + "."
+		text += " Of the holds, " + staleWords(w.stale) + "."
 	}
 	written := records.Record(records.PKDigest, yesterday, records.Digest{Text: text}, p.Now().Add(records.HistoryTTL))
 	mark.V.Day = yesterday

@@ -15,11 +15,12 @@ import (
 
 // Event is what the schedule or an operator sends.
 type Event struct {
-	Action   string `json:"action"`             // tick, status, or an operator's: approve, revoke, release, hold, recheck, retry, restore, accept, close, open
+	Action   string `json:"action"`             // tick, status, or an operator's: approve, revoke, unhold, hold, recheck, retry, restore, accept, close, open
 	Domain   string `json:"domain,omitempty"`   // what an operator's action is about
 	Decision string `json:"decision,omitempty"` // restore: which one; empty: the domain's last, with its retries
 	By       string `json:"by,omitempty"`       // the stated name of the operator; no address
-	Why      string `json:"why,omitempty"`      // close and open: the reason; no address
+	Why      string `json:"why,omitempty"`      // close, open and approve: the reason; no address
+	Ask      bool   `json:"ask,omitempty"`      // approve: say what would be approved, and do nothing
 	All      bool   `json:"all,omitempty"`      // open: everything that the registry holds closed, in the place of a domain
 	// approve and revoke of a whole class in place of a domain: the class as its holds name it; to approve it, how
 	// many domains the reviewed list has, and how many of them may be acted on a day.
@@ -38,6 +39,8 @@ type Result struct {
 	Resent  int      `json:"resent"`
 	Waiting int      `json:"waiting"`
 	Tripped []string `json:"tripped,omitempty"`
+	Asked   bool     `json:"asked,omitempty"` // nothing was done: the text says what would be approved
+	Status  *Status  `json:"status,omitempty"`
 }
 
 // Config is what a Handler works with. To gives what the registry is in it; without one nothing is put to a registry.
@@ -72,19 +75,20 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 		t := ticker{Parts: &h.Parts, mode: h.Mode, registry: h.Registry, dry: h.DryRun}
 		done, err := t.tick(ctx)
 		return Result{Mode: done.mode, Text: done.text, Acted: done.acted, Held: done.held, Looks: done.looks, Resent: done.resent, Waiting: done.waiting, Tripped: done.tripped}, err
-	case actApprove, actRevoke, actRelease, actHold, actRecheck, actRetry, actRestore, actAccept, actClose, actOpen:
-		w := word{action: e.Action, domain: e.Domain, decision: e.Decision, by: e.By, why: e.Why, all: e.All, class: e.Class, count: e.Count, perDay: e.PerDay}
+	case actApprove, actRevoke, actUnhold, actHold, actRecheck, actRetry, actRestore, actAccept, actClose, actOpen:
+		w := word{action: e.Action, domain: e.Domain, decision: e.Decision, by: e.By, why: e.Why, ask: e.Ask, all: e.All, class: e.Class, count: e.Count, perDay: e.PerDay}
 		text, err := h.operate(ctx, w)
-		return Result{Text: text}, err
+		return Result{Text: text, Asked: e.Ask && err == nil}, err
 	case "status":
 		mode, err := h.Mode(ctx)
 		if err != nil {
 			return Result{}, err
 		}
-		text, open, err := h.status(ctx)
-		return Result{Mode: mode, Text: fmt.Sprintf("mode %s; %s", mode, text), Held: open}, err
+		status, err := h.Stand(ctx)
+		status.Mode = mode
+		return Result{Mode: mode, Text: status.Words(), Held: status.Open, Status: &status}, err
 	default:
-		return Result{}, fmt.Errorf("event has action %q: send tick, status, approve, revoke, release, hold, recheck, retry, restore, accept, close or open", e.Action)
+		return Result{}, fmt.Errorf("event has action %q: send tick, status, approve, revoke, unhold, hold, recheck, retry, restore, accept, close or open", e.Action)
 	}
 }
 

@@ -191,7 +191,7 @@ func TestAnOperatorsHoldReleasedLetsTheLapseCount(t *testing.T) {
 	w.must(Event{Action: "hold", Domain: "example-one.com"})
 	w.lapsedAgain("example-one.com")
 	w.tick()
-	w.must(Event{Action: "release", Domain: "example-one.com"})
+	w.must(Event{Action: "unhold", Domain: "example-one.com"})
 	for range 4 {
 		w.later(15*time.Minute, "example-one.com")
 		w.tick()
@@ -225,7 +225,7 @@ func TestADeclinedLapseStaysDeclined(t *testing.T) {
 	w.lapsed("example-one.com", nil)
 	w.tick()
 	w.Protected = nil
-	w.must(Event{Action: "release", Domain: "example-one.com"})
+	w.must(Event{Action: "unhold", Domain: "example-one.com"})
 	for _, reason := range []lifecycle.Reason{lifecycle.ReasonDeletedAlone, lifecycle.ReasonDeleted} {
 		w.change("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Unverify, reason })
 		if w.tick(); len(w.reg.requests) != 0 {

@@ -1,9 +1,11 @@
 package applier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lapseguard/lapseguard/shared/decision"
@@ -34,7 +36,12 @@ func (p *Parts) operator(ctx context.Context, w word) (string, error) {
 		return p.revokeClass(ctx, w)
 	case w.action == actAccept:
 		return p.accept(ctx, w)
-	case w.action == actApprove && w.class != "":
+	case w.action == actApprove && w.why != "":
+		if err := check("why", "reason", w.why, maxWhy); err != nil {
+			return "", fmt.Errorf("%s: %w", w.action, err)
+		}
+	}
+	if w.action == actApprove && w.class != "" {
 		return p.approveClass(ctx, w)
 	}
 	m, err := p.book().Matter(ctx, strings.ToLower(strings.TrimSuffix(w.domain, ".")))
@@ -53,6 +60,9 @@ func (p *Parts) operator(ctx context.Context, w word) (string, error) {
 	text, c, err := p.decided(ctx, w, m)
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w", w.action, m.Domain.Name, err)
+	}
+	if w.ask {
+		return p.wouldApprove(ctx, m)
 	}
 	c.With = append(c.With, records.PutEntry(m.Domain.Name, p.entry(ctx, w, m.Domain, text), 40))
 	_, ok, err := p.carry(ctx, m, c)
@@ -81,17 +91,20 @@ func (p *Parts) decided(ctx context.Context, w word, m records.Matter) (text str
 		if c.Case, err = c.Case.Approve(v); err == nil {
 			c.With, err = p.approvedHold(ctx, w, d.Name)
 		}
-		return fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified", d.Name), c, err
-	case actRelease:
+		return fmt.Sprintf("approved: %s will be looked at again and, if the evidence stands, its addresses unverified%s", d.Name, because(w)), c, err
+	case actUnhold:
 		c.Case, err = c.Case.Release(v)
 		c.Case = c.Case.Judge(v)
 		c.With = []store.Write{records.EndHold(d.Name)}
-		return fmt.Sprintf("released: the hold on %s is off; it stays under watch, and another verdict counts anew", d.Name), c, err
+		return fmt.Sprintf("unheld: the hold on %s is off; it stays under watch, and another verdict counts anew", d.Name), c, err
 	case actHold:
+		if c.Case.Status == decision.Pinned {
+			return "", c, fmt.Errorf("%s holds it already", c.Case.By)
+		}
 		c.Case = c.Case.Pin(w.by)
 		hold, err := p.described(ctx, d, safety.Hold{Why: "held by " + w.by, Pinned: true}, p.Now().UTC())
 		c.With = []store.Write{records.PutHold(hold), p.line(d, string(d.Decision()), "held", registry.Answer{})}
-		return fmt.Sprintf("held: nothing will be unverified at %s, whatever is found, until it is released or approved", d.Name), c, err
+		return fmt.Sprintf("held: nothing will be unverified at %s, whatever is found, until the hold is taken off or approved", d.Name), c, err
 	case actRecheck:
 		c.Edit = soon
 		return fmt.Sprintf("recheck: %s will be looked at with the next tick", d.Name), c, nil
@@ -123,6 +136,47 @@ func (p *Parts) retry(ctx context.Context, name string, c decision.Case, v decis
 	return fmt.Sprintf("retry: the last unverify of %s %s; the next tick sends it again, as %s", name, why, again.Key()), again, nil
 }
 
+// because is a stated reason, as history keeps it.
+func because(w word) string {
+	if w.why == "" {
+		return ""
+	}
+	return " (" + w.why + ")"
+}
+
+// wouldApprove says whom an approval concerns.
+func (p *Parts) wouldApprove(ctx context.Context, m records.Matter) (string, error) {
+	d := m.Domain
+	hold, err := p.book().Hold(ctx, d.Name)
+	text := fmt.Sprintf("would approve: 1 domain, %s of accounts\n%s, %s: %s", plural(d.Addresses, "verified address", "verified addresses"), d.Name, d.State.Phase, d.Reason)
+	if hold.Found() {
+		text += fmt.Sprintf("\nheld since %s: %s", hold.V.Since.UTC().Format("2 January 15:04 UTC"), hold.V.Why)
+	}
+	return text, err
+}
+
+// shownOfClass bounds the domains that an answer names; holds lists them all.
+const shownOfClass = 50
+
+// wouldApproveAll says whom the approval of a class concerns: those with most to lose first.
+func wouldApproveAll(class string, held []safety.Hold) string {
+	sum := 0
+	for _, h := range held {
+		sum += h.Addresses
+	}
+	slices.SortFunc(held, func(a, b safety.Hold) int {
+		return cmp.Or(cmp.Compare(b.Addresses, a.Addresses), cmp.Compare(a.Domain, b.Domain))
+	})
+	text := fmt.Sprintf("would approve: %s of %s, %s of accounts", plural(len(held), "domain", "domains"), class, plural(sum, "verified address", "verified addresses"))
+	for _, h := range held[:min(len(held), shownOfClass)] {
+		text += fmt.Sprintf("\n%s, %s", h.Domain, plural(h.Addresses, "address", "addresses"))
+	}
+	if n := len(held) - shownOfClass; n > 0 {
+		text += fmt.Sprintf("\nand %d more: lapseguard holds lists them", n)
+	}
+	return text
+}
+
 // approvedHold notes the approval in the hold: it waits for nobody any more.
 func (p *Parts) approvedHold(ctx context.Context, w word, name string) ([]store.Write, error) {
 	hold, err := p.book().Hold(ctx, name)
@@ -143,11 +197,14 @@ func (p *Parts) approveClass(ctx context.Context, w word) (string, error) {
 	if len(held) == 0 {
 		return "", fmt.Errorf("approve %s: the breaker holds nothing of this class; write it as its holds do", w.class)
 	}
-	if len(held) != w.count {
+	if len(held) != w.count && (!w.ask || w.count != 0) {
 		return "", fmt.Errorf("approve %s: you reviewed %d domains and %d are held now: review the list again (holds --class), and give its length", w.class, w.count, len(held))
 	}
+	if w.ask {
+		return wouldApproveAll(w.class, held), nil
+	}
 	now := p.Now()
-	text := fmt.Sprintf("approved: the %d domains of %s that are held now, %d a day", w.count, w.class, w.perDay)
+	text := fmt.Sprintf("approved: the %d domains of %s that are held now, %d a day%s", w.count, w.class, w.perDay, because(w))
 	var id int64
 	err = p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
 		l, err := l.Approve(w.class, safety.Approval{By: w.by, At: now, Until: now.Add(safety.MaxApproval), PerDay: w.perDay, Left: w.count})
@@ -157,9 +214,9 @@ func (p *Parts) approveClass(ctx context.Context, w word) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range held {
-		if err := p.approveOne(ctx, w, name, id); err != nil {
-			return "", fmt.Errorf("approve %s as one of %s: %w; approve again what is still held", name, w.class, err)
+	for _, h := range held {
+		if err := p.approveOne(ctx, w, h.Domain, id); err != nil {
+			return "", fmt.Errorf("approve %s as one of %s: %w; approve again what is still held", h.Domain, w.class, err)
 		}
 	}
 	return text, nil
@@ -187,15 +244,17 @@ func (p *Parts) approveOne(ctx context.Context, w word, name string, id int64) e
 	return store.ErrConflict
 }
 
-// heldOf are the domains that the breaker holds of a class.
-func (p *Parts) heldOf(ctx context.Context, class string) (held []string, err error) {
+// heldOf are the holds of the breaker's class.
+func (p *Parts) heldOf(ctx context.Context, class string) (held []safety.Hold, err error) {
 	var names []string
+	holds := map[string]safety.Hold{}
 	for h, err := range p.book().Holds(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		if h.V.Class == class && h.V.ApprovedAt.IsZero() { // the case says who holds it
 			names = append(names, h.V.Domain)
+			holds[h.V.Domain] = h.V
 		}
 	}
 	for len(names) > 0 {
@@ -206,7 +265,7 @@ func (p *Parts) heldOf(ctx context.Context, class string) (held []string, err er
 		}
 		for _, name := range names[:n] {
 			if matters[name].Case.V.Breaks(class) {
-				held = append(held, name)
+				held = append(held, holds[name])
 			}
 		}
 		names = names[n:]

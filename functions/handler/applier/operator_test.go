@@ -200,7 +200,7 @@ func TestAReleaseLasts(t *testing.T) {
 			w.lapsed("example-one.com", func(d *records.Domain) { d.Action, d.Reason = action, lifecycle.ReasonRestore })
 			w.tick()
 			w.Protected = nil
-			w.must(Event{Action: "release", Domain: "example-one.com"})
+			w.must(Event{Action: "unhold", Domain: "example-one.com"})
 			w.at = w.at.Add(15 * time.Minute)
 			if res := w.tick(); res.Held != 0 || res.Acted != 0 {
 				t.Fatalf("the tick after the release: %+v", res)
@@ -242,7 +242,7 @@ func TestAnApprovedClassIsRevoked(t *testing.T) {
 func TestNobodysWordIsNotTaken(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", nil)
-	for _, action := range []string{actApprove, actRevoke, actRelease, actHold, actRecheck, actRetry, actRestore} {
+	for _, action := range []string{actApprove, actRevoke, actUnhold, actHold, actRecheck, actRetry, actRestore} {
 		for _, by := range []string{"", "  ", "on-call" + "@" + "example.org", strings.Repeat("x", 101), "a\nb"} {
 			_, err := w.Handle(t.Context(), Event{Action: action, Domain: "example-one.com", Class: "a/b", By: by})
 			if err == nil || !strings.Contains(err.Error(), "by") {
@@ -402,14 +402,14 @@ func TestHoldsThatWaitTooLong(t *testing.T) {
 		t.Errorf("after three days: %s", w.stats)
 	}
 	res, err := w.Handle(t.Context(), Event{Action: "status"})
-	if err != nil || !strings.Contains(res.Text, "1 holds wait for a decision, 1 domains are held by an operator; 1 have waited for more than three days: example-a.com (since 2 March)") {
+	if err != nil || !strings.Contains(res.Text, "1 hold waits for a decision: lapseguard holds\nof these 1 has waited for more than three days: example-a.com (since 2 March)\n1 domain is held by an operator") {
 		t.Errorf("status %q %v", res.Text, err)
 	}
 	w.later(24*time.Hour, "example-a.com")
 	w.tick()
 	stored, err := w.book().Digest(t.Context(), "2026-03-05")
 	digest := stored.V
-	if err != nil || !strings.Contains(digest.Text, "1 have waited for more than three days: example-a.com") {
+	if err != nil || !strings.Contains(digest.Text, "1 has waited for more than three days: example-a.com") {
 		t.Errorf("digest %q %v", digest.Text, err)
 	}
 }
@@ -474,6 +474,59 @@ func TestALostAnswerOfARetryIsHarmless(t *testing.T) {
 		}
 		if len(keys) != 2 || w.stands("example-one.com") != decision.Done {
 			t.Errorf("answer %d lost: keys %v, %s", n, keys, w.stands("example-one.com"))
+		}
+	}
+}
+
+// TestAskedIsNotApproved: who asks first is told whom it concerns, and nothing is done; the reason is kept.
+func TestAskedIsNotApproved(t *testing.T) {
+	w := newWorld(t)
+	for i := range 30 {
+		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
+	}
+	w.listed("example-07.com", 40)
+	w.tick()
+	const class = "rdap.example.net/redemption"
+	res := w.must(Event{Action: "approve", Class: class, Ask: true})
+	if lines := strings.Split(res.Text, "\n"); !res.Asked || !strings.HasPrefix(lines[0], "would approve: 30 domains of "+class+", ") || !strings.HasSuffix(lines[0], "verified addresses of accounts") || len(lines) != 31 {
+		t.Errorf("class: %q", res.Text)
+	}
+	res = w.must(Event{Action: "approve", Domain: "example-07.com", Ask: true})
+	if !res.Asked || !strings.Contains(res.Text, "would approve: 1 domain, ") || !strings.Contains(res.Text, "example-07.com, redemption") || !strings.Contains(res.Text, "held since ") {
+		t.Errorf("domain: %q", res.Text)
+	}
+	if res := w.tick(); res.Acted != 0 {
+		t.Errorf("a question approved: %+v", res)
+	}
+	if h, _ := w.held("example-07.com"); !h.ApprovedAt.IsZero() {
+		t.Error("a question approved a hold")
+	}
+	if _, err := w.say(Event{Action: "approve", Class: class, Count: 29, PerDay: 1, Ask: true}); err == nil {
+		t.Error("another number than is held was not refused")
+	}
+	if _, err := w.say(Event{Action: "approve", Domain: "example-07.com", Why: "jo" + "@" + "example.org said so"}); err == nil {
+		t.Error("an address was taken as a reason")
+	}
+	w.must(Event{Action: "approve", Domain: "example-07.com", Why: "the registrar confirmed it"})
+	if e := w.newest("example-07.com"); !strings.Contains(e.Sentence, "the registrar confirmed it") {
+		t.Errorf("history %+v", e)
+	}
+}
+
+// TestActingOnNothingIsAnError: what has nothing to act on says so.
+func TestActingOnNothingIsAnError(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", quiet)
+	w.must(Event{Action: "hold", Domain: "example-one.com"})
+	for _, e := range []Event{{Action: "hold", Domain: "example-one.com"}, {Action: "revoke", Class: "a/b"}, {Action: "approve", Class: "a/b", Count: 1, PerDay: 1}, {Action: "approve", Class: "a/b", Ask: true}} {
+		if res, err := w.say(e); err == nil {
+			t.Errorf("%+v: %q", e, res.Text)
+		}
+	}
+	w.must(Event{Action: "unhold", Domain: "example-one.com"})
+	for _, action := range []string{"unhold", "approve", "retry", "restore"} {
+		if res, err := w.say(Event{Action: action, Domain: "example-one.com"}); err == nil {
+			t.Errorf("%s: %q", action, res.Text)
 		}
 	}
 }

@@ -129,6 +129,13 @@ func advice() registry.Advice {
 	}
 }
 
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // skip leaves alone what a newer version wrote.
 func (p *Parts) skip(ctx context.Context, newer *records.Newer) {
 	p.Log.ErrorContext(ctx, "items_skipped", "error", newer)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
@@ -20,39 +19,32 @@ const measureHours = 6
 
 // waiting is what the open holds come to.
 type waiting struct {
-	open   int           // holds that wait for a person
-	stale  []safety.Hold // those of them that wait for longer than safety.StaleHold, oldest first
-	pinned int           // domains that an operator holds on purpose
-	more   bool          // there are more than maxHolds
+	open   int       // holds that wait for a person
+	stale  []Waiting // those of them that wait for longer than safety.StaleHold, oldest first
+	pinned int       // domains that an operator holds on purpose
+	more   bool      // there are more than maxHolds
 }
 
-// words says it to an operator.
-func (w waiting) words() string {
-	many := ""
-	if w.more {
-		many = " or more"
-	}
-	text := fmt.Sprintf("%d%s holds wait for a decision", w.open, many)
-	if w.pinned > 0 {
-		text += fmt.Sprintf(", %d domains are held by an operator", w.pinned)
-	}
-	if len(w.stale) > 0 {
-		text += "; " + w.staleWords()
-	}
-	return text
+// Waiting is a hold that has waited for long.
+type Waiting struct {
+	Domain string    `json:"domain"`
+	Since  time.Time `json:"since"`
 }
 
 // staleWords names the holds that wait for too long.
-func (w waiting) staleWords() string {
-	names := make([]string, min(len(w.stale), 20))
+func staleWords(stale []Waiting) string {
+	names := make([]string, min(len(stale), 20))
 	for i := range names {
-		names[i] = w.stale[i].Domain + " (since " + w.stale[i].Since.Format("2 January") + ")"
+		names[i] = stale[i].Domain + " (since " + stale[i].Since.Format("2 January") + ")"
 	}
-	rest := ""
-	if n := len(w.stale) - len(names); n > 0 {
+	rest, have := "", "have"
+	if n := len(stale) - len(names); n > 0 {
 		rest = fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Sprintf("%d have waited for more than three days: %s%s", len(w.stale), strings.Join(names, ", "), rest)
+	if len(stale) == 1 {
+		have = "has"
+	}
+	return fmt.Sprintf("%d %s waited for more than three days: %s%s", len(stale), have, strings.Join(names, ", "), rest)
 }
 
 // waiting walks through the holds: what they come to is asked a few times a day, not by each tick.
@@ -73,11 +65,11 @@ func (p *Parts) waiting(ctx context.Context) (waiting, error) {
 		case hold.ApprovedAt.IsZero():
 			w.open++
 			if hold.Stale(p.Now()) {
-				w.stale = append(w.stale, hold)
+				w.stale = append(w.stale, Waiting{hold.Domain, hold.Since})
 			}
 		}
 	}
-	slices.SortFunc(w.stale, func(a, b safety.Hold) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Domain, b.Domain)) })
+	slices.SortFunc(w.stale, func(a, b Waiting) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Domain, b.Domain)) })
 	return w, nil
 }
 

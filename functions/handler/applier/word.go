@@ -15,8 +15,8 @@ import (
 const (
 	actApprove = "approve" // a hold, or a whole class
 	actRevoke  = "revoke"  // the approval of a class
-	actRelease = "release" // a hold: the verdict is declined
-	actHold    = "hold"    // a domain: never acted on until it is released or approved
+	actUnhold  = "unhold"  // a hold: the verdict is declined
+	actHold    = "hold"    // a domain: never acted on until its hold is taken off or approved
 	actRecheck = "recheck"
 	actRetry   = "retry" // an unverify that was carried out and yet protects nobody, or was taken back
 	actRestore = "restore"
@@ -34,7 +34,7 @@ const (
 // word is what an operator asks for, see Event.
 type word struct {
 	action, domain, decision, by, why, class string
-	all                                      bool
+	all, ask                                 bool
 	count, perDay                            int
 }
 

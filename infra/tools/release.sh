@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the command for the systems people have, static and without a path or time inside, with their checksums.
-#     infra/tools/dist.sh [FOLDER]          FOLDER: default bin/dist
+#     infra/tools/release.sh [FOLDER]          FOLDER: default bin/dist
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-bin/dist}
