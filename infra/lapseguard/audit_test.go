@@ -272,6 +272,10 @@ func TestAuditFindsZonesThatNobodyServes(t *testing.T) {
 			t.Errorf("%s: exit %d %s, it lacks %q:\n%s", format, code, errs.String(), want, out.String())
 		}
 	}
+	domains := writeEmails(t, "domain\nsite-a.com\nlame.com\nclaim-b.com\nclaim-a.com\n")
+	if rows, stderr, code := audit(t, t.Context(), "--emails", domains, "--state", t.TempDir()); code != 0 || len(rows) != 4 || rows[0].Unserved != claim || rows[1].Unserved != claim || rows[2].Unserved == "" || rows[3].Unserved != "" {
+		t.Errorf("a list of domains: exit %d %s, %+v", code, stderr, rows)
+	}
 	t.Setenv("LAPSEGUARD_OWN_SERVERS", "off")
 	rows, _, _ = audit(t, t.Context(), "--emails", file, "--state", t.TempDir())
 	if rows[0].Unserved != "" {

@@ -119,8 +119,8 @@ func (p place) open(ctx context.Context, s streams) (st *stage, err error) {
 	st.host, err = host.Open(ctx, host.Config{
 		Path: filepath.Join(p.Dir, guardFile), List: client, Registry: client, Mode: applier.Enforce, Workers: 8, CanaryLabel: "lapseguard-canary", Log: log, Now: st.clock.now,
 		Limits: safety.Limits{Count: 30, Share: 0.02},
-		Sources: checker.Sources{Contact: "demo", Bootstrap: st.net.BootstrapURL(), Canaries: st.scenario.Canaries, RDAPRate: 1e6, DNSServers: []string{st.net.DNSAddr()}, DNSTimeout: 100 * time.Millisecond,
-			RDAPTimeout: 500 * time.Millisecond, StatusURL: st.net.StatusURL(checker.Fastly), StatusAPI: checker.Fastly, Log: log, Now: st.clock.now},
+		Sources: checker.Sources{Contact: "demo", Bootstrap: st.net.BootstrapURL(), Canaries: st.scenario.Canaries, RDAPRate: 1e6, DNSServers: st.net.DNSAddrs(), DNSTimeout: 400 * time.Millisecond,
+			RDAPTimeout: 10 * time.Second, StatusURL: st.net.StatusURL(checker.Fastly), StatusAPI: checker.Fastly, Log: log, Now: st.clock.now},
 	})
 	if err == nil {
 		st.host.Applier.Mode = p.mode

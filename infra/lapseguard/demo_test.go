@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/infra/refregistry"
+	"github.com/lapseguard/lapseguard/infra/scenario"
 	"github.com/lapseguard/lapseguard/infra/template"
 )
 
@@ -49,6 +52,7 @@ func TestDemoTwiceAndRestore(t *testing.T) {
 	if steps := strings.Index(first, "bin/lapseguard audit --emails"); steps < 0 || strings.Contains(first, " none ") || !strings.Contains(first, "somebody may have claimed this zone at Digital Ocean") {
 		t.Errorf("want the dangerous rows, with the zone that nobody served, and then the next step:\n%s", first)
 	}
+	checkUnserved(t, dir)
 	if strings.Contains(first+again+stderr, "@") {
 		t.Error("an address got into the output")
 	}
@@ -67,6 +71,58 @@ func TestDemoTwiceAndRestore(t *testing.T) {
 	}
 	if out, _, code := demonstrate(t, "status", "--dir", dir); code != 0 || !strings.Contains(out, "holds wait") {
 		t.Errorf("status: %d %s", code, out)
+	}
+}
+
+// checkUnserved: recovery through the zones that a DNS host gives away was closed before somebody claimed them, and never
+// opened; where an honest outage closed it, it was open again within a day.
+func checkUnserved(t *testing.T, dir string) {
+	t.Helper()
+	sc, err := scenario.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := refregistry.Open(refregistry.Config{Path: filepath.Join(dir, "registry.db"), Token: token, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer registry.Close()
+	calls, err := registry.Calls(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut, opened := map[string]time.Time{}, map[string]time.Time{}
+	for _, c := range calls {
+		switch {
+		case c.Status != http.StatusOK && c.Status != http.StatusAccepted:
+		case c.Op == "recovery closed" && shut[c.Domain].IsZero():
+			shut[c.Domain] = c.At
+		case c.Op == "recovery open":
+			opened[c.Domain] = c.At
+		}
+	}
+	claimed, honest := 0, 0
+	for _, d := range sc.Domains {
+		if d.Row != "not served" {
+			continue
+		}
+		back := d.Steps[len(d.Steps)-1].From.Time(sc.Start)
+		closed, open := shut[d.Name], opened[d.Name]
+		switch {
+		case strings.HasPrefix(d.Name, "forgotten-"), strings.HasPrefix(d.Name, "left-"):
+			claimed++
+			if closed.IsZero() || closed.After(back) || !open.IsZero() {
+				t.Errorf("%s: closed %s, opened %s; somebody had it from %s on", d.Name, closed, open, back)
+			}
+		case !d.Expect.Closed:
+			honest++
+			if !closed.IsZero() && (open.IsZero() || open.Sub(back) > 24*time.Hour) {
+				t.Errorf("%s: closed %s, opened %s; it was served again from %s on", d.Name, closed, open, back)
+			}
+		}
+	}
+	if claimed != 10 || honest != 7 {
+		t.Errorf("%d zones were claimed, and %d were honestly out; want 10 and 7", claimed, honest)
 	}
 }
 

@@ -49,7 +49,7 @@ func (st *stage) report(ctx context.Context, s streams, earlier int, everything 
 		if d.Expect.Closed {
 			closed++
 		}
-		if lifecycle.Action(d.Expect.Action).Weight() < lifecycle.Hold.Weight() && len(bad) == 0 && lost[d.Name] == 0 && d.Row != "not served" {
+		if lifecycle.Action(d.Expect.Action).Weight() < lifecycle.Hold.Weight() && len(bad) == 0 && lost[d.Name] == 0 && !wasUnserved(d) {
 			if quiet++; !everything {
 				continue
 			}
@@ -90,12 +90,15 @@ Next:
 `
 
 func riskOf(d scenario.Domain, lost map[string]int) risk {
-	r := risk{lifecycle.Action(d.Expect.Action), lifecycle.Phase(d.Expect.Phase), len(d.Addresses), d.Name, one(d.Row == "not served")}
+	r := risk{lifecycle.Action(d.Expect.Action), lifecycle.Phase(d.Expect.Phase), len(d.Addresses), d.Name, one(wasUnserved(d))}
 	if lost[d.Name] > 0 { // also where the domain is fine by now
 		r.action = lifecycle.Unverify
 	}
 	return r
 }
+
+// wasUnserved: nobody served its zone, and it is not as it was.
+func wasUnserved(d scenario.Domain) bool { return d.Row == "not served" && d.Expect.Closed }
 
 func one(b bool) int {
 	if b {

@@ -42,6 +42,7 @@ type Scenario struct {
 // Domain is one domain's story.
 type Domain struct {
 	Name      string   `yaml:"name"`
+	Also      []string `yaml:"also"` // other domains with the same story
 	Host      string   `yaml:"host"` // as the registry stores it; Name unless given
 	Row       string   `yaml:"row"`
 	Steps     []Step   `yaml:"steps"`
@@ -76,6 +77,7 @@ func parse(text []byte) (*Scenario, error) {
 	if err := dec.Decode(&s); err != nil {
 		return nil, fmt.Errorf("scenario: %w", err)
 	}
+	s.Domains = eachAlone(s.Domains)
 	for _, name := range s.Quiet {
 		s.Domains = append(s.Domains, Domain{Name: name, Row: "auto renew", Expect: Expect{Phase: "active", Action: "none"},
 			Addresses: []string{"ann -900d", "ben -700d", "cay@mail -500d", "dee -300d", "eli unknown"}})
@@ -89,6 +91,19 @@ func parse(text []byte) (*Scenario, error) {
 		return nil, err
 	}
 	return &s, nil
+}
+
+// eachAlone writes out who shares a story.
+func eachAlone(shared []Domain) []Domain {
+	var all []Domain
+	for _, d := range shared {
+		names := append([]string{d.Name}, d.Also...)
+		for d.Also = nil; len(names) > 0; names = names[1:] {
+			d.Name = names[0]
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // World is the scenario's internet.

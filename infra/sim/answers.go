@@ -16,6 +16,7 @@ const (
 	TruncatedOnly DNSAnswer = "truncated only" // cut short over UDP, and TCP is closed
 	Lame          DNSAnswer = "lame"           // NXDOMAIN by a server of another zone
 	Upward        DNSAnswer = "upward"         // a referral to the root
+	HalfLame      DNSAnswer = "half lame"      // for a domain's own servers: the first of Internet.DNSAddrs has the zone, the second refuses
 	Malformed     DNSAnswer = "malformed"      // the right question, then rubbish
 )
 

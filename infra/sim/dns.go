@@ -14,12 +14,9 @@ import (
 // recordTTL of everything, in seconds: nobody may keep what the world's clock changes.
 const recordTTL = 60
 
-func (n *Internet) answerUDP(w mdns.ResponseWriter, q *mdns.Msg) { n.answerDNS(w, q, false) }
-func (n *Internet) answerTCP(w mdns.ResponseWriter, q *mdns.Msg) { n.answerDNS(w, q, true) }
-
 // answerDNS answers like a server of the zone above for NS questions, like a domain's own for SOA, and like a resolver
-// for others.
-func (n *Internet) answerDNS(w mdns.ResponseWriter, q *mdns.Msg, stream bool) {
+// for others. server is its place in DNSAddrs.
+func (n *Internet) answerDNS(w mdns.ResponseWriter, q *mdns.Msg, server int, stream bool) {
 	m := new(mdns.Msg).SetReply(q)
 	if len(q.Question) != 1 || q.Question[0].Qclass != mdns.ClassINET {
 		m.Rcode = mdns.RcodeFormatError
@@ -30,6 +27,9 @@ func (n *Internet) answerDNS(w mdns.ResponseWriter, q *mdns.Msg, stream bool) {
 	name := strings.TrimSuffix(strings.ToLower(q.Question[0].Name), ".")
 	question := dnsQuestion{name: name, kind: q.Question[0].Qtype, age: age}
 	source, answer, g := n.judge(question)
+	if answer == HalfLame {
+		answer = []DNSAnswer{Authority, Refused}[server]
+	}
 	n.note(at, source, name, string(answer))
 	n.write(w, m, reply{dnsQuestion: question, answer: answer, stage: g, stream: stream})
 }
@@ -60,7 +60,7 @@ func (n *Internet) judge(q dnsQuestion) (source string, answer DNSAnswer, g stag
 		return source, Authority, stage{ns: []string{"a.nic." + q.name}}
 	case ok && source == "own":
 		return source, g.own, g
-	case ok && source == "resolver" && g.own != Authority:
+	case ok && source == "resolver" && g.own != Authority && g.own != HalfLame:
 		return source, Servfail, g
 	case ok:
 		return source, g.dns, g

@@ -45,13 +45,14 @@ type Internet struct {
 	hosts   map[string]bool // name servers and mail hosts that the world names
 	ended   chan struct{}   // closed by Close: silent handlers end
 
-	dnsAddr string
 	webAddr string
-	udp     *mdns.Server
-	tcp     *mdns.Server
-	web     *http.Server
-	served  sync.WaitGroup
-	closing sync.Once
+	tlds    map[string]string // where each TLD's RDAP server listens: what one asks of its clients binds no other
+	dns     []*mdns.Server    // UDP and TCP of each of dnsAddrs
+
+	dnsAddrs []string
+	web      *http.Server
+	served   sync.WaitGroup
+	closing  sync.Once
 
 	mu    sync.Mutex
 	asked []Ask
@@ -121,22 +122,39 @@ func (n *Internet) add(d Domain) error {
 // Start opens the servers on ports of their own. They run until Close, or until ctx ends.
 func (n *Internet) Start(ctx context.Context) error {
 	anyPort := net.JoinHostPort(cmp.Or(n.cfg.Host, "127.0.0.1"), "0")
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", anyPort)
-	if err != nil {
-		return fmt.Errorf("sim: open the web server: %w", err)
-	}
-	packets, stream, err := listenDNS(ctx, anyPort)
-	if err != nil {
-		_ = listener.Close()
-		return fmt.Errorf("sim: open the DNS server: %w", err)
-	}
-	n.webAddr, n.dnsAddr = listener.Addr().String(), stream.Addr().String()
+	n.tlds = map[string]string{}
 	n.web = &http.Server{Handler: n.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(n.cfg.Log.Handler(), slog.LevelDebug)}
-	n.udp = &mdns.Server{PacketConn: packets, Handler: mdns.HandlerFunc(n.answerUDP)}
-	n.tcp = &mdns.Server{Listener: stream, Handler: mdns.HandlerFunc(n.answerTCP)}
-	n.serve("web", func() error { return n.web.Serve(listener) })
-	n.serve("dns over udp", n.udp.ActivateAndServe)
-	n.serve("dns over tcp", n.tcp.ActivateAndServe)
+	var web []net.Listener
+	for tld := range n.world.TLDs {
+		n.tlds[tld] = ""
+	}
+	n.tlds[""] = "" // everything else
+	for tld := range n.tlds {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", anyPort)
+		if err != nil {
+			n.giveUp(web)
+			return fmt.Errorf("sim: open the web server: %w", err)
+		}
+		web, n.tlds[tld] = append(web, listener), listener.Addr().String()
+	}
+	n.webAddr = n.tlds[""]
+	for i := range dnsServers {
+		packets, stream, err := listenDNS(ctx, anyPort)
+		if err != nil {
+			n.giveUp(web)
+			return fmt.Errorf("sim: open the DNS server: %w", err)
+		}
+		n.dnsAddrs = append(n.dnsAddrs, stream.Addr().String())
+		n.dns = append(n.dns,
+			&mdns.Server{PacketConn: packets, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) { n.answerDNS(w, q, i, false) })},
+			&mdns.Server{Listener: stream, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) { n.answerDNS(w, q, i, true) })})
+	}
+	for _, listener := range web {
+		n.serve("web", func() error { return n.web.Serve(listener) })
+	}
+	for _, s := range n.dns {
+		n.serve("dns", s.ActivateAndServe)
+	}
 	context.AfterFunc(ctx, n.Close)
 	return nil
 }
@@ -176,25 +194,44 @@ func (n *Internet) Close() {
 			return
 		}
 		_ = n.web.Close() // loopback: nobody waits for the rest of an answer
-		// A server that has not begun to serve refuses to stop: then its socket does.
-		if n.udp.Shutdown() != nil {
-			_ = n.udp.PacketConn.Close()
-		}
-		if n.tcp.Shutdown() != nil {
-			_ = n.tcp.Listener.Close()
-		}
+		n.closeDNS()
 	})
 	n.served.Wait()
 }
 
-// DNSAddr is host:port of the server that answers for every zone, and as a resolver. Set by Start.
-func (n *Internet) DNSAddr() string { return n.dnsAddr }
+// giveUp closes what a failed Start had opened.
+func (n *Internet) giveUp(web []net.Listener) {
+	for _, listener := range web {
+		_ = listener.Close()
+	}
+	n.closeDNS()
+}
+
+func (n *Internet) closeDNS() {
+	for _, s := range n.dns {
+		switch err := s.Shutdown(); { // a server that has not begun to serve refuses to stop: then its socket does
+		case err != nil && s.PacketConn != nil:
+			_ = s.PacketConn.Close()
+		case err != nil:
+			_ = s.Listener.Close()
+		}
+	}
+}
+
+// dnsServers answer alike, but for what is HalfLame: real delegations have more than one server.
+const dnsServers = 2
+
+// DNSAddr is host:port of the first server that answers for every zone, and as a resolver. Set by Start.
+func (n *Internet) DNSAddr() string { return n.dnsAddrs[0] }
+
+// DNSAddrs are both of them.
+func (n *Internet) DNSAddrs() []string { return slices.Clone(n.dnsAddrs) }
 
 // BootstrapURL is where BootstrapJSON is served.
 func (n *Internet) BootstrapURL() string { return "http://" + n.webAddr + "/bootstrap/dns.json" }
 
 // RDAPURL is the base URL of a TLD's RDAP server, with its slash.
-func (n *Internet) RDAPURL(tld string) string { return "http://" + n.webAddr + "/rdap/" + tld + "/" }
+func (n *Internet) RDAPURL(tld string) string { return "http://" + n.tlds[tld] + "/rdap/" + tld + "/" }
 
 // The status APIs that StatusURL knows.
 const (

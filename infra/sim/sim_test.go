@@ -556,6 +556,20 @@ func TestCloseWithoutStartAndTwice(t *testing.T) {
 	}
 }
 
+// TestHalfLame: the first server has the zone, the second refuses, and a resolver finds the first.
+func TestHalfLame(t *testing.T) {
+	n, _ := run(t, World{Domains: []Domain{one("half.com", Step{Own: HalfLame})}})
+	for i, want := range []int{mdns.RcodeSuccess, mdns.RcodeRefused} {
+		m, _, err := new(mdns.Client).Exchange(new(mdns.Msg).SetQuestion("half.com.", mdns.TypeSOA), n.DNSAddrs()[i])
+		if err != nil || m.Rcode != want || m.Authoritative != (i == 0) {
+			t.Errorf("server %d: %v\n%s", i, err, m)
+		}
+	}
+	if m := mustAsk(t, n, "half.com", mdns.TypeMX); m.Rcode != mdns.RcodeSuccess || len(m.Answer) != 1 {
+		t.Errorf("a resolver:\n%s", m)
+	}
+}
+
 // FuzzDNS: whatever the packet, the server survives and later answers a proper question.
 func FuzzDNS(f *testing.F) {
 	q := new(mdns.Msg).SetQuestion("example.com.", mdns.TypeNS)
@@ -575,8 +589,8 @@ func FuzzDNS(f *testing.F) {
 		if m.Unpack(packet) != nil {
 			return
 		}
-		n.answerUDP(discard{}, m)
-		n.answerTCP(discard{}, m)
+		n.answerDNS(discard{}, m, 0, false)
+		n.answerDNS(discard{}, m, 1, true)
 	})
 }
 

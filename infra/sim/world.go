@@ -61,8 +61,8 @@ type Step struct {
 	Delegation Delegation
 	RDAP       RDAP
 	Status     Status
-	// Own is what the domain's own name servers answer for its zone: Authority, Refused, Servfail, Lame or Timeout; empty:
-	// as before, at first Authority. A resolver finds nothing behind the others.
+	// Own is what the domain's own name servers answer for its zone: Authority, HalfLame, Refused, Servfail, Lame or Timeout;
+	// empty: as before, at first Authority. A resolver finds nothing behind those that nobody serves.
 	Own DNSAnswer
 	// MX are the mail hosts; nil: as before, at first mx.NAME; empty: null MX (RFC 7505).
 	MX []string
@@ -153,7 +153,7 @@ func (s Step) check() error {
 	switch {
 	case s.Delegation.Answer != "" && !slices.Contains(DNSAnswers(), s.Delegation.Answer):
 		return fmt.Errorf("there is no DNS answer %q", s.Delegation.Answer)
-	case s.Own != "" && !slices.Contains([]DNSAnswer{Authority, Refused, Servfail, Lame, Timeout}, s.Own):
+	case s.Own != "" && !slices.Contains([]DNSAnswer{Authority, HalfLame, Refused, Servfail, Lame, Timeout}, s.Own):
 		return fmt.Errorf("no name server of its own answers %q", s.Own)
 	case s.RDAP.Answer != "" && !slices.Contains(RDAPAnswers(), s.RDAP.Answer):
 		return fmt.Errorf("there is no RDAP answer %q", s.RDAP.Answer)
