@@ -2,6 +2,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -49,6 +50,11 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 	})
 	c.Queue = sqs.New(awssqs.NewFromConfig(aws), env.QueueURL)
 	c.Mode = applier.Switch(env.Mode, cloud.NewParameter(params, env.ModeName).Value)
+	if env.DigestTopic != "off" {
+		if c.Mail, err = cloud.NewTopic(aws, env.DigestTopic, time.Now); err != nil {
+			return nil, fmt.Errorf("LAPSEGUARD_DIGEST_TOPIC: %w", err)
+		}
+	}
 	c.Limits, c.Protected, c.UnverifyEarly = env.Limits(), env.Protected, env.UnverifyAt == "redemption"
 	c.Log, c.Metrics, c.Now, c.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now, log), time.Now, 20*time.Second
 	return applier.New(c)

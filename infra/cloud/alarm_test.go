@@ -32,32 +32,49 @@ func (c *cloud) subscribe(t *testing.T) {
 	c.call(t, "sns", "subscribe", in{"TopicArn": c.outputs["AlarmTopicArn"], "Protocol": "sqs", "Endpoint": arn}, nil)
 }
 
+// listen takes what the topic's subscriber was told: alarms, and the morning's mails.
+func (c *cloud) listen(t *testing.T) {
+	t.Helper()
+	out, err := c.sqs.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &c.ear, MaxNumberOfMessages: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range out.Messages {
+		var envelope struct{ Subject, Message string }
+		var alarm struct{ AlarmName, NewStateValue, AlarmDescription string }
+		if err := json.Unmarshal([]byte(*m.Body), &envelope); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(envelope.Subject, "lapseguard on ") {
+			c.mails = append(c.mails, envelope.Subject+"\n"+envelope.Message)
+		} else if err := json.Unmarshal([]byte(envelope.Message), &alarm); err != nil {
+			t.Fatal(err)
+		} else if c.heard[alarm.AlarmName+" "+alarm.NewStateValue] = true; alarm.AlarmDescription == "" {
+			t.Errorf("%s does not say what it means", alarm.AlarmName)
+		}
+		if _, err := c.sqs.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: &c.ear, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// morningMail: the applier mailed what yesterday had to tell, once, to the alarms' topic.
+func (c *cloud) morningMail(t *testing.T) {
+	eventually(t, "the morning's mail is heard", time.Minute, func() (bool, string) {
+		c.listen(t)
+		return len(c.mails) > 0, fmt.Sprint(c.mails)
+	})
+	if m := c.mails[0]; len(c.mails) != 1 || !strings.Contains(m, "1 held, ") || !strings.Contains(m, "Held for a decision 1 domain: yesterday.com (redemption).") {
+		t.Errorf("mails %q", c.mails)
+	}
+}
+
 // hears waits until the topic's subscriber is told that an alarm is in a state.
 func (c *cloud) hears(t *testing.T, logical, state string) {
 	t.Helper()
 	want := c.physical[logical] + " " + state
 	eventually(t, "the topic's subscriber heard: "+want, time.Minute, func() (bool, string) {
-		out, err := c.sqs.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &c.ear, MaxNumberOfMessages: 10})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range out.Messages {
-			var envelope struct{ Message string }
-			var alarm struct{ AlarmName, NewStateValue, AlarmDescription string }
-			if err := json.Unmarshal([]byte(*m.Body), &envelope); err != nil {
-				t.Fatal(err)
-			}
-			if err := json.Unmarshal([]byte(envelope.Message), &alarm); err != nil {
-				t.Fatal(err)
-			}
-			if alarm.AlarmDescription == "" {
-				t.Errorf("%s does not say what it means", alarm.AlarmName)
-			}
-			c.heard[alarm.AlarmName+" "+alarm.NewStateValue] = true
-			if _, err := c.sqs.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: &c.ear, ReceiptHandle: m.ReceiptHandle}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		c.listen(t)
 		return c.heard[want], fmt.Sprint(c.heard)
 	})
 	if got := c.state(t, logical); got != state {

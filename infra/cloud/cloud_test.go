@@ -46,6 +46,7 @@ func TestCloud(t *testing.T) {
 		{"the applier's schedule fires", c.tick},
 		{"the registry was told", c.told},
 		{"the crowd is held", c.crowdHeld},
+		{"the morning's mail is heard", c.morningMail},
 		{"the breaker's alarm is heard", c.alarmOfBreaker},
 		{"the poison is in the dead letters", c.poisonDead},
 		{"the dead letters' alarm is heard", c.alarmOfDeadLetters},
@@ -182,7 +183,8 @@ func (c *cloud) moveOn(t *testing.T) {
 	}
 	run := c.run(t)
 	run.V.Started = run.V.Started.Add(-2 * time.Hour)
-	if err := c.store.Write(t.Context(), run.Put()); err != nil {
+	yesterday := records.PutLine(time.Now().AddDate(0, 0, -1), "yesterday", records.Line{What: "held", Domain: "yesterday.com", Phase: string(lifecycle.Redemption)})
+	if err := c.store.Write(t.Context(), run.Put(), yesterday); err != nil {
 		t.Fatal(err)
 	}
 }

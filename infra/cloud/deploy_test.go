@@ -47,6 +47,7 @@ type cloud struct {
 	physical map[string]string // what CloudFormation made, by logical name
 	made     time.Time         // when the stack was created
 	daily    time.Time         // when the daily run is due
+	mails    []string          // the morning's, subject and text
 	heard    map[string]bool   // alarms that the topic's subscriber was told of: logical name, state
 	ear      string            // URL of the subscriber's queue
 
@@ -162,7 +163,7 @@ func (c *cloud) parameters() map[string]string {
 		"RdapBootstrapUrl": c.net.BootstrapURL(), "RdapRate": "50", "DnsServers": c.net.DNSAddr(), "DnsResolver": c.net.DNSAddr(),
 		"Canaries": strings.Join(canaries, ","), "StatusUrl": c.net.StatusURL(sim.Fastly),
 		"Architecture":     map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH],
-		"EndpointDynamoDB": c.endpoint, "EndpointSqs": c.endpoint, "EndpointSsm": c.endpoint,
+		"EndpointDynamoDB": c.endpoint, "EndpointSqs": c.endpoint, "EndpointSsm": c.endpoint, "EndpointSns": c.endpoint,
 	}
 }
 

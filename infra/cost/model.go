@@ -59,7 +59,7 @@ func assumptions() model {
 		"logcall":    {"bytes of log of an invocation: Lambda's own lines, a tick's event, metrics", 1500},
 		"months":     {"months for which logs are kept (LogRetentionDays)", 3},
 		"kms":        {"requests to KMS a month: tokens are read once an environment, tables cache their key", 5000},
-		"mails":      {"alarms by e-mail a month", 50},
+		"mails":      {"alarms and digests by e-mail a month", 80},
 		"dashboard":  {"dashboards charged: the first three of an account are free, always; this is the only free allowance that is counted", 0},
 		"kept":       {"history entries kept of a domain after a year: two first looks, and a change a year (they expire after two)", 3},
 		"deps":       {"domains that a domain's mail depends on (its MX and its name servers')", 2},
@@ -202,7 +202,7 @@ func (m model) bill(t *template.Template, domains int) ([]line, error) {
 	return append(lines,
 		line{"KMS for tokens and tables", "kms/call", m["kms"].value},
 		line{"SSM reads: the mode before anything is done, tokens", "ssm/read", 96 * days * 2},
-		line{"alarms by e-mail", "sns/mail", m["mails"].value},
+		line{"alarms and digests by e-mail", "sns/mail", m["mails"].value},
 		line{"questions on their way to the internet", "transfer/out", ((v.domains+v.mx*(1+m["servers"].value))*m["dns"].value + v.rdap*m["rdapout"].value) * days / gb},
 	), nil
 }

@@ -22,6 +22,7 @@ import (
 type explainCommand struct {
 	tables
 	Domain string `arg:"" help:"Domain, or an e-mail host below one."`
+	Format string `enum:"words,json" default:"words" help:"words, or json (one object; says has the words)."`
 	Limit  int    `default:"100" help:"How much of the history to tell, in entries."`
 	Now    string `help:"Tell as of this time (RFC 3339) instead of the store's present."`
 }
@@ -40,19 +41,82 @@ func (c *explainCommand) Run(ctx context.Context, s streams) (err error) {
 	defer cancel()
 	name, reason := domain.Parse(hostOf(c.Domain))
 	if reason != "" {
-		_, err = fmt.Fprint(s.out, paragraph(fmt.Sprintf("%s is not watched and cannot be: %s.", cmp.Or(masked(hostOf(c.Domain)), "That"), unwatchable(reason))))
-		return err //nolint:wrapcheck // of the output itself
+		return c.unknown(s, fmt.Sprintf("%s is not watched and cannot be: %s.", cmp.Or(masked(hostOf(c.Domain)), "That"), unwatchable(reason)))
 	}
 	a, err := collect(ctx, st, name, max(c.Limit, 1))
 	if errors.Is(err, store.ErrNotFound) {
-		_, err = fmt.Fprint(s.out, paragraph(stranger(name)))
-		return err //nolint:wrapcheck // of the output itself
+		return c.unknown(s, stranger(name))
 	}
 	if err != nil {
 		return err
 	}
 	a.now = now
-	return a.tell(s.out)
+	if c.Format == "json" {
+		return writeObject(s.out, a.object())
+	}
+	return a.tell(screenOf(s.out))
+}
+
+// unknown tells of a domain about which nothing is stored.
+func (c *explainCommand) unknown(s streams, says string) error {
+	if c.Format == "json" {
+		return writeObject(s.out, explained{Domain: hostOf(c.Domain), Says: []string{says}})
+	}
+	screenOf(s.out).words(masked(says))
+	return nil
+}
+
+// explained is an account as one JSON object.
+type explained struct {
+	Domain         string               `json:"domain"`
+	Known          bool                 `json:"known"`
+	Phase          lifecycle.Phase      `json:"phase,omitempty"`
+	Since          time.Time            `json:"since,omitzero"`
+	Action         lifecycle.Action     `json:"action,omitempty"`
+	Reason         lifecycle.Reason     `json:"reason,omitempty"`
+	Confidence     lifecycle.Confidence `json:"confidence,omitempty"`
+	VerifiedBefore time.Time            `json:"verified_before,omitzero"` // addresses that it concerns
+	ExposedSince   time.Time            `json:"exposed_since,omitzero"`
+	Addresses      int                  `json:"addresses"`
+	Hosts          int                  `json:"hosts"`
+	Reported       int                  `json:"accounts_perhaps_taken"`
+	Interrupted    time.Time            `json:"control_interrupted_since,omitzero"`
+	Closed         bool                 `json:"recovery_closed"`
+	Status         string               `json:"decision"`
+	Hold           *safety.Hold         `json:"hold,omitempty"`
+	Requests       []records.Request    `json:"requests,omitempty"` // to the registry, newest first
+	MailOf         []string             `json:"mail_of,omitempty"`  // whose mail or name servers depend on it
+	Says           []string             `json:"says"`               // what explain tells, by paragraph
+	History        []records.Entry      `json:"history,omitempty"`  // newest first
+	More           bool                 `json:"more_history"`
+}
+
+func (a account) object() explained {
+	at := func(i lifecycle.Instant) (t time.Time) {
+		if i > 0 {
+			t = i.Time().UTC()
+		}
+		return t
+	}
+	d := a.d
+	return explained{
+		Domain: d.Name, Known: true, Phase: d.State.Phase, Since: at(d.State.Since), Action: d.Action, Reason: d.Reason, Confidence: d.Confidence, VerifiedBefore: at(d.VerifiedBefore), ExposedSince: at(d.ExposedSince),
+		Addresses: d.Addresses, Hosts: d.Hosts, Reported: a.reported, Interrupted: at(d.State.Control.Since), Closed: a.recovery.Since > 0, Status: cmp.Or(string(a.c.Status), "none"), Hold: a.hold, Requests: a.sent,
+		MailOf: a.dependents, Says: a.paragraphs(), History: a.history, More: a.more,
+	}
+}
+
+// paragraphs are what is told before the history.
+func (a account) paragraphs() (all []string) {
+	if a.name.Host != a.d.Name {
+		all = append(all, fmt.Sprintf("%s lies below %s: that is the domain somebody could register, so it is the one that is watched.", a.name.Host, a.d.Name))
+	}
+	for _, part := range []string{a.standing(), a.watching(), a.lever(), a.decision(), a.requests(), a.next()} {
+		if part != "" {
+			all = append(all, part)
+		}
+	}
+	return all
 }
 
 // unwatchable says in a sentence why a host has no domain to watch.
@@ -188,18 +252,24 @@ func tie(sk string) string {
 }
 
 // tell writes the account: what is, what was done, when the next look is due, and the history.
-func (a account) tell(w io.Writer) error {
-	var b strings.Builder
-	if a.name.Host != a.d.Name {
-		b.WriteString(paragraph(fmt.Sprintf("%s lies below %s: that is the domain somebody could register, so it is the one that is watched.", a.name.Host, a.d.Name)))
-		b.WriteByte('\n')
+func (a account) tell(to screen) error {
+	width := reading
+	if to.width > 0 {
+		width = min(to.width, reading)
 	}
-	b.WriteString(paragraph(a.standing()))
-	for _, part := range []string{a.watching(), a.lever(), a.decision(), a.requests(), a.next()} {
-		if part != "" {
+	item := func(s string) string {
+		return "- " + strings.ReplaceAll(wrap(masked(s), width-2), "\n", "\n  ") + "\n"
+	}
+	var b strings.Builder
+	for i, part := range a.paragraphs() {
+		if i > 0 {
 			b.WriteByte('\n')
-			b.WriteString(paragraph(part))
 		}
+		text := wrap(masked(part), width)
+		if strings.HasPrefix(part, a.d.Name+" is ") { // where it stands, in the colour of what it asks for
+			text = to.paintAs(string(a.d.Action), a.d.Name) + strings.TrimPrefix(text, a.d.Name)
+		}
+		b.WriteString(text + "\n")
 	}
 	b.WriteString("\nHistory, newest first:\n")
 	if len(a.history) == 0 {
@@ -211,20 +281,14 @@ func (a account) tell(w io.Writer) error {
 	if a.more {
 		b.WriteString(item("Older entries are left out; --limit shows more."))
 	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
+	if _, err := io.WriteString(to.Writer, b.String()); err != nil {
 		return fmt.Errorf("write the account of %s: %w", a.d.Name, err)
 	}
 	return nil
 }
 
-// Width of what is told, in columns of a terminal.
-const width = 100
-
-func paragraph(s string) string { return wrap(masked(s), width) + "\n" }
-
-func item(s string) string {
-	return "- " + strings.ReplaceAll(wrap(masked(s), width-2), "\n", "\n  ") + "\n"
-}
+// reading is how wide prose is at most, in columns: in a pipe too.
+const reading = 100
 
 // wrap breaks lines at spaces; a word longer than a line stays whole, to be copied.
 func wrap(s string, width int) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -233,5 +234,23 @@ func TestAuditCanBeExplained(t *testing.T) {
 	out, stderr, code := demonstrate(t, "explain", "gone1.com", "--state", state, "--now", "2026-03-01T12:30:00Z")
 	if code != 0 || !strings.Contains(out, "gone1.com is in redemption") || !strings.Contains(out, "A decision is pending") {
 		t.Errorf("exit %d %s\n%s", code, stderr, out)
+	}
+}
+
+// TestJSONIsWhole: an address in words of other parties is masked within its string, and the object stays JSON.
+func TestJSONIsWhole(t *testing.T) {
+	d := lapsed("gone.com")
+	dir := storeOf(t, d.Put(), records.PutHold(safety.Hold{Domain: d.Name, Since: present, Why: "ask|jo\u0040victim.example,\"now\"", DecisionID: string(d.Decision())}),
+		records.PutEntry(d.Name, records.Entry{At: present, What: "held", Sentence: "jo\u0040victim.example\x1b[2J"}, 0))
+	for _, args := range [][]string{{"explain", "mail.gone.com"}, {"holds"}, {"status"}, {"explain", "stranger.com"}, {"explain", "co.uk"}} {
+		out, stderr, code := demonstrate(t, append(args, "--format", "json", "--state", dir)...)
+		if code != 0 || !json.Valid([]byte(out)) || strings.Count(out, "\n") != 1 || strings.ContainsAny(out, "@\x1b") {
+			t.Errorf("%v: exit %d %s\n%s", args, code, stderr, out)
+		}
+	}
+	out, _, _ := demonstrate(t, "explain", "mail.gone.com", "--format", "json", "--state", dir)
+	var e explained
+	if err := json.Unmarshal([]byte(out), &e); err != nil || !e.Known || e.Domain != "gone.com" || e.Phase != lifecycle.Redemption || e.Action != lifecycle.Unverify || e.Hold == nil || len(e.History) != 1 || e.Addresses != 2 || len(e.Says) < 4 || e.Since.IsZero() {
+		t.Errorf("%v %+v", err, e)
 	}
 }

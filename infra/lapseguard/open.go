@@ -128,6 +128,9 @@ func registrable(s string) (domain.Name, error) {
 // address is what looks like an e-mail address, in the spellings of @ that Unicode has.
 var address = regexp.MustCompile(`\S*[@\x{ff20}\x{fe6b}]\S*`)
 
+// quotedAddress is the same within a string of JSON, which it does not leave.
+var quotedAddress = regexp.MustCompile(`[^\s"\\]*[@\x{ff20}\x{fe6b}][^\s"\\]*`)
+
 // masked makes words of other parties fit to be shown: no e-mail address, and nothing that steers a terminal.
 func masked(s string) string {
 	s = strings.Map(func(r rune) rune {

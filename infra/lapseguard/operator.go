@@ -265,7 +265,7 @@ func writeStatus(w io.Writer, status applier.Status, format string) error {
 func writeObject(w io.Writer, v any) error {
 	b, err := json.Marshal(v)
 	if err == nil {
-		_, err = fmt.Fprintln(w, masked(string(plainJSON(b))))
+		_, err = fmt.Fprintf(w, "%s\n", quotedAddress.ReplaceAll(plainJSON(b), []byte("[masked]")))
 	}
 	if err != nil {
 		return fmt.Errorf("write the JSON: %w", err)

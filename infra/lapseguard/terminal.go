@@ -60,9 +60,12 @@ const (
 )
 
 // paint colours words by what they mean: an action, or what became of it.
-func (s screen) paint(words string) string {
+func (s screen) paint(words string) string { return s.paintAs(words, words) }
+
+// paintAs colours words by what another word means.
+func (s screen) paintAs(meaning, shown string) string {
 	if !s.colour {
-		return words
+		return shown
 	}
 	for _, c := range []struct {
 		sign  string
@@ -74,12 +77,12 @@ func (s screen) paint(words string) string {
 		{quietColour, []string{string(lifecycle.None)}},
 	} {
 		for _, w := range c.words {
-			if w == words {
-				return c.sign + words + plainColour
+			if w == meaning {
+				return c.sign + shown + plainColour
 			}
 		}
 	}
-	return words
+	return shown
 }
 
 // narrowest is how far a column can be narrowed.

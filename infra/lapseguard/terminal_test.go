@@ -64,6 +64,9 @@ func TestTablesFit(t *testing.T) {
 		records.PutHold(safety.Hold{Domain: "auctioned.com", Since: since, Phase: "changed hands", Addresses: 1, Class: "rdap.verisign.com/changed hands", Action: string(lifecycle.Hold), Why: string(lifecycle.ReasonReviewHands)}),
 		records.PutHold(safety.Hold{Domain: "free-to-take.com", Since: since, Phase: "released", Addresses: 240, Class: "rdap.verisign.com/released", Action: string(lifecycle.Unverify), Why: "more than 30 domains of the class in 24 hours"}),
 	)
+	d := lapsed("gone.com")
+	gone := storeOf(t, d.Put(), records.PutHold(safety.Hold{Domain: d.Name, Since: present.Add(-80 * time.Hour), Phase: "redemption", Addresses: 2, Class: d.Class(), DecisionID: string(d.Decision()), Why: "more than 30 domains of the class in 24 hours"}),
+		records.Record(records.PKGuard, "run", records.Run{ID: "r", Started: ago(time.Hour), Sent: true, Complete: true, Watched: 1204}, time.Time{}))
 	for _, width := range widths {
 		var out bytes.Buffer
 		to := screen{Writer: &out, width: width}
@@ -78,6 +81,14 @@ func TestTablesFit(t *testing.T) {
 		}
 		tooWide(t, out.String(), width)
 		golden(t, fmt.Sprintf("holds-%03d.txt", width), out.String())
+		for _, args := range [][]string{{"explain", "gone.com", "--state", gone}, {"status", "--state", gone}} {
+			out.Reset()
+			if code := run(t.Context(), args, streams{to, io.Discard}); code != 0 {
+				t.Fatal(code)
+			}
+			tooWide(t, out.String(), width)
+			golden(t, fmt.Sprintf("%s-%03d.txt", args[0], width), out.String())
+		}
 	}
 }
 

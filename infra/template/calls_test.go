@@ -33,7 +33,9 @@ const (
 
 // jsonTarget is the header X-Amz-Target of a call made without the SDK's client of that service.
 var (
-	jsonTarget   = regexp.MustCompile(`^"(AmazonSSM|AmazonSQS|DynamoDB_20120810)\.([A-Z][A-Za-z]+)"$`)
+	jsonTarget = regexp.MustCompile(`^"(AmazonSSM|AmazonSQS|DynamoDB_20120810)\.([A-Z][A-Za-z]+)"$`)
+	// queryAction begins the body of a call by the older protocol, in which SNS is asked.
+	queryAction  = regexp.MustCompile(`^"Action=([A-Z][A-Za-z]+)&Version=2010-03-31&"$`)
 	jsonServices = map[string]string{"AmazonSSM": "ssm", "AmazonSQS": "sqs", "DynamoDB_20120810": "dynamodb"}
 )
 
@@ -237,6 +239,9 @@ func (r *reach) node(pkg string, n ast.Node) {
 			if m := jsonTarget.FindStringSubmatch(n.Value); m != nil {
 				r.actions[jsonServices[m[1]]+":"+m[2]] = true
 			}
+			if m := queryAction.FindStringSubmatch(n.Value); m != nil {
+				r.actions["sns:"+m[1]] = true
+			}
 		}
 		return true
 	})
@@ -338,6 +343,7 @@ var callMistakes = []struct{ old, new, words string }{
 	{`["dynamodb:Scan", `, `[`, "fanout: no policy allows dynamodb:Scan, which the code calls"},
 	{`["dynamodb:GetItem", "dynamodb:PutItem"]`, `["dynamodb:Scan", "dynamodb:GetItem", "dynamodb:PutItem"]`, "checker/KeepDomains: allows dynamodb:Scan, which nothing calls"},
 	{`Action: ["ssm:GetParameter"]`, `Action: ["ssm:GetParameters"]`, "no policy allows ssm:GetParameter, which the code calls"},
+	{`Action: ["sns:Publish"]`, `Action: ["sns:Subscribe"]`, "applier: no policy allows sns:Publish, which the code calls"},
 	{`"sqs:ReceiveMessage", `, ``, "checker: no policy allows sqs:ReceiveMessage, which Lambda calls"},
 }
 

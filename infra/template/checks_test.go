@@ -551,7 +551,7 @@ var variables = map[string]string{
 	"checker": "DEAD_LETTERS_URL GRACE_ACTION BASELINE_DAYS RDAP_BOOTSTRAP RDAP_RATE DNS_SERVERS DNS_RESOLVER OWN_SERVERS CANARIES " +
 		"STATUS_URL STATUS_API STATUS_TOKEN_PARAMETER",
 	"applier": "INDEX_ATTENTION REGISTRY_URL REGISTRY_TOKEN_PARAMETER MODE MODE_PARAMETER UNVERIFY_AT " +
-		"BREAKER_COUNT BREAKER_SHARE PROTECTED",
+		"BREAKER_COUNT BREAKER_SHARE PROTECTED DIGEST_TOPIC",
 }
 
 func checkVariables(t *Template) []string {
@@ -560,6 +560,9 @@ func checkVariables(t *Template) []string {
 		want := []string{"AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_SSM"}
 		for _, v := range strings.Fields(variables[""] + " " + variables[f]) {
 			want = append(want, "LAPSEGUARD_"+v)
+		}
+		if f == "applier" {
+			want = append(want, "AWS_ENDPOINT_URL_SNS")
 		}
 		slices.Sort(want)
 		p.want(slices.Equal(t.EnvNames(f), want), "%s gets %v, want %v", f, t.EnvNames(f), want)

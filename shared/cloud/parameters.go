@@ -36,26 +36,30 @@ type ParameterStore struct {
 
 // NewParameterStore reads with the configuration of Load; now dates the signatures.
 func NewParameterStore(cfg aws.Config, now func() time.Time) *ParameterStore {
-	s := &ParameterStore{cfg: cfg, endpoint: ssmEndpoint(cfg.Region), signer: v4.NewSigner(), now: now}
+	return &ParameterStore{cfg: cfg, endpoint: endpointOf(cfg, "SSM", regional("ssm", cfg.Region)), signer: v4.NewSigner(), now: now}
+}
+
+// endpointOf is where a service is asked: where the configuration says so, or there.
+func endpointOf(cfg aws.Config, id, there string) string {
 	if cfg.BaseEndpoint != nil {
-		s.endpoint = *cfg.BaseEndpoint
+		there = *cfg.BaseEndpoint
 	}
 	for _, source := range cfg.ConfigSources {
 		if e, ok := source.(endpoints); ok {
-			if url, found, _ := e.GetServiceBaseEndpoint(context.Background(), "SSM"); found {
-				s.endpoint = url
+			if url, found, _ := e.GetServiceBaseEndpoint(context.Background(), id); found {
+				there = url
 			}
 		}
 	}
-	return s
+	return there
 }
 
-// ssmEndpoint is the service's address in a region of the public partitions and of China's.
-func ssmEndpoint(region string) string {
+// regional is a service's address in a region of the public partitions and of China's.
+func regional(service, region string) string {
 	if strings.HasPrefix(region, "cn-") {
-		return "https://ssm." + region + ".amazonaws.com.cn"
+		return "https://" + service + "." + region + ".amazonaws.com.cn"
 	}
-	return "https://ssm." + region + ".amazonaws.com"
+	return "https://" + service + "." + region + ".amazonaws.com"
 }
 
 // Get reads a parameter, decrypted. It tries again what may pass: throttling, a failing service, a lost connection.

@@ -17,7 +17,8 @@ func lineWords(l records.Line) string {
 	return fmt.Sprintf("%s (%s)", l.Domain, l.Phase)
 }
 
-// digest writes yesterday's digest in words, once.
+// digest writes yesterday's digest in words, once, and mails it where it has something to tell. The mail goes first:
+// who dies in between mails twice rather than never.
 func (p *Parts) digest(ctx context.Context) error {
 	yesterday := p.Now().UTC().AddDate(0, 0, -1).Format(records.Day)
 	mark, err := p.book().Digested(ctx)
@@ -33,7 +34,7 @@ func (p *Parts) digest(ctx context.Context) error {
 	if err != nil || run.Started.Time().Format(records.Day) > yesterday && len(lines) == 0 {
 		return err // the guard's first day: nothing to tell of the day before
 	}
-	text, err := words(yesterday, run, lines)
+	d, err := told(yesterday, run, lines)
 	if err != nil {
 		return err
 	}
@@ -42,8 +43,15 @@ func (p *Parts) digest(ctx context.Context) error {
 		return err
 	}
 	if len(w.stale) > 0 {
-		text += " Of the holds, " + staleWords(w.stale) + "."
+		d.parts = append(d.parts, "Of the holds, "+staleWords(w.stale)+".")
 	}
+	if p.Mail != nil && len(d.parts) > 0 {
+		subject, text := d.mail(w)
+		if err := p.Mail.Publish(ctx, subject, text); err != nil {
+			return fmt.Errorf("mail the digest of %s: %w", yesterday, err)
+		}
+	}
+	text := d.text()
 	written := records.Record(records.PKDigest, yesterday, records.Digest{Text: text}, p.Now().Add(records.HistoryTTL))
 	mark.V.Day = yesterday
 	if err := p.Store.Write(ctx, written, mark.Put()); err != nil {
@@ -53,7 +61,51 @@ func (p *Parts) digest(ctx context.Context) error {
 	return nil
 }
 
-func words(date string, run records.Run, lines []records.Line) (string, error) {
+// day is what there is to tell of a day.
+type day struct {
+	at     time.Time
+	head   string
+	counts []string // a few words each
+	parts  []string // sentences; empty: nothing happened
+}
+
+func (d day) text() string {
+	if len(d.parts) == 0 {
+		return d.head + " Nothing was closed or unverified, and nothing needs a decision."
+	}
+	return d.head + " " + strings.Join(d.parts, " ")
+}
+
+// mail is the digest as one reads it over a coffee: what happened in the subject, a line for each kind, what waits.
+func (d day) mail(w waiting) (subject, text string) {
+	counts := d.counts
+	waits := "Nothing waits for a decision."
+	if w.open > 0 {
+		counts = append(slices.Clone(counts), plural(w.open, "waits", "wait"))
+		waits = fmt.Sprintf("%s for a decision: `lapseguard holds` lists them, `lapseguard explain DOMAIN` tells each one's story.", plural(w.open, "domain waits", "domains wait"))
+	}
+	subject = fmt.Sprintf("lapseguard on %s: %s", d.at.Format("2 January"), strings.Join(counts, ", "))
+	return subject, d.head + "\n\n" + strings.Join(d.parts, "\n") + "\n\n" + waits + "\n"
+}
+
+// kinds are what a day's lines are told as: in a sentence, with the addresses and the domains counted, and in the
+// subject of the mail.
+var kinds = []struct{ what, sentence, brief string }{
+	{wordUnverified, "Unverified %[1]s at %[2]s: ", "unverified"},
+	{wordWould, "Would have unverified %[1]s at %[2]s: ", "would be unverified"},
+	{wordClosed, "Closed recovery through %[1]s at %[2]s: ", "closed"},
+	{wordOpened, "Opened recovery again through %[1]s at %[2]s: ", "opened"},
+	{wordWouldClose, "Would have closed recovery through %[1]s at %[2]s: ", "would be closed"},
+	{wordWouldOpen, "Would have opened recovery again at %[2]s: ", "would be opened"},
+	{"waits", "Closings waited for room in the day's budget, first of each kind at %[2]s: ", "waited for room"},
+	{"reported", "The registry reports accounts as perhaps taken at %[2]s, %[3]d in all: ", "with accounts perhaps taken"},
+	{"held", "Held for a decision %[2]s: ", "held"},
+}
+
+// namesTold bounds the domains that a sentence names.
+const namesTold = 20
+
+func told(date string, run records.Run, lines []records.Line) (day, error) {
 	byWhat := map[string][]string{}
 	addresses := map[string]int{}
 	for _, l := range lines {
@@ -62,30 +114,23 @@ func words(date string, run records.Run, lines []records.Line) (string, error) {
 	}
 	t, err := time.Parse(records.Day, date)
 	if err != nil {
-		return "", fmt.Errorf("digest of %q: %w", date, err)
+		return day{}, fmt.Errorf("digest of %q: %w", date, err)
 	}
-	text := fmt.Sprintf("On %s the guard watched %d domains. ", t.Format("2 January 2006"), run.Watched)
-	if len(byWhat) == 0 {
-		return text + "Nothing was closed or unverified, and nothing needs a decision.", nil
-	}
-	part := func(what, words string) {
-		if names := byWhat[what]; len(names) > 0 {
-			slices.Sort(names)
-			shown, rest := names[:min(len(names), 20)], ""
-			if len(names) > 20 {
-				rest = fmt.Sprintf(" and %d more", len(names)-20)
-			}
-			text += fmt.Sprintf("%s %d: %s%s. ", words, len(names), strings.Join(shown, ", "), rest)
+	d := day{at: t, head: fmt.Sprintf("On %s the guard watched %d domains.", t.Format("2 January 2006"), run.Watched)}
+	for _, k := range kinds {
+		names := byWhat[k.what]
+		if len(names) == 0 {
+			continue
 		}
+		slices.Sort(names)
+		shown, rest := names[:min(len(names), namesTold)], ""
+		if len(names) > namesTold {
+			rest = fmt.Sprintf(" and %d more", len(names)-namesTold)
+		}
+		n := addresses[k.what]
+		words := fmt.Sprintf(k.sentence+"%[4]s%[5]s.", plural(n, "address", "addresses"), plural(len(names), "domain", "domains"), n, strings.Join(shown, ", "), rest)
+		d.parts = append(d.parts, words)
+		d.counts = append(d.counts, fmt.Sprintf("%d %s", len(names), k.brief))
 	}
-	part(wordUnverified, fmt.Sprintf("Unverified (%d addresses), domains:", addresses[wordUnverified]))
-	part(wordWould, fmt.Sprintf("Would have unverified (%d addresses), domains:", addresses[wordWould]))
-	part(wordClosed, fmt.Sprintf("Recovery closed (%d addresses), domains:", addresses[wordClosed]))
-	part(wordOpened, fmt.Sprintf("Recovery opened again (%d addresses), domains:", addresses[wordOpened]))
-	part(wordWouldClose, fmt.Sprintf("Would have closed recovery (%d addresses), domains:", addresses[wordWouldClose]))
-	part(wordWouldOpen, "Would have opened recovery again, domains:")
-	part("waits", "Closings that waited for room in the day's budget, first of each kind:")
-	part("reported", fmt.Sprintf("Accounts that the registry reports as perhaps taken (%d), domains:", addresses["reported"]))
-	part("held", "Held for a decision, domains:")
-	return strings.TrimSpace(text), nil
+	return d, nil
 }

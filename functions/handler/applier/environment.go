@@ -22,6 +22,7 @@ type Environment struct {
 	BreakerCount int      `env:"LAPSEGUARD_BREAKER_COUNT" envDefault:"20"`
 	BreakerShare float64  `env:"LAPSEGUARD_BREAKER_SHARE" envDefault:"0.2"` // percent
 	Protected    []string `env:"LAPSEGUARD_PROTECTED"`
+	DigestTopic  string   `env:"LAPSEGUARD_DIGEST_TOPIC" envDefault:"off"` // ARN, or off
 	Contact      string   `env:"LAPSEGUARD_CONTACT,required"`
 }
 

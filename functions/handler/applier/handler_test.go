@@ -549,8 +549,56 @@ func TestDigestTellsTheDayInWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := digest.Text
-	if want := "Unverified (3 addresses), domains: 1: example-one.com (redemption)"; !strings.Contains(text, want) {
+	if want := "Unverified 3 addresses at 1 domain: example-one.com (redemption)."; !strings.Contains(text, want) {
 		t.Errorf("digest %q lacks %q", text, want)
+	}
+}
+
+// posted is what was mailed.
+type posted struct {
+	subjects, texts []string
+	err             error
+}
+
+func (p *posted) Publish(_ context.Context, subject, text string) error {
+	if p.err == nil {
+		p.subjects, p.texts = append(p.subjects, subject), append(p.texts, text)
+	}
+	return p.err
+}
+
+// TestTheMorningMail comes once, short and in words, on days that have something to tell; one that cannot be sent is
+// sent by the next tick.
+func TestTheMorningMail(t *testing.T) {
+	w := newWorld(t)
+	post := &posted{err: errors.New("the topic is gone")}
+	w.Mail = post
+	w.lapsed("example-one.com", nil)
+	w.lapsed("example-two.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+	w.tick()
+	w.at = w.at.AddDate(0, 0, 1)
+	if _, err := w.Handle(t.Context(), Event{Action: "tick"}); err == nil || !strings.Contains(err.Error(), "the topic is gone") {
+		t.Fatalf("a mail that was not sent: %v", err)
+	}
+	if d, err := w.book().Digest(t.Context(), "2026-03-02"); err != nil || d.Found() {
+		t.Errorf("a digest that was not mailed is written: %v %v", d.V, err)
+	}
+	post.err = nil
+	for range 3 {
+		w.at = w.at.Add(15 * time.Minute)
+		w.tick()
+	}
+	if len(post.texts) != 1 || post.subjects[0] != "lapseguard on 2 March: 1 unverified, 1 held, 1 waits" {
+		t.Fatalf("mails %q", post.subjects)
+	}
+	lines := strings.Split(post.texts[0], "\n")
+	if len(lines) != 7 || lines[2] != "Unverified 3 addresses at 1 domain: example-one.com (redemption)." || !strings.HasPrefix(lines[5], "1 domain waits for a decision: `lapseguard holds`") || strings.Contains(post.texts[0], "@") {
+		t.Errorf("%d lines: %s", len(lines), post.texts[0])
+	}
+	w.at = w.at.AddDate(0, 0, 1)
+	w.tick() // a day without anything
+	if d, err := w.book().Digest(t.Context(), "2026-03-03"); err != nil || !d.Found() || len(post.texts) != 1 {
+		t.Errorf("a quiet day was mailed, or not written: %v %v %q", d.V, err, post.subjects)
 	}
 }
 

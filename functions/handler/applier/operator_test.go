@@ -449,7 +449,7 @@ func TestDigestSaysWhereNobodyCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "Would have unverified (4 addresses), domains: 2: example-one.com (redemption, count unknown), example-two.com (redemption)."
+	want := "Would have unverified 4 addresses at 2 domains: example-one.com (redemption, count unknown), example-two.com (redemption)."
 	if !strings.Contains(digest.Text, want) {
 		t.Errorf("digest %q lacks %q", digest.Text, want)
 	}

@@ -37,11 +37,17 @@ type restorer interface {
 	Restore(ctx context.Context, key string) (registry.Restored, error)
 }
 
+// Poster sends the morning's mail; cloud.Topic does. A message may arrive twice.
+type Poster interface {
+	Publish(ctx context.Context, subject, text string) error
+}
+
 // Parts are what every step works with.
 type Parts struct {
 	Store    store.Store
 	Queue    queue.Sender
 	Restorer restorer
+	Mail     Poster // of the morning's digest; nil: it stands in the log alone
 	Limits   safety.Limits
 	// Protected domains are never acted on, beside the built-in great mail providers.
 	Protected []string
