@@ -31,6 +31,10 @@ const (
 	HoldsStale        = "HoldsStale"
 	BreakerTripped    = "BreakerTripped"
 	RecoveryOpen      = "RecoveryOpen"
+	RecoveryClosed    = "RecoveryClosed"
+	Closings          = "Closings"
+	WouldClose        = "WouldClose"
+	Openings          = "Openings"
 	RegistryFailing   = "RegistryFailing"
 	ListFailing       = "ListFailing"
 	CanaryCompleted   = "CanaryCompleted"
@@ -84,6 +88,10 @@ func All() []Metric {
 		{HoldsStale, Count, "", 4, "of these, for longer than three days"},
 		{BreakerTripped, Count, "", 1, "classes over the breaker's limit"},
 		{RecoveryOpen, Count, "", 1, "domains marked although the registry says that recovery is still open"},
+		{RecoveryClosed, Count, "", 1, "watched domains at which account recovery is to be closed, as the run found them"},
+		{Closings, Count, "", 2, "domains at which recovery was closed"},
+		{WouldClose, Count, "", 1, "the same in observe mode"},
+		{Openings, Count, "", 2, "domains at which it was opened again"},
 		{RegistryFailing, Count, "", 1, "calls that failed and will be made again"},
 		{ListFailing, Count, "", 1, "runs whose list could not be read or could not be believed"},
 		{CanaryCompleted, Count, "", 1, "1 when the day's synthetic domain reached its dry run at the registry"},

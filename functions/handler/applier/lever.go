@@ -233,5 +233,9 @@ func (p *Parts) toldRecovery(d records.Domain, word string, a registry.RecoveryA
 }
 
 func (p *Parts) reportRecovery(ctx context.Context, d records.Domain, word string, a registry.RecoveryAnswer) {
+	metrics := map[string]string{wordClosed: telemetry.Closings, wordWouldClose: telemetry.WouldClose, wordOpened: telemetry.Openings}
+	if name := metrics[word]; name != "" {
+		p.Metrics.Emit(map[string]float64{name: 1})
+	}
 	p.Log.InfoContext(ctx, word, "domain", d.Name, "phase", d.State.Phase, "reason", d.State.Control.Gap, "changed", a.Changed, "recovery", a.Recovery)
 }

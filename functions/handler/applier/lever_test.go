@@ -95,6 +95,9 @@ func TestRecoveryIsClosedAndOpened(t *testing.T) {
 	if said := fmt.Sprint(history[0].What, history[1].What); said != "openedclosed" {
 		t.Errorf("history: %s", said)
 	}
+	if m := w.stats.String(); strings.Count(m, `"Closings":1`) != 1 || strings.Count(m, `"Openings":1`) != 1 || strings.Contains(m, "WouldClose") {
+		t.Errorf("metrics: %s", m)
+	}
 }
 
 // A newer gap is told, with its own since: what was verified in between is bound too.

@@ -102,6 +102,7 @@ func (h *Handler) measure(ctx context.Context, run *records.Run) error {
 	h.Metrics.Emit(map[string]float64{
 		telemetry.DomainsDue:      float64(run.Watched),
 		telemetry.DomainsUnknown:  float64(unknown),
+		telemetry.RecoveryClosed:  float64(run.Closed),
 		telemetry.HostsNotCovered: float64(synced.V.Uncovered),
 		telemetry.ItemsSkipped:    float64(run.Skipped),
 		telemetry.ListAge:         float64(int(h.Now().Sub(listed) / (24 * time.Hour))),

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -57,8 +58,12 @@ func TestANewTableLearnsWhatIsClosed(t *testing.T) {
 		t.Errorf("reported %+v %+v %v %v", sum, synced.V, err, err2)
 	}
 	before := d.Version()
+	_, stats, _ := w.observed()
 	w.clock.advance(24 * time.Hour)
-	if w.day(t); w.domain(t, "example-one.com").Version() != before {
+	if w.day(t); !strings.Contains(stats.String(), `"RecoveryClosed":1`) {
+		t.Errorf("one domain is closed, measured %s", stats)
+	}
+	if w.domain(t, "example-one.com").Version() != before {
 		t.Error("the same list wrote again")
 	}
 }
