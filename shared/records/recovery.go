@@ -1,5 +1,7 @@
 package records
 
+// What is known of recovery at the registry. What it should be is decided in shared/lifecycle (continuity.go).
+
 import (
 	"cmp"
 	"context"

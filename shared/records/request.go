@@ -9,7 +9,8 @@ import (
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
-// Request is the frozen request of a decision, and what became of it: a retry is the same request.
+// Request is the frozen request of a decision, and what became of it: a retry is the same request. PK PKRequest, SK the
+// key that it carries (decision.Key).
 type Request struct {
 	Domain   string             `json:"domain"`
 	Request  registry.Request   `json:"request"`

@@ -1,5 +1,7 @@
 package registry
 
+// The call that closes and opens recovery. When it is made is decided in shared/lifecycle (continuity.go).
+
 import (
 	"context"
 	stdjson "encoding/json"

@@ -1,5 +1,7 @@
 package safety
 
+// What a hold tells the person who decides. When one ends is decided in shared/decision (hold.go).
+
 import (
 	"slices"
 	"time"

@@ -1,5 +1,7 @@
 package applier
 
+// The other half of parking: checker (park.go) writes down what waits and until when; here it is sent again.
+
 import (
 	"context"
 	"encoding/json"

@@ -1,5 +1,7 @@
 package applier
 
+// Who depends on a mail host is found by checker (depend.go); here those are told that it lapsed, or is back.
+
 import (
 	"context"
 	"errors"
