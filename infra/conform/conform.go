@@ -68,6 +68,7 @@ type Finding struct {
 type Report struct {
 	Checks   []string // everything that was tried, in order
 	Findings []Finding
+	Refused  bool // the registry does not take the token: nothing else was checked
 }
 
 // OK tells that nothing is wrong.
@@ -109,6 +110,9 @@ func Walk(ctx context.Context, cfg Config) (Report, error) {
 	}{
 		{"token", w.token}, {"list", w.list}, {"list-pages", w.pages}, {"list-parameters", w.parameters}, {"list-changes", w.changes},
 		{"malformed", w.malformed}, {"tolerance", w.tolerance}, {"public-suffix", w.publicSuffix}, {"unknown-key", w.unknownKey}, {"dry-run", w.dryRun},
+	}
+	if taken, err := w.taken(ctx); err != nil || !taken {
+		return w.report, err
 	}
 	for _, s := range steps {
 		w.begin(s.check)

@@ -17,6 +17,21 @@ const listPath = "/v1/email-domains"
 
 func unverifyPath(domain string) string { return listPath + "/" + domain + "/unverify" }
 
+// taken asks whether the registry takes the token at all: without that nothing else can be told.
+func (w *walk) taken(ctx context.Context) (bool, error) {
+	w.check = "token"
+	x, err := w.do(ctx, exchange{method: http.MethodGet, path: listPath + "?limit=1"})
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("%s: %w", w.check, err)
+	case x.status == http.StatusUnauthorized || x.status == http.StatusForbidden:
+		w.report.Checks, w.report.Refused = []string{w.check}, true
+		w.wrong("the registry refuses the token that you gave (%d), so nothing else was checked", x.status)
+		return false, nil
+	}
+	return true, nil
+}
+
 // token: the API opens to the right one alone.
 func (w *walk) token(ctx context.Context) error {
 	for name, token := range map[string]string{"no token": "", "a wrong token": "not-" + w.cfg.Token} {

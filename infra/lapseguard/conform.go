@@ -26,8 +26,17 @@ type conformCommand struct {
 // Run walks the contract and says what is wrong; its error, and so exit code 1, means that something is.
 func (c *conformCommand) Run(ctx context.Context, s streams) error {
 	key := func() string { return "conform:" + strings.ToLower(rand.Text()) }
+	line := liveOn(s.err)
 	report, err := conform.Walk(ctx, conform.Config{URL: c.URL, Token: c.Token, Domain: c.Domain, Site: c.Site, Now: time.Now, Key: key,
-		Progress: func(check string) { fmt.Fprintln(s.err, "checking", check) }})
+		Progress: func(check string) { line.show("checking " + check) }})
+	line.clear()
+	if report.Refused {
+		err := errors.New("the registry refuses the token, so nothing was checked: set LAPSEGUARD_REGISTRY_TOKEN as the registry has it")
+		if c.JUnit != "" {
+			err = errors.Join(err, writeJUnit(c.JUnit, report))
+		}
+		return err
+	}
 	printFindings(s.out, report)
 	if passed := passedOf(report); len(passed) > 0 {
 		screenOf(s.out).words("passed: " + harmless(strings.Join(passed, ", ")))

@@ -46,6 +46,7 @@ func TestConformCommand(t *testing.T) {
 		{false, []string{web.URL, "--token=" + token}, 0, "NOT CHECKED  unverify: nothing was unverified"},
 		{true, []string{web.URL, "--token=" + token, "--junit=" + junit}, 1, "WRONG        token: GET /v1/email-domains is answered 200, not 401: it came with"},
 		{false, []string{"http://127.0.0.1:1", "--token=" + token}, 1, "the walk broke off"},
+		{false, []string{web.URL, "--token=another", "--junit=" + junit + ".2"}, 1, "lapseguard: the registry refuses the token, so nothing was checked: set LAPSEGUARD_REGISTRY_TOKEN as the registry has it\n"},
 		{false, []string{web.URL}, 1, "no token"},
 	} {
 		t.Setenv("LAPSEGUARD_REGISTRY_TOKEN", "")
@@ -54,6 +55,9 @@ func TestConformCommand(t *testing.T) {
 		code := run(t.Context(), append([]string{"conform"}, c.args...), streams{&out, &out})
 		if code != c.code || !strings.Contains(out.String(), c.says) {
 			t.Errorf("%v: exit %d, want %d with %q:\n%s", c.args, code, c.code, c.says, &out)
+		}
+		if strings.Contains(c.says, "refuses the token") && out.String() != c.says {
+			t.Errorf("a refused token is one line, not\n%s", &out)
 		}
 	}
 	b, err := os.ReadFile(junit)

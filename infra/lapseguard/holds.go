@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +20,7 @@ type holdsCommand struct {
 	Format string `enum:"table,json" default:"table" help:"table, or json (one object a hold)."`
 }
 
-// Run lists the holds by class, the oldest first.
+// Run lists the holds by what is lost.
 func (c *holdsCommand) Run(ctx context.Context, s streams) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, cloudTime)
 	defer cancel()
@@ -82,8 +81,10 @@ func readHolds(ctx context.Context, s store.Store, class string) ([]safety.Hold,
 			holds = append(holds, h.V)
 		}
 	}
-	slices.SortFunc(holds, func(a, b safety.Hold) int {
-		return cmp.Or(cmp.Compare(a.Class, b.Class), a.Since.Compare(b.Since), cmp.Compare(a.Domain, b.Domain))
-	})
+	slices.SortFunc(holds, func(a, b safety.Hold) int { return riskOfHold(a).before(riskOfHold(b)) })
 	return holds, nil
+}
+
+func riskOfHold(h safety.Hold) risk {
+	return risk{lifecycle.Action(h.Action), lifecycle.Phase(h.Phase), h.Addresses, h.Domain, 0}
 }

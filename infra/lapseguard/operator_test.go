@@ -245,16 +245,18 @@ func TestHolds(t *testing.T) {
 	put := func(h safety.Hold) store.Write {
 		return records.PutHold(h)
 	}
+	many := hold("many.com", "b/redemption", lifecycle.Unverify, 1)
+	many.Addresses = 40
 	done := hold("approved.com", "a/redemption", lifecycle.Unverify, 1)
 	done.ApprovedAt = present
-	dir := storeOf(t, put(hold("new.com", "a/redemption", lifecycle.Unverify, 1)), put(hold("old.com", "a/redemption", lifecycle.Unverify, 4)), put(hold("sold.com", "a/changed hands", lifecycle.Hold, 2)), put(done))
+	dir := storeOf(t, put(hold("new.com", "a/redemption", lifecycle.Unverify, 1)), put(hold("old.com", "a/redemption", lifecycle.Unverify, 4)), put(hold("sold.com", "a/changed hands", lifecycle.Hold, 2)), put(many), put(done))
 	out, stderr, code := demonstrate(t, "holds", "--state", dir)
 	if code != 0 {
 		t.Fatal(stderr)
 	}
-	order := regexp.MustCompile(`(?s)sold\.com.*old\.com.*new\.com`)
+	order := regexp.MustCompile(`(?s)many\.com.*new\.com.*old\.com.*sold\.com`)
 	if !order.MatchString(out) || strings.Contains(out, "approved.com") {
-		t.Errorf("want the holds that wait, by class, oldest first:\n%s", out)
+		t.Errorf("want the holds that wait, by what is lost:\n%s", out)
 	}
 	if want := "lapseguard approve --class 'a/redemption' \\\n    --reviewed 2 --per-day 2 --by NAME"; !strings.Contains(out, want) || strings.Contains(out, "--class 'a/changed hands'") {
 		t.Errorf("want %q, and nothing of what only one by one can be decided:\n%s", want, out)

@@ -156,12 +156,6 @@ func survey(ctx context.Context, s store.Store, now time.Time, days int) (survey
 	if v.holds, err = readHolds(ctx, s, ""); err != nil {
 		return v, err
 	}
-	slices.SortFunc(v.holds, func(a, b safety.Hold) int {
-		of := func(h safety.Hold) risk {
-			return risk{lifecycle.Action(h.Action), lifecycle.Phase(h.Phase), h.Addresses, h.Domain, 0}
-		}
-		return of(a).before(of(b))
-	})
 	if v.upstreams, err = book.Upstreams(ctx); err != nil {
 		return v, err
 	}

@@ -1,12 +1,15 @@
 package applier
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 )
 
@@ -105,7 +108,18 @@ var kinds = []struct{ what, sentence, brief string }{
 // namesTold bounds the domains that a sentence names.
 const namesTold = 20
 
+// worth is how many addresses a line is about; who does not know counts as many.
+func worth(l records.Line) int {
+	if l.Unknown {
+		return math.MaxInt
+	}
+	return l.Changed
+}
+
 func told(date string, run records.Run, lines []records.Line) (day, error) {
+	slices.SortFunc(lines, func(a, b records.Line) int { // what is lost first
+		return cmp.Or(cmp.Compare(lifecycle.Phase(b.Phase).Risk(), lifecycle.Phase(a.Phase).Risk()), cmp.Compare(worth(b), worth(a)), cmp.Compare(a.Domain, b.Domain))
+	})
 	byWhat := map[string][]string{}
 	addresses := map[string]int{}
 	for _, l := range lines {
@@ -122,7 +136,6 @@ func told(date string, run records.Run, lines []records.Line) (day, error) {
 		if len(names) == 0 {
 			continue
 		}
-		slices.Sort(names)
 		shown, rest := names[:min(len(names), namesTold)], ""
 		if len(names) > namesTold {
 			rest = fmt.Sprintf(" and %d more", len(names)-namesTold)
