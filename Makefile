@@ -128,8 +128,9 @@ test-race: need-go need-cc $(BIN)/gotestsum ## the Go tests, with emulators and 
 vet: need-go ## go vet
 	@go vet $(PKG)
 
-lint: need-go $(BIN)/golangci-lint ## golangci-lint with the rules of .golangci.yml
+lint: need-go $(BIN)/golangci-lint $(BIN)/actionlint ## golangci-lint with the rules of .golangci.yml; actionlint over the workflow
 	@$(BIN)/golangci-lint run $(PKG)
+	@$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 
 template-check: need-python ## template.yaml: sam validate, cfn-lint, and linted once translated
 	@infra/template/check.sh $(TOOLS)
@@ -182,10 +183,12 @@ ONLY ?=
 
 .PHONY: simulate simulate-check
 simulate: need-go ## a year of domains in minutes: make simulate SEED=1 STATUS=on PEOPLE=right TIMES=unknown LEVER=off ONLY=example.com SEEDS=20
+	@echo 'compiling the simulation; the first time takes a minute ...' >&2
 	@go run ./infra/timelapse --seed="$(SEED)" --seeds="$(SEEDS)" --domains="$(DOMAINS)" --days="$(DAYS)" --people="$(PEOPLE)" --only="$(ONLY)" \
 	  $(if $(filter on,$(STATUS)),--status) $(if $(filter unknown,$(TIMES)),--unknown) $(if $(filter off,$(LEVER)),--no-lever)
 
 simulate-check: need-go ## a quarter of a small world against what is expected, also with rules broken on purpose (two minutes)
+	@echo 'a quarter of a small world, also with rules broken on purpose; two minutes ...'
 	@go test -count=1 -timeout=20m ./infra/timelapse
 
 # ------------------------------------------------------- in real containers
@@ -236,7 +239,7 @@ sbom: need-go need-python $(BIN)/cyclonedx-gomod ## a bill of materials (Cyclone
 # -------------------------------------------------------------------- tools
 
 .PHONY: tools emulators clean need-go need-cc need-python
-tools: need-go need-python $(BIN)/golangci-lint $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/benchstat emulators ## fetch and build what the checks need, once (two to three minutes)
+tools: need-go need-python $(BIN)/golangci-lint $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/benchstat $(BIN)/actionlint emulators ## fetch and build what the checks need, once (two to three minutes)
 	@infra/template/check.sh $(TOOLS) install
 
 emulators: need-python
@@ -259,6 +262,11 @@ $(BIN)/benchstat: infra/tools/go.mod | need-go
 $(BIN)/cyclonedx-gomod: infra/tools/go.mod | need-go
 	@echo 'building cyclonedx-gomod (once) ...'
 	@$(call tool,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
+
+# It needs another version of a library than the others do.
+$(BIN)/actionlint: infra/tools/actionlint.mod | need-go
+	@echo 'building actionlint (once) ...'
+	@mkdir -p $(BIN) && go build -modfile=infra/tools/actionlint.mod -trimpath -o $@ github.com/rhysd/actionlint/cmd/actionlint && touch $@
 
 clean: ## remove what was built (not .tools)
 	@rm -rf bin .aws-sam packaged.yaml

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -80,7 +81,11 @@ func run(ctx context.Context, args []string, s streams) int {
 	cmd.BindTo(ctx, (*context.Context)(nil))
 	if err := cmd.Run(s); err != nil {
 		if ctx.Err() != nil { // whatever it broke off says of itself
-			fmt.Fprintln(s.err, "lapseguard: interrupted; the same command goes on where it stopped")
+			says := "lapseguard: interrupted"
+			if slices.Contains([]string{"demo", "audit", "serve"}, cmd.Selected().Name) {
+				says += "; the same command goes on where it stopped"
+			}
+			fmt.Fprintln(s.err, says)
 			return 130
 		}
 		fmt.Fprintln(s.err, "lapseguard:", harmless(err.Error()))

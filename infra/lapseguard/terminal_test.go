@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -134,5 +135,22 @@ func TestProgressIsOneLineOnATerminal(t *testing.T) {
 	}
 	if got := pipe.String(); strings.Count(got, "\n") != 3 || strings.Contains(got, "\x1b") {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestAnInterruptionIsOneSentence: and says that the command goes on only where it does.
+func TestAnInterruptionIsOneSentence(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	const goesOn = "lapseguard: interrupted; the same command goes on where it stopped\n"
+	for want, args := range map[string][]string{
+		"lapseguard: interrupted\n": {"conform", "http://127.0.0.1:1", "--token=x"},
+		goesOn:                      {"demo", "--state", t.TempDir()},
+	} {
+		var out, stderr bytes.Buffer
+		code := run(ctx, args, streams{&out, &stderr})
+		if code != 130 || out.Len() != 0 || !strings.HasSuffix("\n"+stderr.String(), "\n"+want) || strings.Contains(stderr.String(), "context canceled") {
+			t.Errorf("%v: exit %d %q %q", args, code, &out, &stderr)
+		}
 	}
 }
