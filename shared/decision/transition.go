@@ -37,7 +37,8 @@ type Transition struct {
 	To   Status
 }
 
-// Transitions is the table: what is not in it does not happen. A hold ends in the rows from Held, and in no others.
+// Transitions is the table: what is not in it does not happen. A hold ends in the rows from
+// Held and, with an operator's own hold or another decision, in those from any status.
 func Transitions() []Transition {
 	return []Transition{
 		{Idle, AsksUnset, Pending},

@@ -172,23 +172,6 @@ func NewDomain(name string, baseline lifecycle.Instant) Domain {
 	return Domain{Schema: Schema, Name: name, State: lifecycle.NewState(baseline), item: store.Item{Key: DomainKey(name)}}
 }
 
-// Newer is the error of a read that met items which a newer version of this program wrote: after a return to the
-// version before, or while two are at work. They are left as they are, and the read gave the others.
-type Newer struct{ Names []string }
-
-// Error implements error.
-func (e *Newer) Error() string {
-	return fmt.Sprintf("%d items of a newer schema: this version leaves them alone, first %s", len(e.Names), e.Names[0])
-}
-
-// newer tells whether an item that cannot be read has a newer schema, in which all but that number may be otherwise.
-func newer(data []byte, known int) bool {
-	var v struct {
-		Schema int `json:"v"`
-	}
-	return json.Unmarshal(data, &v) == nil && v.Schema > known
-}
-
 // ParseDomain reads a stored item, or the copy of it that a message carries. One of a newer schema is a Newer.
 func ParseDomain(it store.Item) (Domain, error) {
 	d := Domain{}

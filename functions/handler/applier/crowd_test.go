@@ -301,3 +301,20 @@ func TestTheSecondStageOfAFullUnverifyIsNotSent(t *testing.T) {
 		t.Errorf("%d requests, although the list still names addresses", len(w.reg.requests))
 	}
 }
+
+// TestWhatFitsAgainIsTakenUpBesideWhatWasApproved: each is put to the registry once, in the same tick.
+func TestWhatFitsAgainIsTakenUpBesideWhatWasApproved(t *testing.T) {
+	w := newWorld(t)
+	for i := range 30 {
+		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
+	}
+	if res := w.tick(); res.Held != 30 {
+		t.Fatalf("%+v, want a crowd that is held", res)
+	}
+	for i := range 20 {
+		w.must(Event{Action: "approve", Domain: fmt.Sprintf("example-%02d.com", i)})
+	}
+	if res := w.tick(); res.Acted != 30 || len(w.reg.requests) != 30 {
+		t.Errorf("%+v, %d requests; want all of them, once", res, len(w.reg.requests))
+	}
+}

@@ -260,7 +260,9 @@ func (p *Parts) heldOf(ctx context.Context, class string) (held []safety.Hold, e
 	for len(names) > 0 {
 		n := min(len(names), page)
 		matters, err := p.book().Matters(ctx, names[:n])
-		if err != nil {
+		if newer := (*records.Newer)(nil); errors.As(err, &newer) {
+			p.skip(ctx, newer)
+		} else if err != nil {
 			return nil, err
 		}
 		for _, name := range names[:n] {

@@ -15,6 +15,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
 	"github.com/lapseguard/lapseguard/shared/safety"
+	"github.com/lapseguard/lapseguard/shared/store"
 )
 
 // say carries an operator's action out, as an invocation with an id.
@@ -236,6 +237,27 @@ func TestAnApprovedClassIsRevoked(t *testing.T) {
 	}
 	if _, err := w.say(Event{Action: "revoke", Class: class}); err == nil {
 		t.Error("revoked what is not approved")
+	}
+}
+
+// TestAClassIsApprovedBesideAnItemThatANewerVersionWrote: that one is left alone, the others are approved.
+func TestAClassIsApprovedBesideAnItemThatANewerVersionWrote(t *testing.T) {
+	w := newWorld(t)
+	for i := range 30 {
+		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
+	}
+	w.tick()
+	it, err := w.Store.Get(t.Context(), records.DomainKey("example-07.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	it.Data = []byte(`{"v":99,"s":"otherwise"}`)
+	if err := w.Store.Write(t.Context(), store.Write{Item: it}); err != nil {
+		t.Fatal(err)
+	}
+	w.must(Event{Action: "approve", Class: "rdap.example.net/redemption", PerDay: 12, Count: 29})
+	if res := w.tick(); res.Acted != 12 {
+		t.Errorf("acted on %d, want the day's 12", res.Acted)
 	}
 }
 

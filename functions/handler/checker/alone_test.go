@@ -192,3 +192,13 @@ func TestOneDomainBringsABoundedNumberOfHosts(t *testing.T) {
 		t.Errorf("%d of 5 new hosts are watched after a month", n)
 	}
 }
+
+// TestAHostStaysForADependentThatANewerVersionWrote: nobody here can read what it depends on.
+func TestAHostStaysForADependentThatANewerVersionWrote(t *testing.T) {
+	w, _ := customer(t)
+	w.upgrade("customer.com")
+	if somebody, err := w.somebodyDepends(t.Context(), "provider.net"); !somebody || err != nil {
+		t.Errorf("%t %v, want a dependent and the host's own look to go on", somebody, err)
+	}
+	w.untouched("customer.com")
+}

@@ -244,6 +244,9 @@ func (h *Handler) somebodyDepends(ctx context.Context, host string) (bool, error
 			return true, nil // the rest another time
 		}
 		d, err := h.book().Domain(ctx, dep.Name)
+		if newer := (*records.Newer)(nil); errors.As(err, &newer) {
+			return true, nil // what it depends on cannot be read, so that it still does
+		}
 		if err != nil || d.Watched() {
 			return true, err //nolint:wrapcheck // says which domain
 		}

@@ -222,7 +222,7 @@ func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[
 		domains, err := h.domains(ctx, names, spread)
 		var newer *records.Newer
 		if errors.As(err, &newer) { // their hosts stay as they are: the next whole list finds the change again
-			h.Log.ErrorContext(ctx, "items_skipped", "error", err)
+			h.Log.ErrorContext(ctx, "items_skipped", "error", err) // the run's scan meets and counts them too
 			names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(newer.Names, n) })
 		} else if err != nil {
 			return err
