@@ -24,6 +24,8 @@ import (
 // goes by the guard's clock.
 type another struct {
 	bin, dir, state string
+	start           time.Time
+	now             func() time.Time
 	db              *sql.DB
 	env, args       []string
 }
@@ -53,6 +55,7 @@ func startAnother(t *testing.T, bin string) *another {
 		}
 		return sc.Start
 	}
+	a.start, a.now = sc.Start, now
 	world, err := sc.World()
 	if err != nil {
 		t.Fatal(err)
@@ -191,24 +194,11 @@ func servesThroughTenKills(t *testing.T, bin string) {
 	seed := uint64(time.Now().UnixNano()) //nolint:forbidigo // a new series each time; it is logged
 	t.Logf("seed %d; %d addresses are to be unverified", seed, len(want))
 	random := rand.New(rand.NewPCG(seed, 1)) // #nosec G404 -- moments, not secrets
-	kills := 0
-	for kills < 10 {
-		cmd := a.serve(t.Context())
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
-		select {
-		case err := <-ended:
-			t.Fatalf("it ended (%v) after %d kills: the days are too short for ten", err, kills)
-		case <-time.After(time.Duration(100+random.IntN(300)) * time.Millisecond):
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			<-ended
-			kills++
-		}
+	const days, kills = 3, 10
+	for i := range kills { // one in each tenth of the three days
+		tenth := days * 24 * time.Hour / kills
+		moment := a.start.Add(time.Duration(i) * tenth).Add(time.Duration(random.Int64N(int64(tenth - tickEvery))))
+		a.killedAfter(t, moment, time.Duration(random.IntN(150))*time.Millisecond)
 	}
 	if out, err := a.serve(t.Context()).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -222,6 +212,34 @@ func servesThroughTenKills(t *testing.T, bin string) {
 			t.Errorf("%s changed addresses %d times", key, n)
 		}
 	}
+}
+
+// killedAfter starts the guard and kills it a while after its clock passed a moment: anywhere in a tick.
+func (a *another) killedAfter(t *testing.T, moment time.Time, while time.Duration) {
+	t.Helper()
+	cmd := a.serve(t.Context())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for a.now().Before(moment) {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended (%v) before %s", err, moment)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended (%v) before it was killed, after %s", err, moment)
+	case <-time.After(while):
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	t.Logf("killed at %s", a.now().Format("2 January 15:04"))
 }
 
 // servesAndIsRead: one lock; a report and a status beside it; a clean stop.

@@ -227,7 +227,7 @@ func (o observer) Recover(ctx context.Context, m records.Matter, run string) (re
 // toldRecovery are the writes of what history and the day's digest tell.
 func (p *Parts) toldRecovery(d records.Domain, word string, a registry.RecoveryAnswer) []store.Write {
 	entry := records.PutEntry(d.Name, records.Entry{
-		At: p.Now().UTC(), What: word, After: d.State.Phase, Sentence: lifecycle.GapSentence(d.State), Answer: &a.Answer,
+		At: p.Now().UTC(), What: word, After: d.State.Phase, Reason: lifecycle.Reason(d.State.Control.Gap), Sentence: lifecycle.GapSentence(d.State), Answer: &a.Answer,
 	}, 15)
 	return []store.Write{entry, p.line(d, string(d.Decision()), word, a.Answer)}
 }

@@ -82,6 +82,8 @@ func (s Status) Words() string {
 		say("no daily run has begun since %s: see fanout's log", started)
 	case s.Complete:
 		say("the daily run of %s is complete: %s", started, plural(s.Watched, "domain", "domains"))
+	case s.Sent:
+		say("the daily run of %s is not complete: %s asked about, and not every answer is there", started, plural(s.Watched, "domain", "domains"))
 	default:
 		say("the daily run of %s goes on: %s asked about so far", started, plural(s.Watched, "domain", "domains"))
 	}
