@@ -209,7 +209,10 @@ func (c *auditCommand) read() (counted, string, error) {
 		_, err = io.Copy(io.Discard, all) // the sum is of the whole file
 	}
 	if err == nil && len(list.hosts) == 0 {
-		err = fmt.Errorf("no line holds an address (%d lines cannot be read; %s)", list.unusable, strings.Join(list.shown, "; "))
+		err = errors.New("no line holds an address: there is nothing below the header")
+		if list.unusable > 0 {
+			err = fmt.Errorf("no line holds an address (%d lines cannot be read; %s)", list.unusable, strings.Join(list.shown, "; "))
+		}
 	}
 	if err != nil {
 		return counted{}, "", fmt.Errorf("%s: %w", name, err)
@@ -331,6 +334,9 @@ func summary(w io.Writer, c *host.Counts, rows []row, took time.Duration) {
 		asked = append(asked, fmt.Sprintf("%s %d", upstream, n))
 	}
 	slices.Sort(asked)
+	if len(asked) == 0 {
+		asked = []string{"none"}
+	}
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	fmt.Fprintf(w, "%d domains: %d unverify, %d hold, %d confirm, %d watch, %d none; took %s, memory %d MiB, questions: %s\n", len(rows), by[lifecycle.Unverify],

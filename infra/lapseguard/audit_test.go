@@ -235,9 +235,10 @@ func closedPort(t *testing.T) string {
 
 func TestAuditRefusesWhatItCannotRead(t *testing.T) {
 	for name, tc := range map[string]struct{ csv, want string }{
-		"empty":      {"", "header, such as email,verified_at"},
-		"no column":  {"name;contact\nx;y\n", "separated by ;"},
-		"no address": {"email\nnobody\n", "no line holds an address (1 lines cannot be read; line 2: "},
+		"empty":          {"", "header, such as email,verified_at"},
+		"no column":      {"name;contact\nx;y\n", "separated by ;"},
+		"a header alone": {"email,verified_at\n", "no line holds an address: there is nothing below the header"},
+		"no address":     {"email\nnobody\n", "no line holds an address (1 lines cannot be read; line 2: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, stderr, code := audit(t, t.Context(), "--emails", writeEmails(t, tc.csv), "--state", t.TempDir())

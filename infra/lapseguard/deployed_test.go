@@ -1,6 +1,7 @@
 package main
 
 import (
+	"html"
 	"os"
 	"slices"
 	"strings"
@@ -61,6 +62,13 @@ func TestDeployedTablesTellTheSame(t *testing.T) {
 		got, stderr, code := demonstrate(t, append(args, "--domains-table", domains, "--records-table", table)...)
 		if code != 0 || got != want {
 			t.Errorf("%v: exit %d %s\n%s\nwant, as from the local store,\n%s", args, code, stderr, got, want)
+		}
+	}
+	at := []string{"--domains-table", domains, "--records-table", table}
+	for want, args := range map[string][]string{"1 hold waits for a decision": {"status"}, `"domain":"gone.com"`: {"explain", "gone.com", "--format", "json"}, `make approve DOMAIN=gone.com BY=`: {"report", "--html", "-"}} {
+		out, stderr, code := demonstrate(t, append(args, at...)...)
+		if code != 0 || !strings.Contains(html.UnescapeString(out), want) || strings.Contains(out, "mode ") && args[0] == "status" {
+			t.Errorf("%v: exit %d %s, want %q\n%s", args, code, stderr, want, out)
 		}
 	}
 	if _, stderr, code := demonstrate(t, "explain", "gone.com", "--domains-table", domains); code != 2 || stderr == "" {
