@@ -495,7 +495,7 @@ func TestConcurrentRepetitionsAreOneUnverify(t *testing.T) {
 	for i := range answers {
 		wantAnswer(t, answers[i], errs[i], 2, 1, 1)
 	}
-	if len(r.fake.writes) != 5 { // each of three accounts into the group, two marked
+	if len(r.fake.writes) != 8 { // each of three accounts into the group, two marked, all told
 		t.Error(r.fake.writes)
 	}
 }

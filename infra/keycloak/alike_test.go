@@ -90,6 +90,15 @@ func likeAccount(t *testing.T, a *Admin, id string) {
 	if err != nil || err2 != nil || u.Verified || !slices.Equal(u.Actions, []string{actionUpdate}) || u.Email != before.Email || u.Email == "" || !in {
 		t.Errorf("set and joined: %v %v %v %v %t", err, err2, u.Verified, u.Actions, in)
 	}
+	for _, words := range []string{"words", "other words", ""} { // and nothing else changes
+		err := a.setNotice(ctx, u, words)
+		told, err2 := a.account(ctx, id)
+		if err != nil || err2 != nil || told.notice() != words || told.Email != u.Email || told.First != u.First || told.Last != u.Last || told.Username != u.Username ||
+			told.Verified != u.Verified || !slices.Equal(told.Actions, u.Actions) {
+			t.Errorf("told %q: %v %v", words, err, err2)
+		}
+		u = told
+	}
 	for _, do := range []func() error{
 		func() error { return a.leave(ctx, id, g.ID) }, func() error { return a.leave(ctx, id, g.ID) }, // again
 		func() error { return a.set(ctx, id, true, nil) },

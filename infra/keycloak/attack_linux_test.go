@@ -3,10 +3,14 @@ package keycloak
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -53,13 +57,16 @@ const (
 // holds the account.
 type attempt struct {
 	name    string
-	realm   map[string]any // of the realm, beyond the usual
+	realm   map[string]any            // of the realm, beyond the usual
+	user    func(user map[string]any) // changes each victim before it is made
 	arrange func(a *arena)
 	try     func(a *arena) bool
 	// exempt says why the account may be taken although recovery is closed: out of the adapter's reach.
 	exempt string
 	// open: the adapter is to answer that recovery is open; by its next sweep unless asked before.
 	open, unswept bool
+	// shut: held without the guard too, which is not to open it.
+	shut bool
 	// refuses: the guard's install is to refuse, with this word.
 	refuses string
 }
@@ -69,9 +76,14 @@ func (a *arena) address() string { return a.name + "@" + a.host }
 func (k *running) arena(t *testing.T, at attempt, mail *sink) *arena {
 	t.Helper()
 	a := &arena{running: k, t: t, mail: mail, log: &logs{}, link: map[string]string{}, form: map[string]*browser{}}
+	users := []map[string]any{newUser("victim", lapsed, true), newUser("second", third, true), newUser("bystander", safe, true)}
+	for _, u := range users[:2] {
+		if at.user != nil {
+			at.user(u)
+		}
+	}
 	realm := map[string]any{"realm": realmName, "resetPasswordAllowed": true, "verifyEmail": true, "loginWithEmailAllowed": true, "eventsEnabled": true,
-		"adminEventsEnabled": true, "smtpServer": map[string]string{"host": "127.0.0.1", "port": mail.port(), "from": "keycloak@id.example"},
-		"users": []map[string]any{newUser("victim", lapsed, true), newUser("second", third, true), newUser("bystander", safe, true)}}
+		"adminEventsEnabled": true, "smtpServer": map[string]string{"host": "127.0.0.1", "port": mail.port(), "from": "keycloak@id.example"}, "users": users}
 	for k, v := range at.realm {
 		realm[k] = v
 	}
@@ -107,8 +119,10 @@ func (a *arena) must(err error) {
 func (a *arena) protect(at attempt) {
 	a.t.Helper()
 	err := a.guard.Install(a.t.Context())
-	if refused := err != nil && at.refuses != "" && strings.Contains(err.Error(), at.refuses); !refused {
+	if at.refuses == "" {
 		a.must(err)
+	} else if open, showErr := a.guard.Show(a.t.Context()); showErr != nil || err == nil || !strings.Contains(err.Error(), at.refuses) || !strings.Contains(open, at.refuses) {
+		a.t.Errorf("install says %v, show %q %v", err, open, showErr)
 	}
 	secret, err := a.guard.EnsureClient(a.t.Context(), "lapseguard")
 	a.must(err)
@@ -251,11 +265,102 @@ func (a *arena) linkAccount() bool {
 	q := b.console()
 	q.Set("kc_idp_hint", "other")
 	b.open(b.base+"/protocol/openid-connect/auth?"+q.Encode(), nil)
+	return a.linkFrom(b)
+}
+
+// linkFrom goes on at the provider's sign-in.
+func (a *arena) linkFrom(b *browser) bool {
+	a.t.Helper()
 	b.submit("kc-form-login", url.Values{"username": {a.name}, "password": {password(a.name)}}) // the thief's own at the provider
 	if strings.Contains(b.text(), "Account already exists") {
 		b.follow(a.next(a.address(), func() { b.submit("kc-register-form", url.Values{"submitAction": {"linkAccount"}}) }))
 	}
 	return b.holds()
+}
+
+// identify makes the victim's account the provider's: who owns the address there is who signs in here.
+func (a *arena) identify() {
+	a.t.Helper()
+	a.provider()
+	there := &arena{t: a.t, realm: a.admin(a.t)}
+	there.realm.cfg.Realm = "other"
+	a.must(a.realm.do(a.t.Context(), call{doing: "link", method: http.MethodPost, path: "/users/" + a.victim + "/federated-identity/other",
+		in: map[string]string{"userId": there.id(a.name), "userName": a.name}}))
+}
+
+// byOrganisation gives an address at the domain that no account has, and is led to the provider of the organisation that
+// has the domain; whoever has a password is not led there.
+func (a *arena) byOrganisation() bool {
+	a.t.Helper()
+	b := a.browser(a.t)
+	b.open(b.base+"/protocol/openid-connect/auth?"+b.console().Encode(), nil)
+	b.submit("kc-form-login", url.Values{"username": {"nobody@" + a.host}})
+	return strings.Contains(b.at, "/realms/other/") && a.linkFrom(b)
+}
+
+// setCode sets up a one-time password on the page that asks for one, and gives its secret.
+func (b *browser) setCode() (secret string) {
+	b.t.Helper()
+	m := regexp.MustCompile(`name="totpSecret" value="([^"]+)"`).FindStringSubmatch(b.page)
+	if m == nil {
+		b.t.Fatalf("no secret on the page: %s", b.text())
+	}
+	b.submit("kc-totp-settings-form", url.Values{"totp": {oneTime(m[1], time.Now())}, "totpSecret": m[1:], "userLabel": {"another"}})
+	return m[1]
+}
+
+// oneTime is a time-based one-time password (RFC 6238) of Keycloak's usual form.
+func oneTime(secret string, at time.Time) string {
+	h := hmac.New(sha1.New, []byte(secret))
+	_ = binary.Write(h, binary.BigEndian, at.Unix()/30)
+	sum := h.Sum(nil)
+	n := binary.BigEndian.Uint32(sum[sum[19]&15:]) & 0x7fffffff
+	return fmt.Sprintf("%06d", n%1_000_000)
+}
+
+// resetBoth resets password and one-time password, and signs in with both.
+func (a *arena) resetBoth() bool {
+	a.t.Helper()
+	b := a.browser(a.t)
+	if b.follow(a.next(a.address(), func() { a.browser(a.t).forgot(a.name) })); strings.Contains(b.text(), "Access denied") {
+		return false
+	}
+	secret := b.setCode()
+	b.submit("kc-passwd-update-form", url.Values{"password-new": {thiefsPassword}, "password-confirm": {thiefsPassword}})
+	b = a.browser(a.t)
+	b.signIn(a.name, thiefsPassword)
+	var credentials []struct {
+		ID    string `json:"id"`
+		Label string `json:"userLabel"`
+	}
+	a.must(a.realm.do(a.t.Context(), call{doing: "which is the thief's", method: http.MethodGet, path: "/users/" + a.victim + "/credentials", out: &credentials}))
+	for _, c := range credentials {
+		if c.Label == "another" { // each code once
+			b.submit("kc-otp-login-form", url.Values{"otp": {oneTime(secret, time.Now().Add(30*time.Second))}, "selectedCredentialId": {c.ID}})
+		}
+	}
+	return b.holds()
+}
+
+// mailed is the page behind an administrator's mail that asks for actions.
+func (a *arena) mailed(actions ...string) *browser {
+	a.t.Helper()
+	b := a.browser(a.t)
+	b.follow(a.next(a.address(), func() {
+		a.must(a.realm.do(a.t.Context(), call{doing: "mail actions", method: http.MethodPut, path: "/users/" + a.victim + "/execute-actions-email", in: actions}))
+	}))
+	return b
+}
+
+// register makes the thief an account with the victim's address, by the form that everybody may use.
+func (a *arena) register() {
+	a.t.Helper()
+	b := a.browser(a.t)
+	b.open(b.base+"/protocol/openid-connect/registrations?"+b.console().Encode(), nil)
+	a.next(a.address(), func() {
+		b.submit("kc-register-form", url.Values{"username": {"thief-" + a.name}, "email": {a.address()}, "firstName": {"A"}, "lastName": {"B"},
+			"password": {thiefsPassword}, "password-confirm": {thiefsPassword}})
+	})
 }
 
 // automatic is a first login flow that links without asking.
@@ -284,7 +389,7 @@ func (a *arena) bind(flow string) {
 }
 
 func attempts() []attempt {
-	organisation := map[string]any{"organizationsEnabled": true, "organizations": []map[string]any{{"name": "org", "alias": "org", "enabled": true, "domains": []map[string]any{{"name": lapsed}}}}}
+	organisation := map[string]any{"organizationsEnabled": true, "organizations": []map[string]any{{"name": "org", "alias": "org", "enabled": true, "domains": []map[string]any{{"name": lapsed}, {"name": third}}}}}
 	orgID := func(a *arena) string {
 		var list []struct {
 			ID string `json:"id"`
@@ -308,21 +413,35 @@ func attempts() []attempt {
 			a.form[a.name].submit("kc-passwd-update-form", url.Values{"password-new": {thiefsPassword}, "password-confirm": {thiefsPassword}})
 			return a.owned(a.name)
 		}},
-		{name: "an administrator's verification mail", try: func(a *arena) bool {
+		{name: "an administrator's verification mail", shut: true, try: func(a *arena) bool {
 			return a.through(a.next(a.address(), func() { a.put("/users/" + a.victim + "/send-verify-email") }))
 		}},
-		{name: "an invitation of the user", realm: organisation, try: func(a *arena) bool {
+		{name: "an invitation of the user", shut: true, realm: organisation, try: func(a *arena) bool {
 			return a.through(a.next(a.address(), func() {
 				a.post("/organizations/"+orgID(a)+"/members/invite-existing-user", url.Values{"id": {a.victim}})
 			}))
 		}},
-		{name: "an invitation of the address", realm: organisation, try: func(a *arena) bool {
+		{name: "an invitation of the address", shut: true, realm: organisation, try: func(a *arena) bool {
 			return a.through(a.next(a.address(), func() { a.post("/organizations/"+orgID(a)+"/members/invite-user", url.Values{"email": {a.address()}}) }))
 		}},
 		{name: "an administrator's credential reset", open: true, exempt: "out of reach: the sweep reports it", try: func(a *arena) bool {
-			return a.through(a.next(a.address(), func() {
-				a.must(a.realm.do(a.t.Context(), call{doing: "mail actions", method: http.MethodPut, path: "/users/" + a.victim + "/execute-actions-email", in: []string{"UPDATE_PASSWORD"}}))
-			}))
+			b := a.mailed("UPDATE_PASSWORD")
+			b.submit("kc-passwd-update-form", url.Values{"password-new": {thiefsPassword}, "password-confirm": {thiefsPassword}})
+			return a.owned(a.name)
+		}},
+		{name: "an administrator's mail that asks for a new one-time password", open: true, exempt: "out of reach: the sweep reports it", try: func(a *arena) bool {
+			b := a.mailed("CONFIGURE_TOTP")
+			return b.setCode() != ""
+		}},
+		{name: "an administrator's mail that asks for a new key", exempt: "out of reach: the form for a key is shown to whoever reads the mail; once one is set, the sweep reports it", try: func(a *arena) bool {
+			return strings.Contains(a.mailed("webauthn-register").page, `id="register"`)
+		}},
+		{name: "a reset of password and one-time password", user: func(u map[string]any) {
+			u["credentials"] = append(u["credentials"].([]map[string]any), map[string]any{"type": "otp", "createdDate": time.Now().AddDate(0, 0, -30).UnixMilli(), "secretData": `{"value":"of-the-holder"}`,
+				"credentialData": `{"subType":"totp","digits":6,"counter":0,"period":30,"algorithm":"HmacSHA1"}`})
+		}, try: (*arena).resetBoth},
+		{name: "a reset of password and key", user: func(u map[string]any) { u["requiredActions"] = []string{"webauthn-register"} }, try: func(a *arena) bool {
+			return a.reset(a.name) && a.owned(a.name)
 		}},
 		{name: "a password set by mail before", exempt: "it was taken before anybody knew: reported, its sessions ended, not let out", arrange: func(a *arena) { a.reset(a.name) },
 			try: func(a *arena) bool { return a.owned(a.name) }},
@@ -342,17 +461,31 @@ func attempts() []attempt {
 		{name: "a provider's account with the address, linked by mail", arrange: (*arena).provider, try: (*arena).linkAccount},
 		{name: "the same by a provider added later", open: true, try: func(a *arena) bool { a.provider(); return a.linkAccount() }},
 		{name: "the same by a flow that links by itself", open: true, refuses: "ALTERNATIVE", arrange: func(a *arena) { a.automatic(); a.provider() }, try: (*arena).linkAccount},
+		{name: "the provider of an organisation that has the domain", realm: organisation, arrange: func(a *arena) {
+			if a.has {
+				return
+			}
+			a.provider()
+			a.must(a.realm.do(a.t.Context(), call{doing: "give the organisation its provider", method: http.MethodPost, path: "/organizations/" + orgID(a) + "/identity-providers", in: "other"}))
+			var p map[string]any
+			path := "/identity-provider/instances/other"
+			a.must(a.realm.do(a.t.Context(), call{doing: "read the provider", method: http.MethodGet, path: path, out: &p}))
+			config := p["config"].(map[string]any)
+			config["kc.org.domain"], config["kc.org.broker.redirect.mode.email-matches"] = "ANY", "true"
+			a.must(a.realm.do(a.t.Context(), call{doing: "let the domain lead to it", method: http.MethodPut, path: path, in: p}))
+		}, try: (*arena).byOrganisation},
+		{name: "a provider that takes who owns the address for the holder", arrange: (*arena).identify,
+			exempt: "out of reach: nothing is linked any more; reported where the domain was exposed", try: (*arena).linkAccount},
 		{name: "an account made after the mark", exempt: "younger than the gap: the contract keeps it, and the next gap binds it", try: func(a *arena) bool {
 			made := "made-" + a.name
 			a.must(a.realm.do(a.t.Context(), call{doing: "make an account", method: http.MethodPost, path: "/users", in: newUser(made, a.host, true)}))
 			link := a.next(made+"@"+a.host, func() { a.browser(a.t).forgot(made) })
 			return a.browser(a.t).setPassword(link, thiefsPassword) && a.owned(made)
 		}},
-		{name: "addresses of more than one account", realm: map[string]any{"loginWithEmailAllowed": false, "duplicateEmailsAllowed": true, "registrationAllowed": true}, arrange: func(a *arena) {
-			user := newUser("thief-"+a.name, a.host, false)
-			user["email"] = a.address()
-			a.must(a.realm.do(a.t.Context(), call{doing: "register", method: http.MethodPost, path: "/users", in: user}))
-		}, try: func(a *arena) bool { return a.reset(a.name) && a.owned(a.name) }},
+		{name: "an account registered with the same address", realm: map[string]any{"loginWithEmailAllowed": false, "duplicateEmailsAllowed": true, "registrationAllowed": true}, try: func(a *arena) bool {
+			a.register()
+			return a.reset(a.name) && a.owned(a.name)
+		}},
 		{name: "the reset flow bound back by another tool", open: true, try: func(a *arena) bool {
 			a.bind("reset credentials")
 			return a.reset(a.name) && a.owned(a.name)
@@ -413,7 +546,11 @@ func TestRealAttempts(t *testing.T) {
 		t.Run(at.name, func(t *testing.T) {
 			plain := k.arena(t, at, mail)
 			plain.turnTo(victims[0])
-			row := at.name + "\t" + said(at.try(plain))
+			won := at.try(plain)
+			if won == at.shut {
+				t.Errorf("without the guard: taken is %t; what follows would prove nothing", won)
+			}
+			row := at.name + "\t" + said(won)
 			a := k.arena(t, at, mail)
 			a.protect(at)
 			a.close()

@@ -1,6 +1,8 @@
 package keycloak
 
 import (
+	"bytes"
+	"encoding/json"
 	"html"
 	"io"
 	"net/http"
@@ -140,6 +142,67 @@ func (b *browser) holds() bool {
 }
 
 func (b *browser) signedIn() bool { return strings.HasPrefix(b.at, b.base+"/account/") }
+
+// shown is what the account console gets of an account.
+type shown struct {
+	Attributes map[string][]string `json:"attributes"`
+	Metadata   struct {
+		Attributes []shownAs `json:"attributes"`
+	} `json:"userProfileMetadata"`
+}
+
+type shownAs struct {
+	Name     string `json:"name"`
+	ReadOnly bool   `json:"readOnly"`
+}
+
+// account reads the account of whoever is signed in, with the token that the account console gets; what is given is
+// written first, as the console does, and wrote is the answer's status.
+func (b *browser) account(write map[string]any) (out shown, wrote int) {
+	b.t.Helper()
+	if !b.holds() {
+		b.t.Fatal("nobody is signed in")
+	}
+	_, code, _ := strings.Cut(b.at, "code=")
+	code, _, _ = strings.Cut(code, "&")
+	b.open(b.base+"/protocol/openid-connect/token", url.Values{"grant_type": {"authorization_code"}, "client_id": {"account-console"}, "code": {code},
+		"redirect_uri": {b.base + "/account/"}, "code_verifier": {"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"}})
+	var token struct {
+		Access string `json:"access_token"`
+	}
+	if err := json.Unmarshal([]byte(b.page), &token); err != nil || token.Access == "" {
+		b.t.Fatal("no token", err)
+	}
+	call := func(method string, in any) (status int) {
+		body, err := json.Marshal(in)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(b.t.Context(), method, b.base+"/account/", bytes.NewReader(body))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		req.Header = http.Header{"Authorization": {"Bearer " + token.Access}, "Accept": {"application/json"}, "Content-Type": {"application/json"}}
+		resp, err := b.http.Do(req)
+		if err != nil {
+			b.t.Fatal(plain(err))
+		}
+		defer resp.Body.Close()
+		if method == http.MethodGet {
+			if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		return resp.StatusCode
+	}
+	if write != nil {
+		wrote = call(http.MethodPost, write)
+	}
+	if status := call(http.MethodGet, nil); status != http.StatusOK {
+		b.t.Fatalf("the account: %d", status)
+	}
+	return out, wrote
+}
 
 // forgot asks for a reset mail, and gives what the page says.
 func (b *browser) forgot(address string) string {

@@ -27,6 +27,7 @@ type fake struct {
 	configs   map[string]map[string]string
 	realm     realm
 	providers []provider
+	notice    bool   // accounts have the attribute
 	token     string // the one that is good
 	tokens    int    // given out
 	writes    []string
@@ -63,7 +64,7 @@ func resetFlow(guarded bool) []execution {
 }
 
 func newFake() *fake {
-	return &fake{eventsOn: true, ended: map[string]int{}, group: &group{ID: "g", Attributes: map[string][]string{attribute: {attributeValue}}},
+	return &fake{eventsOn: true, notice: true, ended: map[string]int{}, group: &group{ID: "g", Attributes: map[string][]string{attribute: {attributeValue}}},
 		flows: map[string][]execution{"reset": resetFlow(true)}, configs: map[string]map[string]string{"c": stepWants()},
 		realm: realm{ResetFlow: "reset", ResetAllowed: true, BrokerFlow: "broker"}}
 }
@@ -147,6 +148,7 @@ func (f *fake) serve(t testing.TB) string {
 	mux.HandleFunc("POST /realms/"+realmName+"/protocol/openid-connect/token", f.giveToken)
 	for pattern, do := range map[string]func(r *http.Request) (int, any){
 		"GET ": f.getRealm, "GET /users": f.listUsers, "GET /users/{id}": f.getUser, "PUT /users/{id}": f.putUser,
+		"GET /users/profile":     f.getProfile,
 		"GET /users/{id}/groups": f.getGroups, "PUT /users/{id}/groups/{group}": f.join, "DELETE /users/{id}/groups/{group}": f.leave,
 		"GET /group-by-path/" + Group: f.getGroup, "POST /groups": f.makeGroup, "PUT /groups/{group}": f.putGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /users/{id}/credentials": f.credentials, "POST /users/{id}/logout": f.logout, "GET /users/{id}/federated-identity": f.federated, "GET /events/config": f.getConfig,
 		"GET /authentication/flows/{flow}/executions": f.getFlow, "GET /authentication/config/{config}": f.getStep, "GET /identity-provider/instances": f.getProviders,
@@ -266,6 +268,14 @@ func (f *fake) federated(r *http.Request) (int, any) {
 	return 200, list
 }
 
+func (f *fake) getProfile(*http.Request) (int, any) {
+	list := []map[string]any{{"name": "email"}}
+	if f.notice {
+		list = append(list, map[string]any{"name": noticeName})
+	}
+	return 200, map[string]any{"attributes": list}
+}
+
 func (f *fake) putUser(r *http.Request) (int, any) {
 	u := f.user(r.PathValue("id"))
 	if u == nil {
@@ -275,12 +285,22 @@ func (f *fake) putUser(r *http.Request) (int, any) {
 		Verified *bool     `json:"emailVerified"`
 		Email    *string   `json:"email"`
 		Actions  *[]string `json:"requiredActions"`
+
+		Attributes map[string][]string `json:"attributes"`
+		First      string              `json:"firstName"`
 	}
 	if json.NewDecoder(r.Body).Decode(&in) != nil {
 		return http.StatusBadRequest, nil
 	}
 	if in.Verified != nil {
 		u.Verified = *in.Verified
+	}
+	if in.Attributes != nil { // what is not sent beside them is emptied
+		u.Email, u.First = "", in.First
+		if !f.notice {
+			delete(in.Attributes, noticeName)
+		}
+		u.Attributes = in.Attributes
 	}
 	if in.Email != nil {
 		u.Email = *in.Email

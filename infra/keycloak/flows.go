@@ -1,11 +1,13 @@
 package keycloak
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -203,25 +205,31 @@ func (a *Admin) deniesQuarantined(ctx context.Context, in []execution) (bool, er
 }
 
 // closed reads in Keycloak whether members of the quarantine group are kept from recovering an account by mail.
-// The words say what is open, empty when nothing is.
+// The words say what is open, all of it; empty when nothing is.
 func (a *Admin) closed(ctx context.Context) (open string, err error) {
 	r, err := a.realm(ctx)
 	if err != nil {
 		return "", err
 	}
+	var found []string
 	switch g, err := a.group(ctx); {
 	case gone(err):
-		return "there is no group " + Group, nil
+		found = append(found, "there is no group "+Group)
 	case err != nil:
 		return "", err
 	case !g.sound():
-		return "the group " + Group + " has lost its attribute " + attribute, nil
+		found = append(found, "the group "+Group+" has lost its attribute "+attribute)
+	}
+	look := func(what, flow string, mails ...string) error {
+		why, err := a.unguarded(ctx, flow, mails...)
+		if why != "" {
+			found = append(found, what+" "+why)
+		}
+		return err
 	}
 	if r.ResetAllowed {
-		if ok, err := a.guarded(ctx, r.ResetFlow, providerResetMail); err != nil {
+		if err := look("the realm's reset flow", r.ResetFlow, providerResetMail); err != nil {
 			return "", err
-		} else if !ok {
-			return "the realm's reset flow has no deny step", nil
 		}
 	}
 	providers, err := a.providers(ctx)
@@ -232,17 +240,28 @@ func (a *Admin) closed(ctx context.Context) (open string, err error) {
 		if !p.Enabled {
 			continue
 		}
-		flow := r.BrokerFlow
-		if p.Flow != "" {
-			flow = p.Flow
-		}
-		if ok, err := a.guarded(ctx, flow, providerLinkMail, providerLinkAuto); err != nil {
+		if err := look("the first login by identity provider "+p.Alias, cmp.Or(p.Flow, r.BrokerFlow), providerLinkMail, providerLinkAuto); err != nil {
 			return "", err
-		} else if !ok {
-			return "the first login by identity provider " + p.Alias + " links accounts by mail and has no deny step", nil
 		}
 	}
-	return "", nil
+	return strings.Join(found, "; "), nil
+}
+
+// unguarded says why a flow lets members of the quarantine group pass, and what keeps Install from closing it; empty
+// when it is guarded.
+func (a *Admin) unguarded(ctx context.Context, flow string, mails ...string) (why string, err error) {
+	if ok, err := a.guarded(ctx, flow, mails...); ok || err != nil {
+		return "", err
+	}
+	list, err := a.executions(ctx, flow)
+	if err != nil {
+		return "", err
+	}
+	why = "recovers accounts by mail and has no deny step"
+	if _, never := denyBelow(list, flow, mails); never != nil {
+		why += ", and none can be added: " + never.Error()
+	}
+	return why, nil
 }
 
 // guarded: every enabled step of these providers in a flow is followed by the refusal.

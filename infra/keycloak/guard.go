@@ -29,8 +29,8 @@ func StaysOpen() string {
 		"until then the adapter answers recovery: open."
 }
 
-// Install makes the quarantine group, lets holders give another address, and puts the deny step behind the
-// reset mail and behind the mail that links an identity provider. Run again it changes nothing.
+// Install makes the quarantine group, lets holders give another address and read why recovery is closed, and puts the
+// deny step behind the reset mail and behind the mail that links an identity provider. Run again it changes nothing.
 func (g *Guard) Install(ctx context.Context) error {
 	r, err := g.Admin.realm(ctx)
 	if err != nil {
@@ -44,6 +44,9 @@ func (g *Guard) Install(ctx context.Context) error {
 		return err
 	}
 	if err := g.ensureAction(ctx, r); err != nil {
+		return err
+	}
+	if err := g.ensureNotice(ctx); err != nil {
 		return err
 	}
 	if err := g.guardFlow(ctx, r.ResetFlow, "resetCredentialsFlow", providerResetMail); err != nil {
@@ -81,8 +84,9 @@ func (g *Guard) preflight(ctx context.Context, r realm) (usesRealms bool, err er
 		}
 	}
 	if !r.VerifyEmail && g.Warn != nil {
-		g.Warn("this realm does not verify e-mail addresses. A holder who moves to another address leaves the quarantine only if that one was confirmed: " +
-			"so a change of address by its holder will be confirmed by mail (Force Email Verification of the action " + actionUpdate + "), and nothing else")
+		g.Warn("this realm does not verify e-mail addresses. A holder who moves to another address without confirming it stays locked out of recovery: " +
+			"so from now on a change of address by its holder is confirmed by mail (Force Email Verification of the action " + actionUpdate + "), and nothing else; " +
+			"whoever moved in another way is let out by keycloak-adapter release")
 	}
 	return usesRealms, nil
 }

@@ -79,6 +79,7 @@ func private(path string) error {
 // later are the columns that journals of before do not have.
 var later = [][2]string{
 	{"journal", "closing INTEGER NOT NULL DEFAULT 0"}, {"journal", "until INTEGER NOT NULL DEFAULT 0"}, {"journal", "exposed INTEGER NOT NULL DEFAULT 0"},
+	{"journal", "words TEXT NOT NULL DEFAULT ''"},
 	{"marks", "report INTEGER NOT NULL DEFAULT 0"},
 	{"hosts", "closed INTEGER NOT NULL DEFAULT 0"}, {"hosts", "since INTEGER"}, {"hosts", "until INTEGER"}, {"hosts", "reported INTEGER NOT NULL DEFAULT 0"},
 	{"counting", "closed INTEGER NOT NULL DEFAULT 0"}, {"counting", "since INTEGER"}, {"counting", "until INTEGER"}, {"counting", "reported INTEGER NOT NULL DEFAULT 0"},
@@ -207,6 +208,7 @@ type mark struct {
 	state         string
 	// Of its key:
 	domain  string
+	words   string // what the holder reads
 	closing bool
 	before  time.Time
 	until   time.Time // credentials set before it prove a holder
@@ -214,7 +216,7 @@ type mark struct {
 	keyAt   time.Time // when the key's work was asked for, of a closing that is opened the opening
 }
 
-const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.closed, m.report, m.at, m.state, j.domain, j.closing, j.before, j.until, j.exposed, j.at
+const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.closed, m.report, m.at, m.state, j.domain, j.words, j.closing, j.before, j.until, j.exposed, j.at
 FROM marks m JOIN journal j ON j.key = m.key `
 
 func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark, error) {
@@ -227,7 +229,7 @@ func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark,
 	for rows.Next() {
 		var m mark
 		var at, before, until, exposed, keyAt int64
-		err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &m.closed, &m.report, &at, &m.state, &m.domain, &m.closing, &before, &until, &exposed, &keyAt)
+		err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &m.closed, &m.report, &at, &m.state, &m.domain, &m.words, &m.closing, &before, &until, &exposed, &keyAt)
 		if err != nil {
 			return nil, fmt.Errorf("journal: read a mark: %w", err)
 		}

@@ -38,7 +38,7 @@ const (
 func accounts() map[string]string {
 	at := map[string]string{
 		"victim": lapsed, "mover": lapsed, "fallen": lapsed, "linked": lapsed, "later": lapsed, "careless": "mail." + lapsed,
-		"alike": "not" + lapsed, "renewer": renewed, "taken": third, "fourth": third,
+		"alike": "not" + lapsed, "renewer": renewed, "neighbour": renewed, "stolen": renewed, "taken": third, "fourth": third,
 		"reh1": "rehearsal.org", "reh2": "rehearsal.org", "reh3": "mail.rehearsal.org", "reh4": "notrehearsal.org",
 	}
 	for i, d := range []string{safe, "birch-soft.com", "cedar-code.com", "dogwood-lab.com", "elm-works.com", "fir-systems.com", "gum-data.net", "hazel-net.net", "ivy-cloud.net"} {
@@ -224,7 +224,9 @@ func (s *stage) setUp(t *testing.T) {
 	var users []map[string]any
 	early := []string{"mover", "renewer", "reh3"}
 	for name, host := range accounts() {
-		users = append(users, newUser(name, host, !slices.Contains(early, name) && name != "later"))
+		u := newUser(name, host, !slices.Contains(early, name) && name != "later")
+		u["realmRoles"] = []string{"default-roles-" + realmName} // without which nobody may use the account console
+		users = append(users, u)
 	}
 	s.makeRealm(t, map[string]any{"realm": realmName, "users": users, "resetPasswordAllowed": true, "verifyEmail": true, "loginWithEmailAllowed": true,
 		"eventsEnabled": true, "adminEventsEnabled": true, "adminEventsDetailsEnabled": true,
@@ -246,7 +248,7 @@ func (s *stage) setUp(t *testing.T) {
 }
 
 func (s *stage) before(*testing.T) {
-	if !s.attack("fallen") {
+	if !s.attack("fallen") || !s.attack("stolen") {
 		s.t.Fatal("the attack fails anyway: what follows would prove nothing")
 	}
 }
@@ -256,13 +258,13 @@ func (s *stage) installTwice(t *testing.T) {
 	if open, err := s.guard.Show(t.Context()); err != nil || open == "" {
 		t.Fatal(open, err)
 	}
-	for i, want := range []int{5, 0, 5, 0} { // group, action, copy, sub-flow, binding; the action stays on
+	for i, want := range []int{6, 0, 6, 0} { // group, action, attribute, copy, sub-flow, binding; action and attribute stay
 		s.changes = nil
 		if err := s.guard.Install(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if i == 2 {
-			want--
+			want -= 2
 		}
 		if len(s.changes) != want {
 			t.Errorf("round %d: %q, want %d changes", i, s.changes, want)
@@ -430,7 +432,7 @@ func (s *stage) lapse(t *testing.T) {
 	}
 	for name := range accounts() { // no flag and no required action is touched
 		switch name {
-		case "victim", "mover", "fallen", "linked", "careless", "later", "renewer":
+		case "victim", "mover", "fallen", "linked", "careless", "later", "renewer", "neighbour", "stolen":
 			s.wantUser(name, true, true)
 		default:
 			s.wantUser(name, true, false)
@@ -461,6 +463,20 @@ func (s *stage) after(t *testing.T) {
 	b.signIn("victim", password("victim"))
 	if !b.signedIn() || !b.holds() {
 		t.Fatalf("the holder does not get in: %s", b.text())
+	}
+	told, _ := b.account(nil) // and is told
+	words := strings.Join(told.Attributes[noticeName], " ")
+	if !strings.Contains(words, "at "+lapsed) || !strings.Contains(words, "Seen: ") || strings.Contains(words, "@") {
+		t.Fatalf("the account console says %q", words)
+	}
+	if !slices.Contains(told.Metadata.Attributes, shownAs{Name: noticeName, ReadOnly: true}) {
+		t.Fatal("it is not shown as read-only")
+	}
+	for written, want := range map[string]int{words: http.StatusNoContent, "nothing": http.StatusBadRequest} { // the rest stays the holder's to change
+		now, status := b.account(map[string]any{"username": "victim", "email": s.address("victim"), "firstName": "Vic", "lastName": "Tester", "attributes": map[string]any{noticeName: []string{written}}})
+		if status != want || strings.Join(now.Attributes[noticeName], " ") != words {
+			t.Fatalf("the console's write of %q is answered %d, and it says %q", written, status, now.Attributes[noticeName])
+		}
 	}
 }
 
@@ -501,7 +517,7 @@ func (s *stage) adminEvents(t *testing.T) {
 			did[e.Operation+" "+e.Type+" "+map[bool]string{true: "victim", false: "later"}[strings.Contains(e.Path, victim.ID)]]++
 		}
 	}
-	want := map[string]int{"CREATE GROUP_MEMBERSHIP victim": 1, "CREATE GROUP_MEMBERSHIP later": 1}
+	want := map[string]int{"CREATE GROUP_MEMBERSHIP victim": 1, "CREATE GROUP_MEMBERSHIP later": 1, "UPDATE USER victim": 1, "UPDATE USER later": 1} // the holder is told
 	if !maps.Equal(did, want) {
 		t.Fatalf("the adapter did %v, want %v", did, want)
 	}
@@ -547,7 +563,7 @@ func (s *stage) hooks(t *testing.T) string {
 	hook("/follow", func(in map[string]string) any { return map[string]bool{"followed": s.browser(t).opens(in["link"])} })
 	hook("/verify", func(map[string]string) any {
 		s.sweep(t) // offers
-		b := s.update(t, "reh1", s.address("reh1"))
+		b := s.verifySame(t, "reh1", password("reh1"))
 		b.signIn("reh1", password("reh1"))
 		<-time.After(linksLast) // Keycloak's clock: the mails that the walk asked for
 		s.sweep(t)
@@ -559,12 +575,13 @@ func (s *stage) hooks(t *testing.T) string {
 	return web.URL
 }
 
-// update signs in, gives an address when asked for one, and follows the link in the same browser.
-func (s *stage) update(t *testing.T, name, address string) *browser {
+// verifySame signs in, gives the same address when asked for one, and follows the link in the same browser.
+func (s *stage) verifySame(t *testing.T, name, password string) *browser {
 	t.Helper()
+	address := s.address(name)
 	n := s.mail.count(address)
 	b := s.browser(t)
-	b.signIn(name, password(name))
+	b.signIn(name, password)
 	b.want("You need to update your email address")
 	b.submit("kc-update-email-form", url.Values{"email": {address}})
 	b.want("A confirmation email has been sent")
@@ -613,7 +630,7 @@ func (s *stage) renew(t *testing.T) {
 	s.adapter.forgetAsked()
 	s.sweep(t)
 	s.wantUser("renewer", false, true, actionUpdate) // offered, as the domain is back under its old registration
-	b := s.update(t, "renewer", s.address("renewer"))
+	b := s.verifySame(t, "renewer", password("renewer"))
 	b.signIn("renewer", password("renewer"))
 	s.sweep(t)
 	s.wantUser("renewer", true, true) // a link of the attack could still be followed
@@ -624,6 +641,13 @@ func (s *stage) renew(t *testing.T) {
 	if !s.browser(t).setPassword(s.resetMail("renewer"), "second-of-renewer") {
 		t.Fatal("the holder cannot recover again")
 	}
+	s.wantUser("neighbour", false, true, actionUpdate)
+	if s.attack("neighbour") {
+		t.Fatal("the holder's neighbour at the same domain was taken over")
+	}
+	s.verifySame(t, "stolen", "the-attacker's") // who had reset it before, and reads its mail
+	s.sweep(t)
+	s.wantUser("stolen", false, true, actionUpdate)
 }
 
 // forgetAsked lets the next sweep ask anew, as hours later.
@@ -685,6 +709,9 @@ func (s *stage) restore(t *testing.T) {
 	s.wantUser("victim", true, false)
 	if !s.browser(t).setPassword(s.resetMail("victim"), "second-of-victim") {
 		t.Fatalf("recovery is still closed: %+v", r)
+	}
+	if u, _ := s.user("victim"); u.notice() != "" {
+		t.Error("the holder is still told", u.notice())
 	}
 }
 

@@ -213,9 +213,9 @@ func (s *Server) accept(ctx context.Context, in registry.RecoveryRequest, last r
 	return s.journal.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if last.newGap(in) {
 			key, since = closingKey(in), in.Since.UnixMicro()
-			err := exec(ctx, tx, "write the closing down", `INSERT INTO journal (key, domain, request, before, closing, until, already, kept, state, at) VALUES (?, ?, '', ?, 1, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET state = excluded.state, before = excluded.before, until = excluded.until`,
-				key, in.Domain, since, in.ContinuousUntil.UnixMicro(), p.answer.Already, p.answer.Kept, working, now)
+			err := exec(ctx, tx, "write the closing down", `INSERT INTO journal (key, domain, request, before, closing, until, words, already, kept, state, at) VALUES (?, ?, '', ?, 1, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET state = excluded.state, before = excluded.before, until = excluded.until, words = excluded.words`,
+				key, in.Domain, since, in.ContinuousUntil.UnixMicro(), shorten(adminapi.Words(in.Domain, in.Evidence, in.RenewableUntil, in.Advice)), p.answer.Already, p.answer.Kept, working, now)
 			if err != nil {
 				return err
 			}

@@ -185,6 +185,64 @@ func TestResetWithinTheGap(t *testing.T) {
 	}
 }
 
+// The holder reads why, until when and what to do, for as long as there is a reason; one whom Keycloak will not let be
+// told is closed all the same.
+func TestHolderIsTold(t *testing.T) {
+	f := small()
+	f.edit(t, "id-ann", func(u *fakeUser) { u.First, u.Attributes = "Ann", map[string][]string{"team": {"a"}} })
+	r := newRig(t, f, nil)
+	told := func(name string) string {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		u := f.user("id-" + name)
+		if name == "ann" && (u.First != "Ann" || u.Email != "ann@lapsed.example" || u.Attributes["team"][0] != "a") {
+			t.Errorf("something else of the account was changed: %v", u.Attributes)
+		}
+		return u.notice()
+	}
+	f.spoil(func(req *http.Request) (int, bool) {
+		if req.Method != http.MethodPut || req.URL.Path != "/admin/realms/"+realmName+"/users/id-ben" {
+			return 0, false
+		}
+		return http.StatusBadRequest, false
+	})
+	in := closeAt(16, 15)
+	in.RenewableUntil = day(25)
+	r.wantRecovery(t, in, 2, 1, 1, 2)
+	f.spoil(nil)
+	const closing = "Your account cannot be recovered by mail to an address at lapsed.example until further notice; signing in works as before. Seen: seen. The domain can be renewed until 2026-01-25. Renew the domain."
+	if ann, ben, dee := told("ann"), told("ben"), told("dee"); ann != closing || ben != "" || dee != "" {
+		t.Fatalf("%q, %q, %q", ann, ben, dee)
+	}
+	if !strings.Contains(r.log.String(), "holder_not_told") {
+		t.Error("nobody hears who was not told")
+	}
+	if _, err := r.client.Unverify(t.Context(), request("lapsed.example", "k")); err != nil {
+		t.Fatal(err)
+	}
+	const unverified = "Your account cannot be recovered by mail to an address at lapsed.example until further notice; signing in works as before. Seen: seen. Add a verified address at another domain."
+	if ann := told("ann"); ann != unverified {
+		t.Fatalf("%q", ann)
+	}
+	if _, err := r.client.Restore(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	if ann := told("ann"); ann != closing {
+		t.Fatalf("%q", ann)
+	}
+	r.wantRecovery(t, openAt(17), 2, 1, 3, 0)
+	if ann := told("ann"); ann != "" {
+		t.Fatalf("%q", ann)
+	}
+	f.mu.Lock()
+	f.notice = false
+	f.mu.Unlock()
+	r.wantRecovery(t, closeAt(18, 17), 3, 1, 0, 3) // a realm where guard install has not run again
+	if ann := told("ann"); ann != "" {
+		t.Fatalf("%q", ann)
+	}
+}
+
 // exposed_since: the sessions end, nothing lifts by itself, and accounts with a reset or a link since are reported.
 func TestExposedSince(t *testing.T) {
 	r := newRig(t, small(), func(c *Config) {

@@ -197,7 +197,11 @@ func (s *Server) Release(ctx context.Context, account string) error {
 func (s *Server) release(ctx context.Context, m mark, group string) error {
 	id := m.account
 	others, err := s.journal.inForce(ctx, id)
-	if err != nil || group == "" || slices.ContainsFunc(others, func(o mark) bool { return o.id != m.id }) {
+	if err != nil {
+		return err
+	}
+	others = slices.DeleteFunc(others, func(o mark) bool { return o.id == m.id })
+	if err := s.tell(ctx, id, others...); err != nil || group == "" || len(others) > 0 {
 		return err
 	}
 	err = s.cfg.Admin.leave(ctx, id, group)

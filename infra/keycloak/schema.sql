@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS journal (
   closing  INTEGER NOT NULL DEFAULT 0,
   until    INTEGER NOT NULL DEFAULT 0, -- of a closing continuous_until, else not used
   exposed  INTEGER NOT NULL DEFAULT 0, -- exposed_since; 0: none
+  words    TEXT NOT NULL DEFAULT '',   -- what the holders read
   already  INTEGER NOT NULL,           -- counted when the work was planned
   kept     INTEGER NOT NULL,
   state    TEXT NOT NULL,

@@ -152,6 +152,7 @@ func (k *running) makeRealm(t *testing.T, realm map[string]any) {
 		t.Fatal(err)
 	}
 	realm["enabled"], realm["passwordPolicy"] = true, "hashIterations(1) and hashAlgorithm(pbkdf2-sha256)"
+	realm["defaultSignatureAlgorithm"], realm["components"] = "ES256", quickKeys()
 	body, err := json.Marshal(realm)
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +170,19 @@ func (k *running) makeRealm(t *testing.T, realm map[string]any) {
 	if resp.StatusCode != http.StatusCreated {
 		t.Fatalf("make the realm: %s", resp.Status)
 	}
+}
+
+// quickKeys are made in no time; Keycloak's own choice is RSA, twice for each realm.
+func quickKeys() map[string]any {
+	var list []map[string]any
+	for _, p := range []string{"ecdsa-generated", "hmac-generated", "aes-generated"} {
+		config := map[string][]string{"priority": {"100"}}
+		if p == "hmac-generated" {
+			config["algorithm"] = []string{"HS512"} // of Keycloak's own tokens
+		}
+		list = append(list, map[string]any{"name": p, "providerId": p, "config": config})
+	}
+	return map[string]any{"org.keycloak.keys.KeyProvider": list}
 }
 
 func newUser(name, host string, verified bool) map[string]any {

@@ -85,3 +85,26 @@ func TestRelease(t *testing.T) {
 		t.Fatal(r.fake.writes)
 	}
 }
+
+// Beside alternatives the deny step would do harm: install refuses, show says why it is not there, and one that somebody
+// put there does not count.
+func TestShowSaysWhatStandsInTheWay(t *testing.T) {
+	automatic := []execution{{ID: "1", Requirement: alternative, Provider: "idp-create-user-if-unique"}, {ID: "2", Requirement: alternative, Provider: providerLinkAuto, Index: 1}}
+	deny := append(slices.Clone(automatic), execution{ID: "3", Requirement: conditional, SubFlow: true, Name: "deny", Index: 2},
+		execution{ID: "4", Requirement: required, Provider: providerCondition, Config: "c", Level: 1}, execution{ID: "5", Requirement: required, Provider: providerDeny, Level: 1, Index: 1})
+	for name, flow := range map[string][]execution{"without the step": automatic, "with it": deny} {
+		t.Run(name, func(t *testing.T) {
+			f := small()
+			f.providers, f.flows["broker"] = []provider{{Alias: "other", Enabled: true}}, flow
+			r := newRig(t, f, nil)
+			g := &Guard{Admin: r.cfg.Admin}
+			err := g.Install(t.Context())
+			if open, showErr := g.Show(t.Context()); showErr != nil || err == nil || !strings.Contains(err.Error(), "ALTERNATIVE") || !strings.Contains(open, "provider other") || !strings.Contains(open, "ALTERNATIVE") {
+				t.Fatalf("install says %v, show %q %v", err, open, showErr)
+			}
+			if len(f.writes) > 0 {
+				t.Fatal("it changed", f.writes)
+			}
+		})
+	}
+}

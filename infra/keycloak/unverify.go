@@ -208,8 +208,8 @@ func (s *Server) writeDown(ctx context.Context, in registry.Request, request str
 		if !in.ExposedSince.IsZero() {
 			exposed = in.ExposedSince.UnixMicro()
 		}
-		err := exec(ctx, tx, "write the key down", `INSERT INTO journal (key, domain, request, before, exposed, already, kept, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			in.Key, in.Domain, request, in.VerifiedBefore.UnixMicro(), exposed, p.answer.Already, p.answer.Kept, working, now)
+		err := exec(ctx, tx, "write the key down", `INSERT INTO journal (key, domain, request, before, exposed, words, already, kept, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			in.Key, in.Domain, request, in.VerifiedBefore.UnixMicro(), exposed, shorten(adminapi.Words(in.Domain, in.Evidence, time.Time{}, in.Advice)), p.answer.Already, p.answer.Kept, working, now)
 		for _, id := range p.over {
 			err = errors.Join(err, exec(ctx, tx, "end a mark", `UPDATE marks SET state = ? WHERE id = ?`, lifted, id))
 		}
@@ -274,6 +274,7 @@ type place struct {
 	// holds: the realm lets nobody sign in by an address that is not verified. A mark leaves the flag there: without it
 	// the holder would wait at sign-in for a mail that somebody else reads.
 	holds bool
+	tells bool          // accounts have the attribute in which their holder is told
 	links time.Duration // how long the link of a reset mail can be followed
 }
 
@@ -282,8 +283,12 @@ func (s *Server) place(ctx context.Context) (place, error) {
 	if err != nil && !gone(err) {
 		return place{}, err
 	}
+	profile, err := s.cfg.Admin.profile(ctx)
+	if err != nil {
+		return place{}, err
+	}
 	r, err := s.cfg.Admin.realm(ctx)
-	return place{group: g.ID, holds: r.VerifyEmail, links: r.resetLinks()}, err
+	return place{group: g.ID, holds: r.VerifyEmail, tells: hasNotice(profile), links: r.resetLinks()}, err
 }
 
 // finish answers a key whose plan is done.
@@ -359,6 +364,11 @@ func (s *Server) mark(ctx context.Context, m mark, p place) error {
 	if ok, err := s.seen(ctx, m, p); ok {
 		if err := s.exposed(ctx, m); err != nil {
 			return err
+		}
+		if p.tells && p.group != "" {
+			if err := s.tell(ctx, m.account, m); err != nil {
+				return err
+			}
 		}
 		return s.journal.exec(ctx, "note a mark", `UPDATE marks SET state = ?, closed = ? WHERE id = ?`, marked, p.group != "", m.id)
 	} else if failed == nil {

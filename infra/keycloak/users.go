@@ -23,6 +23,11 @@ type account struct {
 	Verified bool     `json:"emailVerified"`
 	Actions  []string `json:"requiredActions"`  // absent in lists
 	Created  int64    `json:"createdTimestamp"` // milliseconds since 1970
+
+	Username   string              `json:"username"`
+	First      string              `json:"firstName"`
+	Last       string              `json:"lastName"`
+	Attributes map[string][]string `json:"attributes"` // absent in lists
 }
 
 // The required actions that the adapter sets and takes.

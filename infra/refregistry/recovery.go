@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/lapseguard/lapseguard/infra/adminapi"
@@ -208,25 +207,12 @@ func (c *closing) open(ctx context.Context) error {
 
 func noticeKey(domain string) string { return "recovery:" + domain }
 
-// words are what the holder is told: what was seen, until when they can renew, what to do now.
-func (c *closing) words() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Your account cannot be recovered by mail to an address at %s until further notice; signing in works as before.", c.in.Domain)
-	for _, e := range c.in.Evidence {
-		fmt.Fprintf(&b, " Seen: %s.", e)
-	}
-	if !c.in.RenewableUntil.IsZero() {
-		fmt.Fprintf(&b, " The domain can be renewed until %s.", c.in.RenewableUntil.Format(time.DateOnly))
-	}
-	return b.String() + " " + c.in.Advice.Text
-}
-
 // tell leaves a notice in the site for each account concerned, and mails it to another address where there is one: a
 // verified one, not at the domain, and not closed itself.
 func (c *closing) tell(ctx context.Context, before int64) error {
 	_, err := c.tx.ExecContext(ctx, `INSERT INTO notices (at, account, key, code, text)
 SELECT DISTINCT ?, a.account, ?, ?, ? FROM closings c JOIN addresses a ON a.id = c.address WHERE c.id > ?`,
-		c.now.UnixMicro(), noticeKey(c.in.Domain), c.in.Advice.Code, c.words(), before)
+		c.now.UnixMicro(), noticeKey(c.in.Domain), c.in.Advice.Code, adminapi.Words(c.in.Domain, c.in.Evidence, c.in.RenewableUntil, c.in.Advice), before)
 	if err != nil {
 		return fmt.Errorf("tell in the site: %w", err)
 	}
@@ -235,7 +221,7 @@ SELECT DISTINCT ?, a.account, ?, ?, ? FROM closings c JOIN addresses a ON a.id =
 SELECT ?3, b.account, (SELECT a.address FROM addresses a WHERE a.account = b.account AND a.verified
 	AND NOT (a.rev >= ?1 AND a.rev < ?2) AND NOT `+closed+` ORDER BY a.id LIMIT 1) AS other, 'notice', ?4
 FROM (SELECT DISTINCT account FROM addresses WHERE id IN (SELECT address FROM closings WHERE id > ?5)) b WHERE other IS NOT NULL`,
-		from, to, c.now.UnixMicro(), c.words(), before)
+		from, to, c.now.UnixMicro(), adminapi.Words(c.in.Domain, c.in.Evidence, c.in.RenewableUntil, c.in.Advice), before)
 	if err != nil {
 		return fmt.Errorf("tell by mail: %w", err)
 	}

@@ -231,7 +231,7 @@ func (c *guardRemove) Run(ctx context.Context, all *commands, s streams) error {
 	if *changes == 0 {
 		fmt.Fprintln(s.out, "nothing to change")
 	}
-	fmt.Fprintln(s.out, "The required action UPDATE_EMAIL stays on.")
+	fmt.Fprintln(s.out, "The required action UPDATE_EMAIL and the accounts' attribute stay.")
 	return nil
 }
 
