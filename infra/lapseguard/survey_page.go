@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/safety"
 )
 
 //go:embed survey.html
@@ -118,9 +119,13 @@ func newSurveyPage(v surveyed) surveyPage {
 	}
 	p.PhaseWords = "Domains by phase: " + tallied(p.Phases)
 	for _, h := range v.holds {
+		verbs := []string{"explain", "approve", "unhold"}
+		if h.Why == safety.WhyProtected { // no approval has it acted on
+			verbs = []string{"explain", "unhold"}
+		}
 		p.Holds = append(p.Holds, holdPart{
 			Domain: masked(h.Domain), Action: masked(h.Action), Phase: masked(h.Phase), Addresses: count(h.Addresses, "address", "addresses"), Since: lifecycle.At(h.Since).String(),
-			Why: masked(h.Why), Sentence: masked(h.Sentence), Stale: h.Stale(v.now), Commands: v.commands(h.Domain, "explain", "approve", "unhold"),
+			Why: masked(h.Why), Sentence: masked(h.Sentence), Stale: h.Stale(v.now), Commands: v.commands(h.Domain, verbs...),
 		})
 	}
 	done, changes := v.events()

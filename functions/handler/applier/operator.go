@@ -148,7 +148,7 @@ func because(w word) string {
 func (p *Parts) wouldApprove(ctx context.Context, m records.Matter) (string, error) {
 	d := m.Domain
 	hold, err := p.book().Hold(ctx, d.Name)
-	text := fmt.Sprintf("would approve: 1 domain, %s of accounts\n%s, %s: %s", plural(d.Addresses, "verified address", "verified addresses"), d.Name, d.State.Phase, d.Reason)
+	text := fmt.Sprintf("would approve: 1 domain, %s (by verified address)\n%s, %s: %s", plural(d.Addresses, "account", "accounts"), d.Name, d.State.Phase, d.Reason)
 	if hold.Found() {
 		text += fmt.Sprintf("\nheld since %s: %s", hold.V.Since.UTC().Format("2 January 15:04 UTC"), hold.V.Why)
 	}
@@ -167,9 +167,9 @@ func wouldApproveAll(class string, held []safety.Hold) string {
 	slices.SortFunc(held, func(a, b safety.Hold) int {
 		return cmp.Or(cmp.Compare(b.Addresses, a.Addresses), cmp.Compare(a.Domain, b.Domain))
 	})
-	text := fmt.Sprintf("would approve: %s of %s, %s of accounts", plural(len(held), "domain", "domains"), class, plural(sum, "verified address", "verified addresses"))
+	text := fmt.Sprintf("would approve: %s of %s, %s (by verified address)", plural(len(held), "domain", "domains"), class, plural(sum, "account", "accounts"))
 	for _, h := range held[:min(len(held), shownOfClass)] {
-		text += fmt.Sprintf("\n%s, %s", h.Domain, plural(h.Addresses, "address", "addresses"))
+		text += fmt.Sprintf("\n%s, %s", h.Domain, plural(h.Addresses, "account", "accounts"))
 	}
 	if n := len(held) - shownOfClass; n > 0 {
 		text += fmt.Sprintf("\nand %d more: lapseguard holds lists them", n)

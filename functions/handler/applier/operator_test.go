@@ -510,7 +510,7 @@ func TestAskedIsNotApproved(t *testing.T) {
 	w.tick()
 	const class = "rdap.example.net/redemption"
 	res := w.must(Event{Action: "approve", Class: class, Ask: true})
-	if lines := strings.Split(res.Text, "\n"); !res.Asked || !strings.HasPrefix(lines[0], "would approve: 30 domains of "+class+", ") || !strings.HasSuffix(lines[0], "verified addresses of accounts") || len(lines) != 31 {
+	if lines := strings.Split(res.Text, "\n"); !res.Asked || !strings.HasPrefix(lines[0], "would approve: 30 domains of "+class+", ") || !strings.HasSuffix(lines[0], " accounts (by verified address)") || len(lines) != 31 {
 		t.Errorf("class: %q", res.Text)
 	}
 	res = w.must(Event{Action: "approve", Domain: "example-07.com", Ask: true})
