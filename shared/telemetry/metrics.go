@@ -87,7 +87,7 @@ func All() []Metric {
 		{HoldsOpen, Count, "", 4, "holds that wait for a decision"},
 		{HoldsStale, Count, "", 4, "of these, for longer than three days"},
 		{BreakerTripped, Count, "", 1, "classes over the breaker's limit"},
-		{RecoveryOpen, Count, "", 1, "domains marked although the registry says that recovery is still open"},
+		{RecoveryOpen, Count, "", 1, "answers, the daily probe's among them, by which marked addresses can still recover their accounts"},
 		{RecoveryClosed, Count, "", 1, "watched domains at which account recovery is to be closed, as the run found them"},
 		{Closings, Count, "", 2, "domains at which recovery was closed"},
 		{WouldClose, Count, "", 1, "the same in observe mode"},

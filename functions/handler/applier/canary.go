@@ -11,7 +11,8 @@ import (
 )
 
 // canary takes the synthetic domain over its last hop, a dry run at the registry, in every mode but stop. The metric
-// says that a lapse found today would have reached the registry; without it for a day an alarm goes off.
+// says that a lapse found today would have reached the registry; without it for a day an alarm goes off. What the answer
+// says of recovery is that of every mark there is.
 func (p *Parts) canary(ctx context.Context, dry unverifier, d *records.Domain) error {
 	if d == nil || dry == nil {
 		return nil
@@ -31,6 +32,10 @@ func (p *Parts) canary(ctx context.Context, dry unverifier, d *records.Domain) e
 	}
 	if answer.CountsUnknown {
 		return fmt.Errorf("dry run of the synthetic domain %s: the registry gave no answer", d.Name)
+	}
+	if answer.Recovery == registry.RecoveryOpen { // every mark protects nobody, and the next lapse is not waited for
+		p.Log.ErrorContext(ctx, "recovery_open", "domain", d.Name, "meaning", "the registry says to the daily probe that what was marked can still be recovered by mail")
+		p.Metrics.Emit(map[string]float64{telemetry.RecoveryOpen: 1})
 	}
 	d.NextLook = 0
 	d.Settle(false)

@@ -50,6 +50,19 @@ func TestSyntheticDomainEndsInADryRun(t *testing.T) {
 	}
 }
 
+// TestTheDailyProbeHearsThatRecoveryIsOpen: the registry has lost what keeps marks in force, and no lapse is due.
+func TestTheDailyProbeHearsThatRecoveryIsOpen(t *testing.T) {
+	for recovery, alarm := range map[registry.Recovery]bool{registry.RecoveryOpen: true, registry.RecoveryClosed: false, registry.RecoveryUnknown: false} {
+		w := newWorld(t)
+		w.reg.answer.Recovery = recovery
+		w.arrive()
+		w.tick()
+		if says := strings.Contains(w.stats.String(), `"RecoveryOpen":1`) && strings.Contains(w.log.String(), "recovery_open"); says != alarm || !strings.Contains(w.stats.String(), `"CanaryCompleted":1`) {
+			t.Errorf("%s: alarm %t: %s", recovery, says, w.stats)
+		}
+	}
+}
+
 func TestSyntheticDomainIsMissing(t *testing.T) {
 	tests := map[string]func(w *world) (fails bool){
 		"the kill switch says stop": func(w *world) bool { w.mode = Stop; return false },
