@@ -56,6 +56,8 @@ type Walk struct {
 	Whole   bool                `json:"whole,omitempty"`   // it came to the end: what it found can be judged
 	Pending map[string]int      `json:"pending,omitempty"` // decisions that the breaker judges, by class
 	Names   map[string][]string `json:"names,omitempty"`   // what is to be put to the registry, by class; "": approved
+	// Closings are the domains at which recovery is to be closed, by their rank: the budget is theirs in that order.
+	Closings map[int][]string `json:"closings,omitempty"`
 }
 
 // Walk reads it.

@@ -23,6 +23,8 @@ type Recovery struct {
 	Sent  lifecycle.Instant `json:"sent,omitempty"`  // the gap as it was told: of a young registration the time of the call
 	AsOf  lifecycle.Instant `json:"as_of"`           // of the request that the registry accepted last
 	Bound int               `json:"bound,omitempty"` // addresses that the last closing bound
+	// Counted is when a closing of it took a unit of the budget last.
+	Counted lifecycle.Instant `json:"counted,omitempty"`
 	// Would is the gap of which observe mode said what it would do.
 	Would lifecycle.Instant `json:"would,omitempty"`
 	// Refused is the gap for which the registry refused to close it, and Why what it said.

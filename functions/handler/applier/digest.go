@@ -100,7 +100,7 @@ var kinds = []struct{ what, sentence, brief string }{
 	{wordOpened, "Opened recovery again through %[1]s at %[2]s: ", "opened"},
 	{wordWouldClose, "Would have closed recovery through %[1]s at %[2]s: ", "would be closed"},
 	{wordWouldOpen, "Would have opened recovery again at %[2]s: ", "would be opened"},
-	{"waits", "Closings waited for room in the day's budget, first of each kind at %[2]s: ", "waited for room"},
+	{"waits", "Closings waited for room in the day's budget, %[3]d of them at last, first of each kind at %[2]s: ", "waited for room"},
 	{"reported", "The registry reports accounts as perhaps taken at %[2]s, %[3]d in all: ", "with accounts perhaps taken"},
 	{"held", "Held for a decision %[2]s: ", "held"},
 }

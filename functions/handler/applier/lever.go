@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
@@ -15,34 +14,12 @@ import (
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// closingBudget is the class and the limits of a closing: 1 % of the watched domains or 10 a day, whichever is more. A
-// closing undoes itself, so that its budget is wider than that of an unverification, and its surplus waits instead of
-// holding the whole. Those who only depend on a host that lapsed take half of it at most: one host must not delay the
-// domains that lapsed themselves.
-func closingBudget(gap lifecycle.Gap) (class string, l safety.Limits) {
-	l = safety.Limits{Count: 10, Share: 0.01, ClassCount: 10, ClassShare: 0.01}
-	if gap == lifecycle.GapMailHost {
-		l.ClassCount, l.ClassShare = 5, 0.005
-		return "dependent", l
-	}
-	return "own", l
-}
-
 var (
 	// errNoRoom: the day's budget for such closings is used up.
 	errNoRoom = errors.New("the day's budget for closings is used up")
 	// errRefused: the registry will not do this. It is asked again tomorrow, and a person meanwhile.
 	errRefused = errors.New("the registry refused to close recovery")
 )
-
-// closingPause is how long a closing waits that found no room: a crowd of them must not be read by every tick. Those who
-// only depend on a host wait longer.
-func closingPause(gap lifecycle.Gap) time.Duration {
-	if gap == lifecycle.GapMailHost {
-		return 6 * time.Hour
-	}
-	return time.Hour
-}
 
 // recovers is the registry's other call, as the client and the dry run both have it.
 type recovers interface {
@@ -96,11 +73,6 @@ func (p *Parts) recovery(ctx context.Context, m records.Matter, run string) (reg
 	return r, err
 }
 
-// takes tells whether a domain's closing takes a unit of the budget: a person's does not, nor a newer gap's.
-func (p *Parts) takes(m records.Matter) bool {
-	return m.Recovery.V.Since == 0 && m.Wanted() != 0 && !m.Recovery.V.Stands(m.Domain.State.Control.Since)
-}
-
 // Recover has the registry do it, within the budget for closings.
 func (e enforcer) Recover(ctx context.Context, m records.Matter, run string) (records.Matter, bool, error) {
 	call, can := e.registry.(recovers)
@@ -109,7 +81,8 @@ func (e enforcer) Recover(ctx context.Context, m records.Matter, run string) (re
 		return m, true, err
 	}
 	if e.takes(m) {
-		if err := e.mayClose(ctx, m.Domain); err != nil {
+		var err error
+		if m, err = e.mayClose(ctx, m); err != nil {
 			return m, false, err
 		}
 	}
@@ -134,7 +107,7 @@ func (p *Parts) setRecovery(ctx context.Context, call recovers, m records.Matter
 		return m, false, nil
 	}
 	known, word := m.Recovery, wordOpened
-	known.V = records.Recovery{AsOf: lifecycle.At(r.AsOf), Since: m.Wanted(), Sent: lifecycle.At(r.Since)}
+	known.V = records.Recovery{AsOf: lifecycle.At(r.AsOf), Since: m.Wanted(), Sent: lifecycle.At(r.Since), Counted: m.Recovery.V.Counted}
 	if m.Recovery.V.Stands(d.State.Control.Since) {
 		known.V.Word = m.Recovery.V.Word
 	}
@@ -172,25 +145,28 @@ func (p *Parts) unwilling(ctx context.Context, m records.Matter, err error) (rec
 	return m, false, errRefused
 }
 
-// mayClose takes one unit of the budget for closings before the call; errNoRoom where there is none.
-func (e enforcer) mayClose(ctx context.Context, d records.Domain) error {
+// mayClose takes one unit of the budget for closings before the call, and notes at the name that it did, so that a
+// registry that fails is asked again for nothing; errNoRoom where there is none.
+func (e enforcer) mayClose(ctx context.Context, m records.Matter) (records.Matter, error) {
 	run, err := e.book().Run(ctx)
 	if err != nil {
-		return err
+		return m, err
 	}
 	ledger, err := e.book().Closings(ctx)
 	if err != nil {
-		return err
+		return m, err
 	}
 	var ok bool
-	class, limits := closingBudget(d.State.Control.Gap)
+	class, limits := closingBudget(m.Domain.State.Control.Gap, run.V.Watched)
 	if ledger.V, ok = safety.Reserve(ledger.V, limits, run.V.Watched, class, e.Now()); !ok {
-		return errNoRoom
+		return m, errNoRoom
 	}
-	if err := e.Store.Write(ctx, ledger.Put()); err != nil {
-		return fmt.Errorf("take a unit of the budget for closings: %w", err)
+	m.Recovery.V.Counted = lifecycle.At(e.Now())
+	if err := e.Store.Write(ctx, ledger.Put(), m.Recovery.Put()); err != nil {
+		return m, fmt.Errorf("take a unit of the budget for closing %s: %w", m.Domain.Name, err)
 	}
-	return nil
+	m.Recovery = m.Recovery.Stored()
+	return m, nil
 }
 
 // Recover says what an enforcer would do, once for each gap; nothing is noted at the domain, so that it is done when

@@ -27,6 +27,7 @@ var order = []string{
 	"walk.go",        // what is due, and what the breaker says
 	"plan.go",        // pure: what is to be done about one domain
 	"lever.go",       // recovery closed and opened, as each mode does it
+	"closing.go",     // the budget for closings, and whose it is first
 	"act.go",         // the registry, as each mode sees it
 	"person.go",      // a person is asked
 	"tell.go",        // those who depend on a mail host

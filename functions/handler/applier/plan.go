@@ -202,12 +202,3 @@ func evidenceAt(d records.Domain) lifecycle.Instant {
 	}
 	return max(reg, mkt)
 }
-
-func deleted(w lifecycle.Word) bool {
-	switch w {
-	case lifecycle.WordRestore, lifecycle.WordRedemption, lifecycle.WordPendingDelete, lifecycle.WordAbsent:
-		return true
-	default:
-		return false
-	}
-}

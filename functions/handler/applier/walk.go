@@ -27,10 +27,11 @@ const maxNames = 5000
 type walk struct {
 	*Parts
 	view
-	act  seam            // nil: nothing is put to the registry
-	full map[string]bool // classes of closings whose budget is used up
+	act  seam // nil: nothing is put to the registry
 	at   records.Of[records.Walk]
 	kept bool // the record says where an earlier invocation ended
+
+	closings closings
 
 	told                        map[string]bool // domains whose mail host's lapse, or recovery, it noted
 	relieved                    []string        // those of them whose mail host is back, and whose hold is to end
@@ -44,7 +45,7 @@ type walk struct {
 var errLate = errors.New("too many due items for one invocation; the next one goes on")
 
 func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, error) {
-	w := &walk{Parts: p, act: act, full: map[string]bool{}, told: map[string]bool{}}
+	w := &walk{Parts: p, act: act, closings: newClosings(), told: map[string]bool{}}
 	var err error
 	if w.view, err = p.view(ctx, run); err != nil {
 		return w, err
@@ -53,6 +54,9 @@ func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, 
 	w.at, err = p.book().Walk(ctx)
 	if w.kept = w.at.V.Cursor != "" || w.at.V.Shard > 0; w.at.V.Pending == nil {
 		w.at.V.Pending = map[string]int{}
+	}
+	if w.at.V.Closings == nil {
+		w.at.V.Closings = map[int][]string{}
 	}
 	if w.at.V.Names == nil {
 		w.at.V.Names = map[string][]string{}
@@ -71,6 +75,8 @@ func (w *walk) goOn(ctx context.Context) error {
 	}
 	if errors.Is(err, errLate) {
 		w.Log.InfoContext(ctx, "walk_paused", "whole", w.at.V.Whole, "to_decide", w.names)
+		w.closings.sort(w.at.V.Closings)
+		w.at.V.Closings = keepFirst(w.at.V.Closings, maxNames)
 		return w.keep(ctx, w.at.V)
 	}
 	if err != nil { // what was found is counted anew
@@ -115,7 +121,43 @@ func (w *walk) survey(ctx context.Context) error {
 			w.at.V.Whole = w.at.V.Shard >= store.Shards
 		}
 	}
+	if err := w.close(ctx); err != nil {
+		return err
+	}
 	return w.relieve(ctx)
+}
+
+// close goes through the domains at which recovery is to be closed, in the order in which the day's budget is theirs, and
+// says what does not fit.
+func (w *walk) close(ctx context.Context) error {
+	w.closings.ordered = true
+	w.closings.sort(w.at.V.Closings)
+	for rank := range ranks {
+		for names := w.at.V.Closings[rank]; len(names) > 0; names = w.at.V.Closings[rank] {
+			if w.late(ctx) {
+				return errors.Join(errLate, w.sayWaiting(ctx))
+			}
+			n := min(len(names), page)
+			if err := w.each(ctx, names[:n], w.visit); err != nil {
+				return err
+			}
+			w.at.V.Closings[rank] = names[n:]
+		}
+	}
+	return w.sayWaiting(ctx)
+}
+
+// sayWaiting says how many closings found no room: one event for each class, not one for each of them.
+func (w *walk) sayWaiting(ctx context.Context) error {
+	for class, n := range w.closings.waits {
+		first := w.closings.first[class]
+		w.Log.WarnContext(ctx, "closings_wait", "class", class, "count", n, "first", first.Name, "why", errNoRoom)
+		w.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: 1})
+		if err := w.Store.Write(ctx, w.line(first, "closings/"+class, "waits", registry.Answer{Changed: n})); err != nil {
+			return fmt.Errorf("note that closings wait: %w", err)
+		}
+	}
+	return nil
 }
 
 // relieve ends the holds about which nothing is left to decide, after the whole was walked: what it told others may
@@ -164,6 +206,12 @@ func (w *walk) each(ctx context.Context, names []string, do func(context.Context
 
 // visit carries out what is planned for one due domain, and counts it.
 func (w *walk) visit(ctx context.Context, m records.Matter) error {
+	if !w.closings.ordered && m.Domain.Differs() && w.takes(m) && m.Domain.CloseAt <= lifecycle.At(w.now) {
+		rank := rank(m.Domain, lifecycle.At(w.now))
+		w.at.V.Closings[rank] = append(w.at.V.Closings[rank], m.Domain.Name) // when all of them are known
+		w.closings.since[m.Domain.Name] = m.Domain.State.First
+		return nil
+	}
 	m, settled, err := w.recover(ctx, m)
 	if err != nil {
 		return err
@@ -437,26 +485,23 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (records.Matter, b
 		m, _, err := w.postpone(ctx, m, closingTime)
 		return m, true, err
 	case !w.closable(m): // the gap may become another one
-		m, _, err := w.postpone(ctx, m, closingPause(lifecycle.GapMailHost))
+		m, _, err := w.postpone(ctx, m, 6*time.Hour)
 		return m, true, err
 	}
-	gap := m.Domain.State.Control
-	class, _ := closingBudget(gap.Gap)
+	class, limits := closingBudget(m.Domain.State.Control.Gap, w.run.Watched)
+	pause := w.closings.pause(class, limits, w.run.Watched)
 	switch {
 	case w.act == nil:
 		return m, false, nil
-	case w.takes(m) && w.full[class]:
-		return w.postpone(ctx, m, closingPause(gap.Gap))
+	case w.takes(m) && w.closings.full[class]:
+		w.closings.missed(class, m.Domain)
+		return w.postpone(ctx, m, pause)
 	}
 	next, ok, err := w.act.Recover(ctx, m, w.run.ID)
 	switch {
-	case errors.Is(err, errNoRoom): // one event for all that waits, not one for each
-		w.Log.WarnContext(ctx, "closings_wait", "class", class, "first", m.Domain.Name, "why", errNoRoom)
-		w.full[class] = true
-		if err := w.Store.Write(ctx, w.line(m.Domain, "closings/"+class, "waits", registry.Answer{})); err != nil {
-			return m, false, fmt.Errorf("note that closings wait: %w", err)
-		}
-		return w.postpone(ctx, m, closingPause(gap.Gap))
+	case errors.Is(err, errNoRoom):
+		w.closings.missed(class, m.Domain)
+		return w.postpone(ctx, m, pause)
 	case errors.Is(err, errRefused):
 		return w.postpone(ctx, next, closingTime)
 	}
