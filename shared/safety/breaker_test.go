@@ -301,6 +301,8 @@ func TestLedgerIsNeverChangedInPlace(t *testing.T) {
 	Judge(l, DefaultLimits(), 1000, map[string]int{redemption: 9}, t0)
 	l.Counted(t0.Add(48 * time.Hour))
 	approve(t, l, org, approval(1, 1))
+	l.CameBack(t0, Unit{Class: redemption, At: t0})
+	l.Trust(redemption)
 	if after, _ := json.Marshal(l); string(after) != string(before) {
 		t.Errorf("%s\nbecame %s", before, after)
 	}
@@ -318,11 +320,15 @@ func TestLedgerIsNeverChangedInPlace(t *testing.T) {
 
 // The worst that can be stored: as many classes as are kept apart, each acted on in every hour.
 func TestLedgerStaysSmall(t *testing.T) {
-	l := Ledger{Classes: map[string][]Hour{}}
+	l := Ledger{Classes: map[string][]Hour{}, Days: map[string]map[int64]int{}, Back: map[string]map[int64]int{}, Doubted: map[string]time.Time{}}
 	for i := range MaxClasses {
 		class := fmt.Sprintf("rdap-%d.registry.example/pending delete", i)
 		for h := range 26 {
 			l.Classes[class] = append(l.Classes[class], Hour{Hour: hourOf(t0) - int64(h), Acted: 5, Approved: 5})
+		}
+		l.Days[class], l.Back[class], l.Doubted[class] = map[int64]int{}, map[int64]int{}, t0
+		for d := range int64(FortnightDays) {
+			l.Days[class][dayOf(t0)-d], l.Back[class][dayOf(t0)-d] = 99, 99
 		}
 	}
 	l = l.Acted(t0, redemption, 2).ActedApproved(t0, org, 1)
@@ -335,8 +341,9 @@ func TestLedgerStaysSmall(t *testing.T) {
 	if text, _ := json.Marshal(l); len(text) > 380<<10 { // store.MaxData
 		t.Errorf("%d bytes", len(text))
 	}
-	if text, _ := json.Marshal(l.prune(t0.Add(Window + time.Hour))); string(text) != `{"v":1}` {
-		t.Errorf("a day later %d bytes", len(text))
+	l.Doubted = nil // which only an operator ends
+	if text, _ := json.Marshal(l.prune(t0.Add(FortnightDays * 24 * time.Hour))); string(text) != `{"v":1}` {
+		t.Errorf("two weeks later %d bytes", len(text))
 	}
 }
 

@@ -13,7 +13,7 @@ const LedgerSchema = 1
 
 // MaxClasses bounds the classes that a ledger keeps apart, so that its item stays small. Automatic action in a
 // class beyond them waits.
-const MaxClasses = 500
+const MaxClasses = 300
 
 // overflow is where acts that a person approved are counted once MaxClasses is reached.
 const overflow = "other"
@@ -31,6 +31,13 @@ type Ledger struct {
 	Classes   map[string][]Hour   `json:"c,omitempty"`
 	Approvals map[string]Approval `json:"a,omitempty"`
 	Held      map[string]int      `json:"h,omitempty"` // decisions that the breaker holds: they count as pending
+	// Days count by class and day what was acted on within the last FortnightDays by the guard's own judgement. They are days
+	// and not hours, or the item would outgrow what a table takes.
+	Days map[string]map[int64]int `json:"d,omitempty"`
+	// Back counts by class and day those of them that came back to their holder; of a class in which more than a tenth did,
+	// Doubted says since when it is doubtful. Only an operator ends that.
+	Back    map[string]map[int64]int `json:"b,omitempty"`
+	Doubted map[string]time.Time     `json:"q,omitempty"`
 }
 
 // Hour counts the domains of one class that were acted on in one hour.
@@ -117,7 +124,55 @@ func (l Ledger) Revoke(class string) Ledger {
 
 // Acted counts n domains of the class acted on by the guard's own judgement.
 func (l Ledger) Acted(now time.Time, class string, n int) Ledger {
-	return l.count(now, class, func(h *Hour) { h.Acted += max(n, 0) })
+	next := l.count(now, class, func(h *Hour) { h.Acted += max(n, 0) })
+	inDay(&next.Days, class, dayOf(now), max(n, 0))
+	return next
+}
+
+// minBack is how many domains of a class must have come back at least before it is doubtful: of few acted on, one renewal
+// is more than a tenth.
+const minBack = 3
+
+// CameBack counts a domain that a unit was taken for and whose holder has it again, by the same registration. anew tells
+// whether its class is doubtful from now on.
+func (l Ledger) CameBack(now time.Time, u Unit) (next Ledger, anew bool) {
+	next = l.prune(now)
+	if u.Approved || dayOf(u.At) <= dayOf(now)-FortnightDays {
+		return next, false // a person's word is no upstream's; what lies behind the window is not in the ledger
+	}
+	inDay(&next.Back, u.Class, dayOf(u.At), 1)
+	back := summed(next.Back[u.Class])
+	if _, known := next.Doubted[u.Class]; known || back < minBack || 10*back <= summed(next.Days[u.Class]) {
+		return next, false
+	}
+	if next.Doubted == nil {
+		next.Doubted = map[string]time.Time{}
+	}
+	next.Doubted[u.Class] = now.UTC()
+	return next, true
+}
+
+// Trust ends the doubt about a class, on an operator's word.
+func (l Ledger) Trust(class string) Ledger {
+	next := l.clone()
+	delete(next.Doubted, class)
+	delete(next.Back, class)
+	return next
+}
+
+// inDay counts n in a class's day.
+func inDay(of *map[string]map[int64]int, class string, day int64, n int) {
+	if *of == nil {
+		*of = map[string]map[int64]int{}
+	}
+	days := *of
+	if len(days) >= MaxClasses && days[class] == nil {
+		class = overflow
+	}
+	if days[class] == nil {
+		days[class] = map[int64]int{}
+	}
+	days[class][day] += n
 }
 
 // ActedApproved counts n domains of the class acted on because a person approved each of them. They count
@@ -156,6 +211,14 @@ func (l Ledger) prune(now time.Time) Ledger {
 			delete(next.Classes, class)
 		}
 	}
+	for _, days := range []map[string]map[int64]int{next.Days, next.Back} {
+		for class, counts := range days {
+			maps.DeleteFunc(counts, func(day int64, n int) bool { return day <= dayOf(now)-FortnightDays || n <= 0 })
+			if len(counts) == 0 {
+				delete(days, class)
+			}
+		}
+	}
 	maps.DeleteFunc(next.Approvals, func(_ string, a Approval) bool { return !a.stands(now) })
 	return next
 }
@@ -166,7 +229,38 @@ func (l Ledger) clone() Ledger {
 		next.Classes[class] = slices.Clone(hours)
 	}
 	maps.Copy(next.Approvals, l.Approvals)
+	next.Days, next.Back, next.Doubted = cloneDays(l.Days), cloneDays(l.Back), maps.Clone(l.Doubted)
 	return next
+}
+
+func cloneDays(days map[string]map[int64]int) map[string]map[int64]int {
+	if days == nil {
+		return nil
+	}
+	next := make(map[string]map[int64]int, len(days))
+	for class, counts := range days {
+		next[class] = maps.Clone(counts)
+	}
+	return next
+}
+
+func dayOf(t time.Time) int64 { return t.Unix() / 86_400 }
+
+// fortnight is what was acted on within FortnightDays in a class of a pruned ledger, and fortnightAll in all of them.
+func (l Ledger) fortnight(class string) int { return summed(l.Days[class]) }
+
+func (l Ledger) fortnightAll() (n int) {
+	for _, days := range l.Days {
+		n += summed(days)
+	}
+	return n
+}
+
+func summed(counts map[int64]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 func hourOf(t time.Time) int64 { return t.Unix() / 3600 }

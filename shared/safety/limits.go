@@ -13,6 +13,13 @@ import (
 // Window is the time over which the breaker counts.
 const Window = 24 * time.Hour
 
+// FortnightDays is the longer time over which the breaker counts, and FortnightTimes how many days' limits may be used up
+// in it: an upstream that is wrong about a few names every day stays below each day's.
+const (
+	FortnightDays  = 14
+	FortnightTimes = 10
+)
+
 // What no setting crosses: one wrong digit must not lock out thousands.
 const (
 	// MaxCount is the largest Count, ClassCount and Approval.PerDay, in domains per Window.
