@@ -41,7 +41,7 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # On the deployed stack of samconfig.toml (another: STACK=name REGION=name), by `sam remote invoke`; on a local
 # store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
 # no sign in it means anything to make or to the shell.
-ACTIONS := approve revoke hold unhold recheck restore retry accept
+ACTIONS := approve revoke trust hold unhold recheck restore retry accept
 .PHONY: $(ACTIONS) status run-now mode audit-page
 ifneq ($(filter $(ACTIONS) status run-now mode audit audit-page,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
@@ -69,6 +69,9 @@ approve: build ## show whom an approval concerns: make approve DOMAIN=example.or
 
 revoke: build ## take the approval of a class back: make revoke CLASS=... BY=you
 	@$(GUARD) revoke --event --by="$$BY" -- "$$CLASS" $(remote)
+
+trust: build ## end the doubt about a class: make trust CLASS=... BY=you
+	@$(GUARD) trust --event --by="$$BY" -- "$$CLASS" $(remote)
 
 hold: build ## hold a domain until a person decides: make hold DOMAIN=example.org BY=you
 	@$(GUARD) hold --event --by="$$BY" -- "$$DOMAIN" $(remote)

@@ -30,6 +30,7 @@ type commands struct {
 	Status statusCommand `cmd:"" group:"Use it" help:"Say where the guard stands: mode, run, holds."`
 
 	Approve approveCommand `cmd:"" group:"Operate the guard on a local store" help:"Approve a held domain, or a whole class as one reviewed list: shows whom it concerns, --yes does it."`
+	Trust   trustCommand   `cmd:"" group:"Operate the guard on a local store" help:"End the doubt about a class of which many domains came back after they were unverified."`
 	Revoke  revokeCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take the approval of a class back: the breaker judges it again."`
 	Hold    domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Hold a domain: nothing is done about it until its hold is taken off or approved."`
 	Unhold  domainCommand  `cmd:"" group:"Operate the guard on a local store" help:"Take a hold off; the domain stays under watch."`

@@ -205,6 +205,21 @@ func (c *revokeCommand) Run(ctx context.Context, s streams) error {
 	return c.send(ctx, s, applier.Event{Action: "revoke", Class: c.Class, By: c.By})
 }
 
+// trustCommand ends the doubt about a class.
+type trustCommand struct {
+	operate
+	who
+	Class string `arg:"" help:"The class, as status and the log name it."`
+}
+
+// Run trusts.
+func (c *trustCommand) Run(ctx context.Context, s streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	return c.send(ctx, s, applier.Event{Action: "trust", Class: c.Class, By: c.By})
+}
+
 // acceptCommand accepts a list that shrank.
 type acceptCommand struct {
 	operate

@@ -35,6 +35,7 @@ func TestEvents(t *testing.T) {
 		{"restore|example.org|--by=Jo|--decision=example.org:lapse:1", `{"action":"restore","domain":"example.org","decision":"example.org:lapse:1","by":"Jo"}`},
 		{"approve|--class=rdap.example/redemption|--reviewed=310|--per-day=40|--by=Jo|--yes", `{"action":"approve","by":"Jo","class":"rdap.example/redemption","count":310,"per_day":40}`},
 		{"revoke|rdap.example/redemption|--by=Jo", `{"action":"revoke","by":"Jo","class":"rdap.example/redemption"}`},
+		{"trust|rdap.example/redemption|--by=Jo", `{"action":"trust","by":"Jo","class":"rdap.example/redemption"}`},
 		{"close|mail.example.org|--by=Jo|--reason=reported as sold", `{"action":"close","domain":"example.org","by":"Jo","why":"reported as sold"}`},
 		{"open|example.org|--by=Jo|--reason=a false alarm", `{"action":"open","domain":"example.org","by":"Jo","why":"a false alarm"}`},
 		{"open|--all|--by=Jo|--reason=the guard goes", `{"action":"open","by":"Jo","why":"the guard goes","all":true}`},
@@ -275,7 +276,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	if code != 0 {
 		t.Fatal(code)
 	}
-	for _, name := range strings.Fields("demo audit explain holds report serve status completion approve revoke hold unhold recheck restore retry accept mode") {
+	for _, name := range strings.Fields("demo audit explain holds report serve status completion approve revoke trust hold unhold recheck restore retry accept mode") {
 		if !regexp.MustCompile(`(?m)^  ` + name + ` {2,}[A-Z]`).MatchString(out) {
 			t.Errorf("the help does not name %s:\n%s", name, out)
 		}

@@ -83,6 +83,7 @@ func TestMakeSendsTheEvent(t *testing.T) {
 		"approve|DOMAIN=example.org|BY=Jo|YES=1|REASON=it's seen":       `{"action":"approve","domain":"example.org","by":"Jo","why":"it's seen"}`,
 		"approve|CLASS=a b/redemption|REVIEWED=3|PER_DAY=2|BY=Jo|YES=1": `{"action":"approve","by":"Jo","class":"a b/redemption","count":3,"per_day":2}`,
 		"revoke|CLASS=a b/redemption|BY=Jo":                             `{"action":"revoke","by":"Jo","class":"a b/redemption"}`,
+		"trust|CLASS=a b/redemption|BY=Jo":                              `{"action":"trust","by":"Jo","class":"a b/redemption"}`,
 		"hold|DOMAIN=example.org|BY=Jo":                                 `{"action":"hold","domain":"example.org","by":"Jo"}`,
 		"unhold|DOMAIN=example.org|BY=Jo":                               `{"action":"unhold","domain":"example.org","by":"Jo"}`,
 		"recheck|DOMAIN=example.org|BY=Jo":                              `{"action":"recheck","domain":"example.org","by":"Jo"}`,

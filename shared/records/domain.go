@@ -49,8 +49,9 @@ type Domain struct {
 	LookSent       lifecycle.Instant    `json:"lk,omitempty"` // second look sent
 
 	// What applier notes here for the others. What was decided lies elsewhere, see Case.
-	Acted   bool   `json:"ac,omitempty"` // addresses at it were unverified
-	Settled string `json:"st,omitempty"` // the verdict that needs no further look at it; see Settle
+	Acted    bool   `json:"ac,omitempty"` // addresses at it were unverified
+	Returned bool   `json:"rn,omitempty"` // its holder had it again after that, and its class was told
+	Settled  string `json:"st,omitempty"` // the verdict that needs no further look at it; see Settle
 	// Closed is the gap (State.Control.Since) that was carried out; 0: recovery is open. A hint: what the registry is
 	// known to hold to is in Recovery.
 	Closed lifecycle.Instant `json:"cl,omitempty"`
@@ -133,6 +134,12 @@ func (d Domain) Recovered() bool {
 	return d.MailHost && d.Told != 0 && d.State.Control.Since == 0 && d.State.Phase == lifecycle.Active && d.Action != lifecycle.Hold && d.Action != lifecycle.Unverify
 }
 
+// CameBack tells whether a domain whose addresses were unverified shows as its holder's again, of which its class was not
+// told.
+func (d Domain) CameBack() bool {
+	return d.Acted && !d.Returned && d.State.Phase == lifecycle.Active && d.State.LapseAt == 0
+}
+
 // MailHostBack takes back what the lapse of a mail host did to a domain that depends on it, or did so until now.
 func (d *Domain) MailHostBack() {
 	d.State.MailLapsed = ""
@@ -152,7 +159,7 @@ func (d Domain) watched() bool {
 
 // due is when the applier must look at the domain; zero keeps it out of the index.
 func (d Domain) due() time.Time {
-	if d.Unsettled() || d.Arrived() || d.Untold() || d.Recovered() {
+	if d.Unsettled() || d.Arrived() || d.Untold() || d.Recovered() || d.CameBack() {
 		return d.State.Since.Time()
 	}
 	var first lifecycle.Instant

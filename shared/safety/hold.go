@@ -30,6 +30,8 @@ type Hold struct {
 	DecisionID string    `json:"decision"`
 	Addresses  int       `json:"addresses"` // verified addresses at the domain
 
+	Breaker bool `json:"breaker,omitempty"` // of a class that the breaker holds as a whole: one decision, however many domains
+
 	Refused bool `json:"refused,omitempty"` // the registry said no; it is asked again once a person approves
 
 	Pinned bool `json:"pinned,omitempty"` // by an operator, on purpose: it waits for nobody

@@ -148,7 +148,7 @@ func (e enforcer) done(ctx context.Context, m records.Matter, req records.Of[rec
 	}
 	d := m.Domain
 	_, err = e.book().Update(ctx, d.Name, func(now *records.Domain) ([]store.Write, bool, error) {
-		now.Acted, now.NextLook = true, 0
+		now.Acted, now.Returned, now.NextLook = true, false, 0
 		now.Settle(false)
 		return append(e.told(d, req.SK(), wordUnverified, req.V.Request, a), append(counted, m.Case.Put(), req.Put(), records.EndHold(d.Name))...), true, nil
 	})
@@ -172,6 +172,56 @@ func (e enforcer) tellDone(ctx context.Context, d records.Domain, key string, a 
 	}
 	e.report(ctx, d, key, wordUnverified, telemetry.Unverified, a)
 	e.Metrics.Emit(values)
+}
+
+// returned tells the class of a domain whose addresses were unverified that its holder has it again, by the same
+// registration: of a class in which many do, somebody was wrong.
+func (p *Parts) returned(ctx context.Context, m records.Matter) (records.Matter, error) {
+	done := m.Case.V.Done()
+	if !m.Domain.CameBack() {
+		return m, nil
+	}
+	var writes []store.Write
+	doubtful := ""
+	if len(done) > 0 {
+		req, err := p.book().Request(ctx, done[0].Key())
+		if err != nil {
+			return m, err
+		}
+		if req.Found() && sameRegistration(m.Domain.State, req.V.Request) {
+			ledger, err := p.book().Ledger(ctx)
+			if err != nil {
+				return m, err
+			}
+			var anew bool
+			if ledger.V, anew = ledger.V.CameBack(p.Now(), req.V.Budget); anew {
+				doubtful = req.V.Budget.Class
+			}
+			writes = append(writes, ledger.Put())
+		}
+	}
+	d, err := p.book().Update(ctx, m.Domain.Name, func(now *records.Domain) ([]store.Write, bool, error) {
+		now.Returned = true
+		return writes, true, nil
+	})
+	if err != nil {
+		return m, err
+	}
+	m.Domain = d
+	if doubtful != "" {
+		p.Log.ErrorContext(ctx, "class_doubtful", "class", doubtful, "domain", d.Name, "meaning", "more than a tenth of the domains that were unverified came back to the same registration: nothing of this class is unverified until an operator trusts it again")
+		p.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: 1})
+	}
+	return m, nil
+}
+
+// sameRegistration tells whether a domain is registered as it was before the lapse that a request is about; where no date
+// is known, whether it is on its former name servers.
+func sameRegistration(s lifecycle.State, r registry.Request) bool {
+	if s.Registered == 0 {
+		return s.Deleg == lifecycle.DelegationHome
+	}
+	return s.Registered.Time().Before(r.VerifiedBefore)
 }
 
 // observer says what an enforcer would do; the decision stays open.

@@ -222,7 +222,7 @@ func TestTheApprovalOfAClassIsBoundToWhatIsHeld(t *testing.T) {
 	if res := w.tick(); res.Acted != 0 || w.stands("example-29.com") != decision.Held {
 		t.Errorf("after it was revoked: %+v, %s", res, w.stands("example-29.com"))
 	}
-	if res := w.must(Event{Action: "status"}); strings.Contains(res.Text, "is approved") || !strings.Contains(res.Text, "85 holds wait") {
+	if res := w.must(Event{Action: "status"}); strings.Contains(res.Text, "is approved") || !strings.Contains(res.Text, "1 hold waits") {
 		t.Errorf("status %q", res.Text)
 	}
 	w.must(Event{Action: "approve", Class: redemption, Count: 85, PerDay: 7})

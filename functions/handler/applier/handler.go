@@ -15,7 +15,7 @@ import (
 
 // Event is what the schedule or an operator sends.
 type Event struct {
-	Action   string `json:"action"`             // tick, status, or an operator's: approve, revoke, unhold, hold, recheck, retry, restore, accept, close, open
+	Action   string `json:"action"`             // tick, status, or an operator's: approve, revoke, trust, unhold, hold, recheck, retry, restore, accept, close, open
 	Domain   string `json:"domain,omitempty"`   // what an operator's action is about
 	Decision string `json:"decision,omitempty"` // restore: which one; empty: the domain's last, with its retries
 	By       string `json:"by,omitempty"`       // the stated name of the operator; no address
@@ -75,7 +75,7 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 		t := ticker{Parts: &h.Parts, mode: h.Mode, registry: h.Registry, dry: h.DryRun}
 		done, err := t.tick(ctx)
 		return Result{Mode: done.mode, Text: done.text, Acted: done.acted, Held: done.held, Looks: done.looks, Resent: done.resent, Waiting: done.waiting, Tripped: done.tripped}, err
-	case actApprove, actRevoke, actUnhold, actHold, actRecheck, actRetry, actRestore, actAccept, actClose, actOpen:
+	case actApprove, actRevoke, actTrust, actUnhold, actHold, actRecheck, actRetry, actRestore, actAccept, actClose, actOpen:
 		w := word{action: e.Action, domain: e.Domain, decision: e.Decision, by: e.By, why: e.Why, ask: e.Ask, all: e.All, class: e.Class, count: e.Count, perDay: e.PerDay}
 		text, err := h.operate(ctx, w)
 		return Result{Text: text, Asked: e.Ask && err == nil}, err
@@ -88,7 +88,7 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 		status.Mode = mode
 		return Result{Mode: mode, Text: status.Words(), Held: status.Open, Status: &status}, err
 	default:
-		return Result{}, fmt.Errorf("event has action %q: send tick, status, approve, revoke, unhold, hold, recheck, retry, restore, accept, close or open", e.Action)
+		return Result{}, fmt.Errorf("event has action %q: send tick, status, approve, revoke, trust, unhold, hold, recheck, retry, restore, accept, close or open", e.Action)
 	}
 }
 

@@ -34,6 +34,8 @@ func (p *Parts) operator(ctx context.Context, w word) (string, error) {
 		return p.openAll(ctx, w)
 	case w.action == actRevoke:
 		return p.revokeClass(ctx, w)
+	case w.action == actTrust:
+		return p.trustClass(ctx, w)
 	case w.action == actAccept:
 		return p.accept(ctx, w)
 	case w.action == actApprove && w.why != "":
@@ -283,6 +285,17 @@ func (p *Parts) revokeClass(ctx context.Context, w word) (string, error) {
 			return l, fmt.Errorf("revoke %q: no such class is approved", w.class)
 		}
 		return l.Revoke(w.class), nil
+	})
+}
+
+// trustClass ends the doubt about a class: the breaker judges it by its limits alone.
+func (p *Parts) trustClass(ctx context.Context, w word) (string, error) {
+	text := fmt.Sprintf("trusted: %s is judged by the breaker's limits again", w.class)
+	return text, p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+		if l.Doubted[w.class].IsZero() {
+			return l, fmt.Errorf("trust %q: no such class is doubtful", w.class)
+		}
+		return l.Trust(w.class), nil
 	})
 }
 

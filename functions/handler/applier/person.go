@@ -25,14 +25,14 @@ func (p *Parts) hold(ctx context.Context, m records.Matter, c change, why string
 	}
 	same := old.V.DecisionID == string(d.Decision()) && old.V.Reason == string(d.Reason)
 	if same && again { // its class, and who approved it, may be others by now
-		old.V.Class, old.V.Phase, old.V.Why = d.Class(), string(d.State.Phase), why
+		old.V.Class, old.V.Phase, old.V.Why, old.V.Breaker = d.Class(), string(d.State.Phase), why, true
 		old.V.ApprovedBy, old.V.ApprovedAt = "", time.Time{}
 		c.With = append(c.With, old.Put())
 		m, _, err = p.carry(ctx, m, c)
 		return m, false, err
 	}
 	now := p.Now().UTC()
-	hold, err := p.described(ctx, d, safety.Hold{Why: why, Refused: c.Case.Cause == decision.ByRegistry}, now)
+	hold, err := p.described(ctx, d, safety.Hold{Why: why, Breaker: c.Case.Cause == decision.ByBreaker, Refused: c.Case.Cause == decision.ByRegistry}, now)
 	if err != nil {
 		return m, false, err
 	}

@@ -31,6 +31,7 @@ type Status struct {
 	// Reported counts accounts that the registry names as perhaps taken.
 	Reported  int                        `json:"reported"`
 	Approvals map[string]safety.Approval `json:"approvals,omitempty"` // of classes
+	Doubted   map[string]time.Time       `json:"doubted,omitempty"`   // classes, since when
 }
 
 // Stand reads where the guard stands; the mode is the caller's to say.
@@ -60,7 +61,7 @@ func (p *Parts) Stand(ctx context.Context) (Status, error) {
 	}
 	s.Counts, _ = closings.V.Counted(p.Now())
 	ledger, err := p.book().Ledger(ctx)
-	s.Approvals = ledger.V.Standing(p.Now())
+	s.Approvals, s.Doubted = ledger.V.Standing(p.Now()), ledger.V.Doubted
 	return s, err
 }
 
@@ -115,6 +116,9 @@ func (s Status) Words() string {
 	}
 	if s.Reported > 0 {
 		say("the registry reports %s that may have been taken: explain names them by domain", plural(s.Reported, "account", "accounts"))
+	}
+	for _, class := range slices.Sorted(maps.Keys(s.Doubted)) {
+		say("%s is doubtful since %s: nothing of it is unverified until you trust it", class, s.Doubted[class].UTC().Format("2 January 15:04 UTC"))
 	}
 	for _, class := range slices.Sorted(maps.Keys(s.Approvals)) {
 		a := s.Approvals[class]

@@ -19,13 +19,13 @@ const measureHours = 6
 
 // waiting is what the open holds come to.
 type waiting struct {
-	open   int       // holds that wait for a person
+	open   int       // holds that wait for a person; what the breaker holds of a class is one
 	stale  []Waiting // those of them that wait for longer than safety.StaleHold, oldest first
 	pinned int       // domains that an operator holds on purpose
 	more   bool      // there are more than maxHolds
 }
 
-// Waiting is a hold that has waited for long.
+// Waiting is a hold that has waited for long: of a domain, or of a class.
 type Waiting struct {
 	Domain string    `json:"domain"`
 	Since  time.Time `json:"since"`
@@ -51,6 +51,7 @@ func staleWords(stale []Waiting) string {
 func (p *Parts) waiting(ctx context.Context) (waiting, error) {
 	var w waiting
 	n := 0
+	classes := map[string]bool{}
 	for h, err := range p.book().Holds(ctx) {
 		if err != nil {
 			return w, err
@@ -62,10 +63,15 @@ func (p *Parts) waiting(ctx context.Context) (waiting, error) {
 		switch hold := h.V; {
 		case hold.Pinned:
 			w.pinned++
+		case hold.ApprovedAt.IsZero() && hold.Breaker && classes[hold.Class]: // one hold a class
 		case hold.ApprovedAt.IsZero():
+			what := hold.Domain
+			if hold.Breaker {
+				classes[hold.Class], what = true, hold.Class
+			}
 			w.open++
 			if hold.Stale(p.Now()) {
-				w.stale = append(w.stale, Waiting{hold.Domain, hold.Since})
+				w.stale = append(w.stale, Waiting{what, hold.Since})
 			}
 		}
 	}

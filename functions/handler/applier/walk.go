@@ -219,6 +219,9 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	if !settled {
 		w.waiting++
 	}
+	if m, err = w.returned(ctx, m); err != nil {
+		return err
+	}
 	s := w.plan(m)
 	if s.Arrived {
 		d := m.Domain

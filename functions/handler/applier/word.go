@@ -15,6 +15,7 @@ import (
 const (
 	actApprove = "approve" // a hold, or a whole class
 	actRevoke  = "revoke"  // the approval of a class
+	actTrust   = "trust"   // ends the doubt about a class
 	actUnhold  = "unhold"  // a hold: the verdict is declined
 	actHold    = "hold"    // a domain: never acted on until its hold is taken off or approved
 	actRecheck = "recheck"
