@@ -75,7 +75,7 @@ func (r Result) policies(b *strings.Builder) {
 	row("first sign to protection, median h", func(c Column) string { return hours(c.All.Median) })
 	row("the same, p99", func(c Column) string { return hours(c.All.P99) })
 	row("the same, longest", func(c Column) string { return hours(c.All.Max) })
-	row("a mail host of very many: takeovers", func(c Column) string { return number(c.Many.Takeovers) })
+	row("a host above the person's limit: takeovers", func(c Column) string { return number(c.Many.Takeovers) })
 	row("of these missed", func(c Column) string { return number(c.Many.Missed) })
 	b.WriteString("\n")
 }

@@ -57,6 +57,9 @@ type Continuity struct {
 	Registered Instant `json:"d,omitempty"`
 	Registrar  string  `json:"r,omitempty"`
 	MX         string  `json:"m,omitempty"` // fingerprint; empty: never heard
+	// Paid is the expiry of which the registry's dates showed, with all else as before, that it was paid for: its
+	// anniversary needs no watch.
+	Paid Instant `json:"p,omitempty"`
 	// What was heard last.
 	NowMX string  `json:"n,omitempty"`
 	MXAt  Instant `json:"a,omitempty"`
@@ -85,6 +88,9 @@ func (s State) expiredLately(now Instant) bool {
 			continue
 		}
 		since := now.Since(expiry)
+		if since < 0 && s.Control.Paid != 0 && expiry.Since(s.Control.Paid).Abs() <= Margin {
+			continue
+		}
 		if since < 0 {
 			since = (since%year + year) % year
 		}
@@ -168,6 +174,9 @@ func control(before, s State, f Facts, now Instant) State {
 		*c = c.begun(j.s)
 		c.Back = now
 	case c.Since == 0:
+		if c.MX == c.NowMX && j.paid() {
+			c.Paid = j.s.Expires
+		}
 		c.Registered, c.Registrar, c.MX = j.s.Registered, j.s.Registrar, c.NowMX
 	}
 	if gap == GapLame {
@@ -177,6 +186,16 @@ func control(before, s State, f Facts, now Instant) State {
 		c.Registered, c.Registrar, c.MX = cmp.Or(c.Registered, j.s.Registered), cmp.Or(c.Registrar, j.s.Registrar), cmp.Or(c.MX, c.NowMX)
 	}
 	return j.s
+}
+
+// paid tells whether the registration was paid for until its expiry, by its dates: the registry's is more than a year ahead,
+// so that it was renewed before it could be by itself, or the registrar's is the same. Zone and MX were as before since:
+// else it may be who bought it that paid.
+func (j judge) paid() bool {
+	s := j.s
+	same := s.RegistrarExpires != 0 && s.RegistrarExpires.Since(s.Expires).Abs() <= Margin
+	early := s.Expires.Since(s.RegAt) > 366*24*time.Hour
+	return s.Expires > j.now && (same || early) && s.Deleg == DelegationHome && min(s.DelegAt, s.Control.MXAt) > s.RegAt
 }
 
 // delegated tells whether the zone last delegated the name to servers that are not a parking service's.

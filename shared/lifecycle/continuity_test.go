@@ -334,3 +334,39 @@ func TestGapSentence(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Who paid need not be watched by the anniversary: where the dates show it, and zone and MX were as before after that. A
+// registry that renews by itself shows the same date for who did not pay.
+func TestAnAnniversaryThatWasPaidFor(t *testing.T) {
+	theirs, mine := mx("mx.buyer.example"), mx("mx.provider.example")
+	paid := but(rdap("auto renew period"), func(r *source.Registration) {
+		r.Expires = hour(-day).AddDate(1, 0, 0)
+		r.RegistrarExpires = r.Expires
+	})
+	unpaid := but(rdap("auto renew period"), func(r *source.Registration) {
+		r.Expires, r.RegistrarExpires = hour(-day).AddDate(1, 0, 0), hour(-day)
+	})
+	ahead := but(rdap(), func(r *source.Registration) { r.Expires = hour(2*day).AddDate(1, 0, 0) })
+	for name, c := range map[string]struct {
+		said  source.Observation
+		after source.Observation // MX of the day after
+		want  Gap
+	}{
+		"paid for, by the registrar's date":  {paid, mine, GapNone},
+		"renewed before the day":             {ahead, mine, GapNone},
+		"renewed by the registry itself":     {autoRenew(-day), mine, GapNewMail},
+		"not paid for, by the registrar":     {unpaid, mine, GapNewMail},
+		"paid for by who has another MX now": {paid, theirs, GapNewMail},
+	} {
+		s := ours(t, watched, expiresAt(-day))
+		s = fed(s, watched, 0, []source.Observation{home(), c.said, mine})
+		s = fed(s, watched, day, []source.Observation{home(), c.after})
+		if s.Control.Since == 0 && s.MailWatched(instant(3*day)) != (c.want != GapNone) {
+			t.Errorf("%s: MX asked daily %t", name, c.want == GapNone)
+		}
+		s = fed(s, watched, 3*day, []source.Observation{home(), theirs})
+		if s.Control.Gap != c.want {
+			t.Errorf("%s: %q, want %q", name, s.Control.Gap, c.want)
+		}
+	}
+}

@@ -58,6 +58,10 @@ type Domain struct {
 	// CloseAt is when a closing that found no room in its budget is tried again; 0: at once.
 	CloseAt lifecycle.Instant `json:"ca,omitempty"`
 
+	// Wide is the gap for which so many addresses would be closed that a person decides, Shuts how many.
+	Wide  lifecycle.Instant `json:"wi,omitempty"`
+	Shuts int               `json:"sh,omitempty"`
+
 	// Turns is when the verdict asks for something else although nothing new is heard of the domain; 0: never.
 	Turns lifecycle.Instant `json:"tu,omitempty"`
 
@@ -95,7 +99,17 @@ const again = "?"
 func (d Domain) mark() string {
 	h := fnv.New64a()
 	fmt.Fprint(h, d.Decision(), d.State.Phase, d.Action, d.Reason, d.Class(), d.Listed, d.watched())
+	if d.Asks() {
+		fmt.Fprint(h, d.Wide)
+	}
 	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// Asks tells whether a person is to decide about closing recovery for what the domain is in: its gap would shut out too
+// many, and a second look found it still.
+func (d Domain) Asks() bool {
+	seen := max(d.State.DelegAt, d.State.RegAt, d.State.MktAt)
+	return d.Wide != 0 && d.Wide == d.State.Control.Since && seen.Since(d.Wide) >= lifecycle.SecondLook
 }
 
 // Settle notes that the present verdict was looked at: the domain is due again when another one is stored, or, if
@@ -104,7 +118,7 @@ func (d *Domain) Settle(open bool) {
 	switch {
 	case open:
 		d.Settled = again
-	case d.Action.Weight() < lifecycle.Hold.Weight(), !d.watched():
+	case d.Action.Weight() < lifecycle.Hold.Weight() && !d.Asks(), !d.watched():
 		d.Settled = ""
 	default:
 		d.Settled = d.mark()
@@ -116,7 +130,7 @@ func (d Domain) Unsettled() bool {
 	if d.Settled != "" {
 		return d.Settled != d.mark()
 	}
-	return !d.Synthetic && d.watched() && d.Action.Weight() >= lifecycle.Hold.Weight()
+	return !d.Synthetic && d.watched() && (d.Action.Weight() >= lifecycle.Hold.Weight() || d.Asks())
 }
 
 // toldFor is how long those who depend on a lapsed host count as told: later ones hear of it within a day.

@@ -17,12 +17,14 @@ type Run struct {
 	Started  lifecycle.Instant `json:"at"`
 	Sync     Sync              `json:"sync"`
 	Segments int               `json:"segments"`
-	Sent     bool              `json:"sent"`              // every segment is dispatched
-	Complete bool              `json:"complete"`          // every message was answered
-	Watched  int               `json:"watched"`           // domains dispatched
-	Closed   int               `json:"closed,omitempty"`  // of these: control is not continuous
-	Skipped  int               `json:"skipped,omitempty"` // items that this version cannot read
-	Canary   string            `json:"canary,omitempty"`  // the synthetic domain that this run planted
+	Sent     bool              `json:"sent"`             // every segment is dispatched
+	Complete bool              `json:"complete"`         // every message was answered
+	Watched  int               `json:"watched"`          // domains dispatched
+	Closed   int               `json:"closed,omitempty"` // of these: control is not continuous
+	// Addresses are those at the watched domains.
+	Addresses int    `json:"addresses,omitempty"`
+	Skipped   int    `json:"skipped,omitempty"` // items that this version cannot read
+	Canary    string `json:"canary,omitempty"`  // the synthetic domain that this run planted
 }
 
 // Blind tells whether the run had to skip more domains than it asked about: it is no complete one, whatever was answered.
@@ -78,6 +80,8 @@ type Segment struct {
 	Done    bool   `json:"done"`
 	Watched int    `json:"watched"`
 	Closed  int    `json:"closed,omitempty"`
+	// Addresses are those at the watched domains.
+	Addresses int `json:"addresses,omitempty"`
 	// Phases counts the watched domains by phase; Unknown those of which nothing could be believed for a week.
 	Phases  map[lifecycle.Phase]int `json:"phases,omitempty"`
 	Unknown int                     `json:"unknown,omitempty"`

@@ -138,3 +138,67 @@ func TestANameTakesRoomOnceInThirtyDays(t *testing.T) {
 		w.at = w.at.Add(5 * 24 * time.Hour)
 	}
 }
+
+// One cause that would shut out more than half a percent of the addresses and more than a hundred waits for a second look
+// and a person: one hold, at the cause, and none at those who depend on it.
+func TestAWideCauseIsAPersonsToDecide(t *testing.T) {
+	w, l := leverWorld(t)
+	run, err := w.book().Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.V.Addresses = 4000
+	w.write(run.Put())
+	begun := lifecycle.At(w.at)
+	w.lapsed("wide-host.net", func(d *records.Domain) {
+		quiet(d)
+		d.Listed, d.MailHost = false, true
+		d.State.Control = lifecycle.Continuity{Since: begun, Until: begun, Gap: lifecycle.GapGone}
+	})
+	w.lapsed("narrow-host.net", func(d *records.Domain) {
+		quiet(d)
+		d.Listed, d.MailHost = false, true
+		d.State.Control = lifecycle.Continuity{Since: begun, Until: begun, Gap: lifecycle.GapGone}
+	})
+	for i := range 34 { // three addresses each
+		w.lapsed(fmt.Sprintf("wide-%02d.com", i), quiet)
+		w.dependsOn(fmt.Sprintf("wide-%02d.com", i), "wide-host.net")
+	}
+	w.lapsed("narrow.com", quiet)
+	w.dependsOn("narrow.com", "narrow-host.net")
+	w.gap("large.com", lifecycle.GapGone)
+	w.listed("large.com", 101)
+	for range 4 {
+		w.tick()
+	}
+	if got := l.closedNames(); !slices.Equal(got, []string{"narrow.com"}) || len(w.holds()) != 0 {
+		t.Fatalf("after the first look closed %v, held %v", got, w.holds())
+	}
+	w.at = w.at.Add(7 * time.Hour)
+	for _, name := range []string{"wide-host.net", "large.com"} {
+		w.change(name, func(d *records.Domain) { d.State.DelegAt = lifecycle.At(w.at) })
+	}
+	for range 3 {
+		w.tick()
+	}
+	if got := w.holds(); !slices.Equal(got, []string{"large.com", "wide-host.net"}) {
+		t.Fatalf("after the second look held: %v", got)
+	}
+	if h, _ := w.held("wide-host.net"); !strings.Contains(h.Why, "102 of 4000 addresses") || len(h.Affected) != 34 {
+		t.Errorf("%+v", h)
+	}
+	w.says("close", "wide-host.net")
+	w.says("close", "large.com")
+	w.at = w.at.Add(7 * time.Hour)
+	for range 3 {
+		w.tick()
+	}
+	if got := l.closedNames(); len(got) != 1+34+2 || len(w.holds()) != 0 {
+		t.Errorf("a person closed them: %d closed, held %v", len(got), w.holds())
+	}
+	if closings, err := w.book().Closings(t.Context()); err != nil {
+		t.Error(err)
+	} else if n, _ := closings.V.Counted(w.at); n != 1 {
+		t.Errorf("%d of them took room", n)
+	}
+}

@@ -48,6 +48,9 @@ func (w view) verdict(m records.Matter) decision.Verdict {
 	v.Protected, v.ListRead = safety.Protected(m.Domain.Name, w.protected), max(w.synced.AsOf, w.synced.WholeAt)
 	v.Closed = !v.Protected && w.closed(m)
 	v.Final, v.Lasts = w.passed(w.finalAt(m.Domain)), w.passed(lastsAt(m.Domain))
+	if w.asks(m) && !v.Final {
+		v.Action = lifecycle.Hold // nor what a person is to decide about
+	}
 	if w.refused(m) && v.Action.Weight() < lifecycle.Hold.Weight() {
 		v.Action = lifecycle.Hold // what it would not close a person must know of
 	}
@@ -58,7 +61,7 @@ func (w view) verdict(m records.Matter) decision.Verdict {
 func (w view) closed(m records.Matter) bool {
 	gap, known := m.Domain.State.Control.Since, m.Recovery.V
 	switch {
-	case !w.closable(m):
+	case !w.closable(m), w.asks(m):
 		return false
 	case known.Since != 0, known.Stands(gap), gap != 0 && !m.Domain.Listed: // who has no address here needs no closing
 		return true
@@ -70,6 +73,11 @@ func (w view) closed(m records.Matter) bool {
 		waits := m.Domain.CloseAt != 0 && !w.passed(m.Domain.CloseAt.Add(closingTime))
 		return waits || doubt(m) != 0 && !w.passed(doubt(m).Add(closingTime)) || gap != 0 && w.observe && known.Would == gap
 	}
+}
+
+// asks tells whether a person is to decide about closing recovery for what a domain is in, and did not yet.
+func (w view) asks(m records.Matter) bool {
+	return w.synced.Recovery && m.Domain.Asks() && !m.Recovery.V.Stands(m.Domain.State.Control.Since)
 }
 
 // closable tells whether the registry's lever is for a domain in its present state. Where a mail alone signs in, closing

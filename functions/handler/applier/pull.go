@@ -67,7 +67,9 @@ func (p *Parts) said(ctx context.Context, w word, m records.Matter) (records.Mat
 	m.Recovery.V.Word = &records.Word{Closed: w.action == actClose, Gap: gap, At: now, By: w.by, Why: w.why}
 	writes := []store.Write{m.Recovery.Put(), records.PutEntry(m.Domain.Name, p.entry(ctx, w, m.Domain, w.why), 40)}
 	d, err := p.book().Update(ctx, m.Domain.Name, func(d *records.Domain) ([]store.Write, bool, error) {
-		d.Closed, d.CloseAt = records.Unsent, 0
+		if d.Closed, d.CloseAt = records.Unsent, 0; d.Asks() {
+			d.Settled = "" // it is answered: the hold ends
+		}
 		return writes, d.Known(), nil
 	})
 	if err == nil && !d.Known() {

@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type walk struct {
 	kept bool // the record says where an earlier invocation ended
 
 	closings closings
+	causes   map[string]cause
 
 	told                        map[string]bool // domains whose mail host's lapse, or recovery, it noted
 	relieved                    []string        // those of them whose mail host is back, and whose hold is to end
@@ -45,7 +47,7 @@ type walk struct {
 var errLate = errors.New("too many due items for one invocation; the next one goes on")
 
 func (p *Parts) newWalk(ctx context.Context, run records.Run, act seam) (*walk, error) {
-	w := &walk{Parts: p, act: act, closings: newClosings(), told: map[string]bool{}}
+	w := &walk{Parts: p, act: act, closings: newClosings(), causes: map[string]cause{}, told: map[string]bool{}}
 	var err error
 	if w.view, err = p.view(ctx, run); err != nil {
 		return w, err
@@ -316,6 +318,8 @@ func (w *walk) why(d decision.Decision, of records.Matter) string {
 	switch {
 	case d.Cause == decision.ByProtected:
 		return safety.WhyProtected
+	case w.asks(of):
+		return fmt.Sprintf("closing recovery for this one cause would shut out %d of %d addresses. Decide: if it lapsed, close %s; if not, unhold it", of.Domain.Shuts, w.run.Addresses, of.Domain.Name)
 	case w.refused(of):
 		return "the registry refused to close account recovery: " + of.Recovery.V.Why
 	default:
@@ -491,6 +495,16 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (records.Matter, b
 		m, _, err := w.postpone(ctx, m, 6*time.Hour)
 		return m, true, err
 	}
+	why, err := w.cause(ctx, m)
+	switch {
+	case err != nil:
+		return m, false, err
+	case why.wide:
+		m, _, err := w.postpone(ctx, m, lifecycle.SecondLook)
+		return m, false, err
+	case why.approved: // a person's word takes no room
+		m.Recovery.V.Counted = lifecycle.At(w.now)
+	}
 	class, limits := closingBudget(m.Domain.State.Control.Gap, w.run.Watched)
 	pause := w.closings.pause(class, limits, w.run.Watched)
 	switch {
@@ -509,6 +523,71 @@ func (w *walk) recover(ctx context.Context, m records.Matter) (records.Matter, b
 		return w.postpone(ctx, next, closingTime)
 	}
 	return next, ok, err
+}
+
+// cause is what closes a domain: itself, or its mail host with all who depend on that one.
+type cause struct{ wide, approved bool }
+
+// cause tells whether a domain is closed for a cause that would shut out so many that a person decides, and did.
+func (w *walk) cause(ctx context.Context, m records.Matter) (c cause, err error) {
+	d := m.Domain
+	name := d.Name
+	if d.State.Control.Gap == lifecycle.GapMailHost {
+		name = cmp.Or(d.State.MailLapsed, name)
+	}
+	c, known := w.causes[name]
+	if known || m.Wanted() == 0 || m.Recovery.V.Since != 0 || m.Recovery.V.Stands(d.State.Control.Since) {
+		return c, nil
+	}
+	shuts := 0
+	if name == d.Name {
+		listed, err := w.book().Listed(ctx, name)
+		if err != nil {
+			return c, err
+		}
+		shuts = listed.Addresses
+	} else {
+		if m, err = w.book().Matter(ctx, name); err != nil {
+			return c, err
+		}
+		if shuts, err = w.carried(ctx, name); err != nil {
+			return c, err
+		}
+	}
+	word := m.Recovery.V.Word
+	c.approved = word != nil && word.Closed && m.Recovery.V.Stands(m.Domain.State.Control.Since)
+	c.wide = !c.approved && safety.Wide(shuts, w.run.Addresses)
+	if w.causes[name] = c; !c.wide || m.Domain.Wide == m.Domain.State.Control.Since {
+		return c, nil
+	}
+	w.Log.WarnContext(ctx, "closing_wide", "domain", name, "addresses", shuts, "of", w.run.Addresses)
+	_, err = w.book().Update(ctx, name, func(now *records.Domain) ([]store.Write, bool, error) {
+		now.Wide, now.Shuts = now.State.Control.Since, shuts
+		return nil, now.Known(), nil
+	})
+	return c, err
+}
+
+// carried counts the addresses at the domains that depend on a mail host.
+func (w *walk) carried(ctx context.Context, host string) (n int, err error) {
+	var names []string
+	for dep, err := range w.book().Dependents(ctx, host) {
+		if err != nil {
+			return 0, fmt.Errorf("who depends on %s: %w", host, err)
+		}
+		names = append(names, dep.Name)
+	}
+	slices.Sort(names)
+	for some := range slices.Chunk(slices.Compact(names), page) {
+		counts, err := w.book().Counts(ctx, some)
+		if err != nil {
+			return 0, fmt.Errorf("addresses of those who depend on %s: %w", host, err)
+		}
+		for _, c := range counts {
+			n += c.V.Addresses
+		}
+	}
+	return n, nil
 }
 
 // postpone notes when a closing is tried again that found no room, or that the registry refused.

@@ -46,10 +46,11 @@ func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	run.Watched, run.Closed, run.Skipped = 0, 0, 0
+	run.Watched, run.Closed, run.Addresses, run.Skipped = 0, 0, 0, 0
 	for _, seg := range segments {
 		run.Watched += seg.Watched
 		run.Closed += seg.Closed
+		run.Addresses += seg.Addresses
 		run.Skipped += seg.Skipped
 	}
 	run.Sent = true

@@ -20,6 +20,9 @@ func (h *Handler) count(d records.Domain, seg *records.Segment) {
 	if d.Synthetic {
 		return
 	}
+	if d.Listed {
+		seg.Addresses += d.Addresses
+	}
 	if d.Listed && d.State.Control.Since != 0 {
 		seg.Closed++
 	}
