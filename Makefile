@@ -184,7 +184,7 @@ TIMES ?= known
 LEVER ?= on
 ONLY ?=
 
-.PHONY: simulate simulate-check
+.PHONY: simulate simulate-check apocalypse
 simulate: need-go ## a year of domains in minutes: make simulate SEED=1 STATUS=on PEOPLE=right TIMES=unknown LEVER=off ONLY=example.com SEEDS=20
 	@echo 'compiling the simulation; the first time takes a minute ...' >&2
 	@go run ./infra/timelapse --seed="$(SEED)" --seeds="$(SEEDS)" --domains="$(DOMAINS)" --days="$(DAYS)" --people="$(PEOPLE)" --only="$(ONLY)" \
@@ -193,6 +193,10 @@ simulate: need-go ## a year of domains in minutes: make simulate SEED=1 STATUS=o
 simulate-check: need-go ## a quarter of a small world against what is expected, also with rules broken on purpose (two minutes)
 	@echo 'a quarter of a small world, also with rules broken on purpose; two minutes ...'
 	@go test -count=1 -timeout=20m ./infra/timelapse
+
+CROWD ?= 100000
+apocalypse: need-go ## upstreams that are wrong about everybody for an afternoon: CROWD=100000 domains
+	@LAPSEGUARD_APOCALYPSE="$(CROWD)" go test -count=1 -timeout=120m -v -run='Apocalypses|ParkingList|SlowWrong' ./functions/handler/applier | grep -v '^=== '
 
 # ------------------------------------------------------- in real containers
 ROUNDS ?= 20
