@@ -20,6 +20,8 @@ type TLD struct {
 	// OffInDeletion: the delegation must be out of the zone in redemption and pending delete (gTLDs: ICANN
 	// Expired Registration Recovery Policy 3.2). A name that is still there contradicts the registry.
 	OffInDeletion bool
+	// Shows: it is known that it must, so that the zone shows every deletion.
+	Shows bool
 	// FreeWhenAbsent: a 404 of the authoritative server means that anyone can register the name; false where
 	// the registry may hide names in quarantine.
 	FreeWhenAbsent bool
@@ -149,6 +151,7 @@ func parseTLD(row []string) (TLD, error) {
 		t.Ask = source.SourceStatus
 	}
 	t.FreeWhenAbsent = row[colAbsent] == "free"
+	t.Shows = row[colOff] == "yes"
 	t.OffInDeletion = row[colOff] != "no" // unknown: a name that is still there is held
 	if t.Redemption, t.Described, err = parseDays(row[colRedemption]); err != nil {
 		return TLD{}, err

@@ -10,10 +10,10 @@ import (
 
 func TestTLDOf(t *testing.T) {
 	const days = 24 * time.Hour
-	gtld := TLD{Described: true, OffInDeletion: true, FreeWhenAbsent: true, Ask: source.SourceRDAP, Redemption: 30 * days, Release: 35 * days}
+	gtld := TLD{Described: true, OffInDeletion: true, Shows: true, FreeWhenAbsent: true, Ask: source.SourceRDAP, Redemption: 30 * days, Release: 35 * days}
 	for suffix, want := range map[string]TLD{
 		"com": gtld, "shop": gtld, "x": gtld, "cc": gtld,
-		"co.uk":  {Described: true, OffInDeletion: true, Ask: source.SourceRDAP, Redemption: 60 * days, Release: 95 * days, Words: "pending delete = redemption period"},
+		"co.uk":  {Described: true, OffInDeletion: true, Shows: true, Ask: source.SourceRDAP, Redemption: 60 * days, Release: 95 * days, Words: "pending delete = redemption period"},
 		"ru":     {Described: true, Ask: source.SourceStatus, Redemption: 30 * days, Release: 30 * days},
 		"museum": {OffInDeletion: true, Ask: source.SourceRDAP}, "edu": {OffInDeletion: true, Ask: source.SourceStatus},
 		"ac.uk": {}, "xx": {}, "xn--vermgensberatung-pwb": {}, "": {},

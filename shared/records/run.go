@@ -1,10 +1,14 @@
 package records
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
@@ -22,13 +26,40 @@ type Run struct {
 	Watched  int               `json:"watched"`          // domains dispatched
 	Closed   int               `json:"closed,omitempty"` // of these: control is not continuous
 	// Addresses are those at the watched domains.
-	Addresses int    `json:"addresses,omitempty"`
-	Skipped   int    `json:"skipped,omitempty"` // items that this version cannot read
-	Canary    string `json:"canary,omitempty"`  // the synthetic domain that this run planted
+	Addresses int `json:"addresses,omitempty"`
+	// Unseen counts by TLD the domains whose lapse nobody would see.
+	Unseen  map[string]int `json:"unseen,omitempty"`
+	Skipped int            `json:"skipped,omitempty"` // items that this version cannot read
+	Canary  string         `json:"canary,omitempty"`  // the synthetic domain that this run planted
 }
 
 // Blind tells whether the run had to skip more domains than it asked about: it is no complete one, whatever was answered.
 func (r Run) Blind() bool { return r.Skipped > r.Watched }
+
+// UnseenAll is how many domains there are whose lapse nobody would see.
+func (r Run) UnseenAll() (n int) {
+	for _, c := range r.Unseen {
+		n += c
+	}
+	return n
+}
+
+// UnseenWords names their TLDs, the largest first; empty where there are none.
+func (r Run) UnseenWords() string {
+	if len(r.Unseen) == 0 {
+		return ""
+	}
+	tlds := slices.SortedFunc(maps.Keys(r.Unseen), func(a, b string) int { return cmp.Or(cmp.Compare(r.Unseen[b], r.Unseen[a]), cmp.Compare(a, b)) })
+	words := make([]string, 0, len(tlds))
+	for _, tld := range tlds[:min(len(tlds), 10)] {
+		words = append(words, fmt.Sprintf("%s %d", tld, r.Unseen[tld]))
+	}
+	more := ""
+	if len(tlds) > 10 {
+		more = fmt.Sprintf(", and %d more TLDs", len(tlds)-10)
+	}
+	return fmt.Sprintf("nobody would see a lapse of %d: their zones need not show it, and nobody can be asked (%s%s)", r.UnseenAll(), strings.Join(words, ", "), more)
+}
 
 // Sync is how far the registry's list was worked through.
 type Sync struct {
@@ -85,6 +116,8 @@ type Segment struct {
 	// Phases counts the watched domains by phase; Unknown those of which nothing could be believed for a week.
 	Phases  map[lifecycle.Phase]int `json:"phases,omitempty"`
 	Unknown int                     `json:"unknown,omitempty"`
+	// Unseen counts by TLD the domains whose lapse nobody would see.
+	Unseen map[string]int `json:"unseen,omitempty"`
 	// Skipped counts items that this version cannot read, of a newer schema or damaged.
 	Skipped int `json:"skipped,omitempty"`
 }

@@ -22,6 +22,7 @@ const (
 	DomainsChecked    = "DomainsChecked"
 	DomainsByPhase    = "DomainsByPhase"
 	DomainsUnknown    = "DomainsUnknown"
+	DomainsUnseen     = "DomainsUnseen"
 	HostsNotCovered   = "HostsNotCovered"
 	ItemsSkipped      = "ItemsSkipped"
 	Unverified        = "Unverified"
@@ -79,6 +80,7 @@ func All() []Metric {
 		{DomainsChecked, Count, "", 1, "looks that the completed run took; a domain asked of two upstreams counts twice"},
 		{DomainsByPhase, Count, DimPhase, 1, "watched domains in each phase, as the run found them stored"},
 		{DomainsUnknown, Count, "", 1, "watched domains of which nothing could be believed for a week"},
+		{DomainsUnseen, Count, "", 1, "watched domains whose lapse nobody would see: their zone need not show it, and nobody can be asked"},
 		{HostsNotCovered, Count, "", 1, "e-mail hosts of the registry that cannot be watched"},
 		{ItemsSkipped, Count, "", 1, "stored domains left alone, as a newer version wrote them or they are damaged"},
 		{Unverified, Count, DimReason, 2, "domains whose addresses were marked"},

@@ -131,6 +131,9 @@ func told(date string, run records.Run, lines []records.Line) (day, error) {
 		return day{}, fmt.Errorf("digest of %q: %w", date, err)
 	}
 	d := day{at: t, head: fmt.Sprintf("On %s the guard watched %d domains.", t.Format("2 January 2006"), run.Watched)}
+	if unseen := run.UnseenWords(); unseen != "" {
+		d.head += " Of these, " + unseen + "."
+	}
 	for _, k := range kinds {
 		names := byWhat[k.what]
 		if len(names) == 0 {

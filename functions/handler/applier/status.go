@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/safety"
 )
 
@@ -30,6 +31,7 @@ type Status struct {
 	Counts int       `json:"closed_in_24h"` // closings that took room
 	// Reported counts accounts that the registry names as perhaps taken.
 	Reported  int                        `json:"reported"`
+	Unseen    map[string]int             `json:"unseen,omitempty"`    // domains whose lapse nobody would see, by TLD
 	Approvals map[string]safety.Approval `json:"approvals,omitempty"` // of classes
 	Doubted   map[string]time.Time       `json:"doubted,omitempty"`   // classes, since when
 }
@@ -42,7 +44,7 @@ func (p *Parts) Stand(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	if run := stored.V; stored.Found() {
-		s.Run, s.Started, s.Watched, s.Sent, s.Complete, s.Closed = run.ID, run.Started.Time(), run.Watched, run.Sent, run.Complete, run.Closed
+		s.Run, s.Started, s.Watched, s.Sent, s.Complete, s.Closed, s.Unseen = run.ID, run.Started.Time(), run.Watched, run.Sent, run.Complete, run.Closed, run.Unseen
 	}
 	w, err := p.waiting(ctx)
 	if err != nil {
@@ -113,6 +115,9 @@ func (s Status) Words() string {
 	}
 	if s.Counts > 0 {
 		say("%s took room within 24 hours", plural(s.Counts, "closing", "closings"))
+	}
+	if unseen := (records.Run{Unseen: s.Unseen}).UnseenWords(); unseen != "" {
+		say("%s", unseen)
 	}
 	if s.Reported > 0 {
 		say("the registry reports %s that may have been taken: explain names them by domain", plural(s.Reported, "account", "accounts"))

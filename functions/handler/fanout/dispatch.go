@@ -46,10 +46,16 @@ func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	run.Watched, run.Closed, run.Addresses, run.Skipped = 0, 0, 0, 0
+	run.Watched, run.Closed, run.Addresses, run.Skipped, run.Unseen = 0, 0, 0, 0, map[string]int{}
 	for _, seg := range segments {
 		run.Watched += seg.Watched
 		run.Closed += seg.Closed
+		for suffix, n := range seg.Unseen {
+			if run.Unseen[suffix] += n; len(run.Unseen) > maxNamed {
+				delete(run.Unseen, suffix)
+				run.Unseen[otherTLDs] += n
+			}
+		}
 		run.Addresses += seg.Addresses
 		run.Skipped += seg.Skipped
 	}
@@ -146,7 +152,7 @@ func (h *Handler) entry(ctx context.Context, run *records.Run, it store.Item, se
 	if !d.Watched() || reason != "" {
 		return e, "", false
 	}
-	h.count(d, seg)
+	h.count(d, name.Suffix, seg)
 	if run.Sent && d.State.First != 0 {
 		return e, "", false
 	}

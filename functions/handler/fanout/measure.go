@@ -15,7 +15,7 @@ import (
 const unknownAfter = 7 * 24 * time.Hour
 
 // count counts a watched domain in its segment.
-func (h *Handler) count(d records.Domain, seg *records.Segment) {
+func (h *Handler) count(d records.Domain, suffix string, seg *records.Segment) {
 	seg.Watched++
 	if d.Synthetic {
 		return
@@ -26,6 +26,12 @@ func (h *Handler) count(d records.Domain, seg *records.Segment) {
 	if d.Listed && d.State.Control.Since != 0 {
 		seg.Closed++
 	}
+	if h.unseen(d, suffix) {
+		if seg.Unseen == nil {
+			seg.Unseen = map[string]int{}
+		}
+		seg.Unseen[suffix]++
+	}
 	if seg.Phases == nil {
 		seg.Phases = map[lifecycle.Phase]int{}
 	}
@@ -34,6 +40,17 @@ func (h *Handler) count(d records.Domain, seg *records.Segment) {
 		seg.Unknown++
 	}
 }
+
+// unseen tells whether nobody would see a lapse of a domain: its TLD's zone need not show one, and nobody who could be
+// asked, neither its registry nor the status API, ever gave an answer to believe.
+func (h *Handler) unseen(d records.Domain, suffix string) bool {
+	heard := d.State.RegAt != 0 || d.State.MktAt != 0
+	first := time.Duration(h.BaselineDays)*24*time.Hour + unknownAfter // by then everybody was asked
+	return d.Listed && !heard && !lifecycle.TLDOf(suffix).Shows && d.State.First != 0 && lifecycle.At(h.Now()).Since(d.State.First) >= first
+}
+
+// otherTLDs is where the domains of further TLDs are counted.
+const otherTLDs = "others"
 
 // uncovered tells whether a host cannot be watched although somebody could come to own its domain. Addresses at
 // literals, reserved names and public suffixes are nobody's to lose.
@@ -106,6 +123,7 @@ func (h *Handler) measure(ctx context.Context, run *records.Run) error {
 		telemetry.DomainsDue:      float64(run.Watched),
 		telemetry.DomainsUnknown:  float64(unknown),
 		telemetry.RecoveryClosed:  float64(run.Closed),
+		telemetry.DomainsUnseen:   float64(run.UnseenAll()),
 		telemetry.HostsNotCovered: float64(synced.V.Uncovered),
 		telemetry.ItemsSkipped:    float64(run.Skipped),
 		telemetry.ListAge:         float64(int(h.Now().Sub(listed) / (24 * time.Hour))),
