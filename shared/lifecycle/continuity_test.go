@@ -370,3 +370,25 @@ func TestAnAnniversaryThatWasPaidFor(t *testing.T) {
 		}
 	}
 }
+
+// A null MX is as before only where it was one, and a set that was never heard is not as before.
+func TestANullMXEqualsOnlyANullMX(t *testing.T) {
+	null := mx(".")
+	for name, c := range map[string]struct {
+		before, after source.Observation
+		want          Recovery
+	}{
+		"null, and null":       {null, null, RecoveryOpen},
+		"none, and none":       {noMX(), noMX(), RecoveryOpen},
+		"null, and none":       {null, noMX(), RecoveryClosed},
+		"none, and null":       {noMX(), null, RecoveryClosed},
+		"never heard, and one": {source.Observation{Source: source.SourceMail, Outcome: source.Unknown, Cause: source.CauseTimeout}, mx("mx.provider.example"), RecoveryClosed},
+	} {
+		s := fed(NewState(instant(-2*day)), watched, -day, []source.Observation{home(), rdap(), c.before})
+		s = fed(s, watched, 0, []source.Observation{gone(), rdap()})
+		s = fed(s, watched, day, []source.Observation{home(), rdap(), c.after})
+		if got := s.Control.Recovery(); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}

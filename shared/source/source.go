@@ -149,7 +149,7 @@ type Market struct {
 
 // Mail is the domain's MX set.
 type Mail struct {
-	Hosts []string // canonical MX hosts, sorted; empty means none, or null MX (RFC 7505)
+	Hosts []string // canonical MX hosts, sorted; empty means none; the root alone is a null MX (RFC 7505)
 }
 
 // Serves is what the servers that a domain is delegated to make of its zone.

@@ -123,7 +123,7 @@ func TestNothingIsFollowedFromAMailHost(t *testing.T) {
 
 // TestHostsAreNotedSorted, each once, as many as twenty; none that nobody could own.
 func TestHostsAreNotedSorted(t *testing.T) {
-	got := registrables([]string{"mx.b-two.net", "mx.a-one.net", "mx2.b-two.net", "localhost", "192.0.2.1", "mx.own.com", "x.c-three.co.uk"}, "own.com")
+	got := registrables([]string{"mx.b-two.net", "mx.a-one.net", "mx2.b-two.net", "localhost", ".", "192.0.2.1", "mx.own.com", "x.c-three.co.uk"}, "own.com")
 	if !slices.Equal(got, []string{"a-one.net", "b-two.net", "c-three.co.uk"}) {
 		t.Errorf("%v", got)
 	}

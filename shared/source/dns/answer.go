@@ -226,7 +226,7 @@ func judgeMail(name string, m *mdns.Msg) verdict {
 	case len(hosts) > 0:
 		return takesMail(hosts, "MX "+strings.Join(hosts, " "))
 	case null:
-		return takesMail(nil, "null MX")
+		return takesMail([]string{"."}, "null MX")
 	case foreign:
 		return unknown(source.CauseWrongName, "MX of another name")
 	case m.Rcode == mdns.RcodeNameError:

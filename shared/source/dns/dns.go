@@ -217,8 +217,9 @@ func (c *call) askAgain(ctx context.Context, w *worker, i int) {
 	c.silent.heard(question.Suffix, c.observations[i].Cause)
 }
 
-// Mail asks the resolver (or Config.Servers) for the MX set of a name. No such name, no MX and the null
-// MX (RFC 7505) are all an empty set: a resolver has no authority to say that a name is Absent.
+// Mail asks the resolver (or Config.Servers) for the MX set of a name. No such name and no MX are an empty set: a resolver
+// has no authority to say that a name is Absent. The null MX (RFC 7505) is the root: who takes no mail is told from who
+// takes it at the name's own address.
 func (c *Client) Mail(ctx context.Context, name string) source.Observation {
 	w := c.take()
 	defer c.put(w)

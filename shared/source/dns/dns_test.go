@@ -464,7 +464,7 @@ func TestMail(t *testing.T) {
 		cause source.Cause
 	}{
 		"set":                 {[]string{"foo.com. 1 IN MX 10 MX2.Example.", "foo.com. 1 IN MX 5 mx1.example.", "foo.com. 1 IN MX 20 mx1.example."}, []string{"mx1.example", "mx2.example"}, "MX mx1.example mx2.example", ""},
-		"null":                {[]string{"foo.com. 1 IN MX 0 ."}, nil, "null MX", ""},
+		"null":                {[]string{"foo.com. 1 IN MX 0 ."}, []string{"."}, "null MX", ""},
 		"null beside others":  {[]string{"foo.com. 1 IN MX 0 .", "foo.com. 1 IN MX 5 mx1.example."}, []string{"mx1.example"}, "MX mx1.example", ""},
 		"none":                {[]string{"ns:foo.com." + soaOf}, nil, "no MX", ""},
 		"no such name":        {[]string{"NXDOMAIN", "ns:com." + soaOf}, nil, "NXDOMAIN", ""},
