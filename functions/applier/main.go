@@ -56,6 +56,7 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 		}
 	}
 	c.Limits, c.Protected, c.UnverifyEarly = env.Limits(), env.Protected, env.UnverifyAt == "redemption"
+	c.AcceptedSilent = env.Silent
 	c.Log, c.Metrics, c.Now, c.Margin = log, telemetry.NewMetrics(os.Stdout, time.Now, log), time.Now, 20*time.Second
 	return applier.New(c)
 }

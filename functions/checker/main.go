@@ -50,5 +50,6 @@ func wire(log *slog.Logger) (*checker.Handler, error) {
 	client := awssqs.NewFromConfig(aws)
 	c.Queue, c.DeadLetters = sqs.New(client, env.QueueURL), sqs.NewDeadLetters(client, env.DeadLetters)
 	c.GraceUnverify, c.BaselineDays, c.Margin = env.GraceAction == "unverify", env.BaselineDays, 30*time.Second
+	c.AcceptedSilent = env.Silent
 	return checker.New(c)
 }

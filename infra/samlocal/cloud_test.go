@@ -79,7 +79,7 @@ func openCloud(t *testing.T, root string, world sim.World, rows []refregistry.Ro
 	c.store = dynamo.New(dynamodb.NewFromConfig(c.cfg), dynamo.Config{DomainsTable: domains, RecordsTable: records, IndexName: index, Now: time.Now})
 	c.queue = sqs.NewFromConfig(c.cfg)
 	c.queueURL, _ = emulator.NewQueue(t, c.cfg, emulator.Queue{Name: filepath.Base(common["LAPSEGUARD_QUEUE_URL"]), VisibilitySeconds: 1800})
-	c.deadURL, _ = emulator.NewQueue(t, c.cfg, emulator.Queue{Name: filepath.Base(common["LAPSEGUARD_DEAD_LETTERS_URL"]), VisibilitySeconds: 1800})
+	c.deadURL, _ = emulator.NewQueue(t, c.cfg, emulator.Queue{Name: filepath.Base(c.settings["CheckerFunction"]["LAPSEGUARD_DEAD_LETTERS_URL"]), VisibilitySeconds: 1800})
 	c.params = ssm.NewFromConfig(c.cfg)
 	c.set(t, c.settings["FanoutFunction"]["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"], registryToken, ssmtypes.ParameterTypeSecureString)
 	c.setMode(t, "observe")
@@ -164,7 +164,8 @@ func (c *cloud) names() map[string]string {
 	return map[string]string{
 		common["LAPSEGUARD_TABLE_DOMAINS"]: "DomainsTable", common["LAPSEGUARD_TABLE_RECORDS"]: "RecordsTable",
 		filepath.Base(common["LAPSEGUARD_QUEUE_URL"]): "ChecksQueue", applier["LAPSEGUARD_MODE_PARAMETER"]: "ModeParameter",
-		applier["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"]: "RegistryTokenParameter",
+		applier["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"]:                              "RegistryTokenParameter",
+		filepath.Base(c.settings["CheckerFunction"]["LAPSEGUARD_DEAD_LETTERS_URL"]): "DeadLettersQueue",
 	}
 }
 

@@ -151,6 +151,17 @@ type Tally struct {
 	Good     map[string]int // answers that could be believed, by kind/upstream
 }
 
+// Heard is how many answers could be believed.
+func (t Tally) Heard() (n int) {
+	for _, good := range t.Good {
+		n += good
+	}
+	return n
+}
+
+// Deaf tells whether most of what the run asked brought no answer to believe: whatever was marked, nobody was watched.
+func (t Tally) Deaf() bool { return 2*t.Heard() < t.Checked }
+
 // Balance compares what a run sent with what was answered.
 func (b Book) Balance(ctx context.Context, run string) (Tally, error) {
 	t := Tally{Missing: map[string]int{}, Good: map[string]int{}}

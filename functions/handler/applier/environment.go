@@ -23,6 +23,7 @@ type Environment struct {
 	BreakerShare float64  `env:"LAPSEGUARD_BREAKER_SHARE" envDefault:"0.2"` // percent
 	Protected    []string `env:"LAPSEGUARD_PROTECTED"`
 	DigestTopic  string   `env:"LAPSEGUARD_DIGEST_TOPIC" envDefault:"off"` // ARN, or off
+	Silent       []string `env:"LAPSEGUARD_ACCEPTED_SILENT"`
 	Contact      string   `env:"LAPSEGUARD_CONTACT,required"`
 }
 

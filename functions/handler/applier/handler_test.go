@@ -328,6 +328,42 @@ func TestAnIncompleteRunHoldsNothingBackForever(t *testing.T) {
 	}
 }
 
+// TestARunThatHeardNobodyIsNotComplete: a dead upstream ends a run, a network that is cut does not.
+func TestARunThatHeardNobodyIsNotComplete(t *testing.T) {
+	for unknown, complete := range map[int]bool{0: true, 40: true, 50: true, 51: false, 100: false} {
+		w := newWorld(t)
+		w.write(records.Record(records.RunPK("20260302T030000Z"), "s/0/000001", records.Sent{IDs: []records.SentID{{ID: "x", Upstream: "rdap/dead"}}}, time.Time{}))
+		w.write(records.Mark("20260302T030000Z", "x", records.Marker{Checked: 100, Unknown: unknown}, w.at))
+		run, err := w.completeRun(t.Context())
+		if err != nil || run.Complete != complete || strings.Contains(w.log.String(), "run_incomplete") == complete {
+			t.Errorf("%d of 100 unknown: complete %t %v", unknown, run.Complete, err)
+		}
+	}
+}
+
+// TestAnAcceptedSilentUpstreamIsNoNews: the others are counted, in a run that is complete with one that is dead.
+func TestAnAcceptedSilentUpstreamIsNoNews(t *testing.T) {
+	for accepted, silent := range map[string]string{"": `"UpstreamsSilent":2`, "rdap/https://dead.example/": `"UpstreamsSilent":1`} {
+		w := newWorld(t)
+		w.AcceptedSilent = []string{accepted}
+		var ids []records.SentID
+		for id, upstream := range map[string]string{"a": "delegation/com", "b": "rdap/https://dead.example/", "c": "rdap/https://down.example/"} {
+			ids = append(ids, records.SentID{ID: id, Upstream: upstream})
+			m := records.Marker{Checked: 10}
+			if id != "a" {
+				m = records.Marker{Checked: 2, Unknown: 2}
+				w.write(records.Record(records.PKUpstreams, upstream, records.Upstream{Asked: lifecycle.At(w.at.Add(-90 * 24 * time.Hour))}, time.Time{}))
+			}
+			w.write(records.Mark("20260302T030000Z", id, m, w.at))
+		}
+		w.write(records.Record(records.RunPK("20260302T030000Z"), "s/0/000001", records.Sent{IDs: ids}, time.Time{}))
+		run, err := w.completeRun(t.Context())
+		if err != nil || !run.Complete || !strings.Contains(w.stats.String(), silent) || strings.Contains(w.log.String(), "dead.example") != (accepted == "") {
+			t.Errorf("accepted %q: %+v %v\n%s\n%s", accepted, run, err, w.stats, w.log)
+		}
+	}
+}
+
 func TestProtectedDomainsAreHeld(t *testing.T) {
 	w := newWorld(t)
 	w.Protected = []string{"Our-Own.example.org."}

@@ -51,6 +51,8 @@ type Parts struct {
 	Limits   safety.Limits
 	// Protected domains are never acted on, beside the built-in great mail providers.
 	Protected []string
+	// AcceptedSilent are upstreams (kind/upstream, as the log names them) of which an operator knows that they are dead.
+	AcceptedSilent []string
 	// UnverifyEarly: a deleted domain is unverified while its holder can still have it back, although recovery is closed.
 	UnverifyEarly bool
 	Log           *slog.Logger

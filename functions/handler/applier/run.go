@@ -40,6 +40,10 @@ func (p *Parts) completeRun(ctx context.Context) (records.Run, error) {
 	if err := p.noteUpstreams(ctx, run, tally); err != nil {
 		return run, err
 	}
+	if tally.Deaf() {
+		p.Log.ErrorContext(ctx, "run_incomplete", "run", run.ID, "answered", tally.Answered, "checked", tally.Checked, "heard", tally.Heard())
+		return run, nil
+	}
 	if run.Blind() {
 		p.Log.ErrorContext(ctx, "run_incomplete", "run", run.ID, "answered", tally.Answered, "watched", run.Watched, "skipped", run.Skipped)
 		return run, nil
@@ -59,7 +63,7 @@ func (p *Parts) completeRun(ctx context.Context) (records.Run, error) {
 
 // noteUpstreams keeps the time of each upstream's last answer that could be believed, and names and counts those
 // that the run asked and that gave none for silentAfter: not looked at is not unchanged. A run that is not complete
-// counts too: it may be one silent upstream that keeps it so.
+// counts too: it may be one silent upstream that keeps it so. Those that an operator accepted are no news.
 func (p *Parts) noteUpstreams(ctx context.Context, run records.Run, tally records.Tally) error {
 	known, err := p.book().Upstreams(ctx)
 	if err != nil {
@@ -89,11 +93,12 @@ func (p *Parts) noteUpstreams(ctx context.Context, run records.Run, tally record
 			continue
 		}
 		long := lifecycle.At(p.Now()).Since(max(u.LastGood, u.Asked)) >= silentAfter
-		if long {
+		accepted := slices.Contains(p.AcceptedSilent, upstream)
+		if long && !accepted {
 			silent++
 		}
-		if !long && len(tally.Missing) > 0 {
-			continue // it may still answer; run_incomplete names it
+		if accepted || !long && len(tally.Missing) > 0 {
+			continue // an operator knows; or it may still answer, and run_incomplete names it
 		}
 		p.Log.WarnContext(ctx, "upstream_without_good_answer", "upstream", upstream, "run", run.ID, "last_good", u.LastGood.String(), "asked_since", u.Asked.String())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 )
 
@@ -20,8 +21,8 @@ const (
 	trustFor = 5 * time.Minute
 	// knownAsked is how many names known to be registered are asked: one of them may have trouble of its own.
 	knownAsked = 3
-	// crowd is how many names that a zone delegated before must all be gone at once for the zone's servers, and
-	// not the names, to be in doubt.
+	// crowd is how many names that a zone delegated before must all be gone or parked at once for the zone's servers,
+	// and not the names, to be in doubt.
 	crowd = 5
 )
 
@@ -51,8 +52,8 @@ func (t *trust) note(key string, now time.Time) {
 // them is no news: unknown, and asked again later.
 func (h *Handler) believe(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) []source.Observation {
 	doubt := map[string]string{} // by zone: why its bad news does not count, or ""
-	if lost := h.lostEverything(ctx, m, known, obs); lost > 0 {
-		doubt[m.Upstream] = fmt.Sprintf("all %d names that it delegated before are gone at once", lost)
+	if why := h.doubtZone(ctx, m, h.lostEverything(ctx, m, known, obs)); why != "" {
+		doubt[m.Upstream] = why
 	}
 	for i, o := range obs {
 		if !bad(m.Domains[i].Name, o) || m.Domains[i].Name == "" {
@@ -76,10 +77,11 @@ func (h *Handler) believe(ctx context.Context, m queue.Message, known *subjects,
 	return obs
 }
 
-// bad is canary.Bad, and what the TLD's own words say of a deletion (".nl: in quarantine").
+// bad is canary.Bad, a delegation to a parking company, and what the TLD's own words say of a deletion (".nl: in
+// quarantine").
 func bad(name string, o source.Observation) bool {
-	if canary.Bad(o) || o.Registration == nil {
-		return canary.Bad(o)
+	if canary.Bad(o) || parked(o) || o.Registration == nil {
+		return canary.Bad(o) || parked(o)
 	}
 	n, _ := domain.Parse(name)
 	own := lifecycle.TLDOf(n.Suffix).Words
@@ -166,27 +168,53 @@ func (h *Handler) known(set *canary.Set, m queue.Message, zone string) (names []
 	return names, suffix
 }
 
-// lostEverything counts the names that the zone delegated when it was last asked and now says it never heard of,
-// when not one is left.
-func (h *Handler) lostEverything(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) int {
-	if m.Kind != queue.KindDelegation || len(obs) < crowd || slices.ContainsFunc(obs, canary.Good) {
-		return 0
+// lostEverything are the names that the zone delegated when it was last asked and now never heard of, or gives to a
+// parking company, when not one is left.
+func (h *Handler) lostEverything(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) (lost []string) {
+	if m.Kind != queue.KindDelegation || slices.ContainsFunc(obs, func(o source.Observation) bool { return canary.Good(o) && !parked(o) }) {
+		return nil
 	}
-	lost := 0
 	for i, o := range obs {
 		d, err := known.domain(ctx, i)
-		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone {
+		if err != nil || d.State.Deleg == lifecycle.DelegationUnknown || d.State.Deleg == lifecycle.DelegationGone || d.State.Deleg == lifecycle.DelegationParked {
 			continue
 		}
-		if o.Outcome == source.Observed {
-			return 0
+		if o.Outcome == source.Absent || parked(o) {
+			lost = append(lost, m.Domains[i].Name)
 		}
-		if o.Outcome == source.Absent {
-			lost++
-		}
-	}
-	if lost < crowd {
-		return 0
 	}
 	return lost
+}
+
+// parked tells whether an answer gives a name to a parking company.
+func parked(o source.Observation) bool {
+	return o.Outcome == source.Observed && o.Delegation != nil && lifecycle.Parking(o.Delegation.NS)
+}
+
+// doubtZone says why a zone's bad news does not count, of which a message lost all names; empty: it does. A crowd is
+// remembered for a day, so that what is left of it in messages of fewer names does not pass. Where no name of the zone
+// is known to be registered, a crowd that comes in parts is one too.
+func (h *Handler) doubtZone(ctx context.Context, m queue.Message, lost []string) string {
+	if len(lost) == 0 {
+		return ""
+	}
+	if set := h.Known[m.Kind]; len(lost) < crowd && set != nil && len(set.Zone(m.Upstream)) > 0 {
+		d, err := h.book().Doubt(ctx, m.Upstream)
+		if err != nil {
+			return "whether it lost everything could not be read: " + err.Error()
+		}
+		return lostAtOnce(d.V, h.Now())
+	}
+	d, err := h.book().AddDoubt(ctx, m.Upstream, lost, crowd, h.Now())
+	if err != nil {
+		return "whether it lost everything could not be noted: " + err.Error()
+	}
+	return lostAtOnce(d, h.Now())
+}
+
+func lostAtOnce(d records.Doubt, now time.Time) string {
+	if n := d.Lost(now); n >= crowd {
+		return fmt.Sprintf("all names that it delegated before are gone at once, or parked: %d and more within a day", n)
+	}
+	return ""
 }

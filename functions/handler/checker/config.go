@@ -45,6 +45,8 @@ type Config struct {
 	StatusUpstream string
 	// GraceUnverify, see lifecycle.Facts.
 	GraceUnverify bool
+	// AcceptedSilent are upstreams (kind/upstream, as the log names them) of which an operator knows that they are dead.
+	AcceptedSilent []string
 	// BaselineDays spreads the first MX look, over a week at most.
 	BaselineDays int
 	// Park is how long the rest of a message waits when its upstream did not say; 0: half an hour.

@@ -22,6 +22,7 @@ type Environment struct {
 	DNSResolver   string   `env:"LAPSEGUARD_DNS_RESOLVER"`
 	OwnServers    string   `env:"LAPSEGUARD_OWN_SERVERS" envDefault:"on"`
 	Canaries      []string `env:"LAPSEGUARD_CANARIES"`
+	Silent        []string `env:"LAPSEGUARD_ACCEPTED_SILENT"`
 	StatusURL     string   `env:"LAPSEGUARD_STATUS_URL" envDefault:"off"`
 	StatusAPI     string   `env:"LAPSEGUARD_STATUS_API" envDefault:"fastly"`
 	StatusToken   string   `env:"LAPSEGUARD_STATUS_TOKEN_PARAMETER"`

@@ -118,6 +118,10 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 	if m.Look {
 		report.unasked, rest.Domains = len(rest.Domains), nil // a second look is sent anew, by its own time
 	}
+	lost := rest
+	if hopeless(m, obs) {
+		rest.Domains = nil
+	}
 	if len(rest.Domains) > 0 {
 		report.parked = len(rest.Domains)
 		if rest, err = h.park(ctx, rest, wait); err != nil {
@@ -127,6 +131,9 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 	visits, err := h.fold(ctx, m, known, answered, &report)
 	if err != nil {
 		return err
+	}
+	if len(rest.Domains) < len(lost.Domains) {
+		h.giveUp(ctx, m, lost, obs, &report)
 	}
 	// Watched first: once the dependency is stored, a repetition finds no change and would watch nobody.
 	if err := h.watchMailHosts(ctx, visits); err != nil {
@@ -175,7 +182,7 @@ type report struct {
 	kind                                               queue.Kind
 	upstream, run                                      string
 	domains, checked, unknown, changed, parked, raised int
-	dropped, broken, skipped, unasked                  int
+	dropped, broken, skipped, unasked, givenUp         int
 	causes                                             map[source.Cause]int
 }
 
@@ -187,5 +194,5 @@ func (h *Handler) log(ctx context.Context, r report, err error) {
 	causes, _ := json.Marshal(r.causes) // a map of strings to ints cannot fail
 	h.Log.Log(ctx, level, "message_answered", "kind", r.kind, "upstream", r.upstream, "run", r.run, "domains", r.domains,
 		"checked", r.checked, "unknown", r.unknown, "changed", r.changed, "parked", r.parked, "raised", r.raised,
-		"dropped", r.dropped, "unasked", r.unasked, "broken", r.broken, "skipped", r.skipped, "causes", json.RawMessage(causes), "error", err)
+		"given_up", r.givenUp, "dropped", r.dropped, "unasked", r.unasked, "broken", r.broken, "skipped", r.skipped, "causes", json.RawMessage(causes), "error", err)
 }

@@ -70,6 +70,7 @@ func (h *Handler) measure(m queue.Message, obs []source.Observation) {
 	h.Metrics.EmitBy(telemetry.DimUpstream, upstreamName(m), values)
 	whole := map[string]float64{}
 	heavy := len(obs) >= manyDomains || !strings.HasSuffix(upstreamName(m), "/other")
+	heavy = heavy && !slices.Contains(h.AcceptedSilent, string(m.Kind)+"/"+m.Upstream)
 	if faults*2 >= len(obs) && faults > 0 && heavy {
 		whole[telemetry.UpstreamFailing] = 1
 	}

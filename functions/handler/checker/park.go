@@ -19,6 +19,11 @@ const (
 	parkFor = 30 * time.Minute
 	// maxDoublings bounds that to four hours: within a day's run an upstream is tried a few times more.
 	maxDoublings = 3
+	// maxTries is how often a message is parked whose upstream is dead: after three and a half hours it counts as
+	// answered, with unknown, so that the run comes to its end. The next run asks anew.
+	maxTries = 3
+	// maxPatience is the same where the upstream lives and puts us off, for over fifteen hours.
+	maxPatience = 6
 )
 
 // answer is what the upstream said about one domain, by its place in the message.
@@ -106,6 +111,35 @@ func (h *Handler) urgent(ctx context.Context, m queue.Message, known *subjects, 
 	}
 	d, err := known.domain(ctx, place)
 	return err == nil && (d.State.NextRDAP <= lifecycle.At(h.Now()) || d.State.Trouble())
+}
+
+// hopeless tells whether a message was parked often enough and not one of its domains was answered this time either.
+func hopeless(m queue.Message, obs []source.Observation) bool {
+	dead := false
+	for _, o := range obs {
+		switch {
+		case o.Outcome != source.Unknown:
+			return false
+		case o.Cause == source.CauseRateLimited:
+			return m.Tries >= maxPatience
+		case o.Cause != source.CauseNotAsked:
+			dead = true
+		}
+	}
+	return m.Tries >= maxPatience || dead && m.Tries >= maxTries
+}
+
+// giveUp counts the rest of a message as answered with unknown. Nothing is noted at its domains: what was due stays due.
+func (h *Handler) giveUp(ctx context.Context, m, rest queue.Message, obs []source.Observation, r *report) {
+	for i, o := range obs { // in the order of the rest
+		if r.givenUp < len(rest.Domains) && m.Domains[i].Name == rest.Domains[r.givenUp].Name {
+			r.givenUp++
+			r.causes[o.Cause]++
+		}
+	}
+	r.checked += r.givenUp
+	r.unknown += r.givenUp
+	h.Log.WarnContext(ctx, "message_given_up", "kind", rest.Kind, "upstream", rest.Upstream, "run", rest.Run, "domains", r.givenUp, "tries", rest.Tries)
 }
 
 // park keeps the rest of a message, to be sent again as a new one when its time has come, and gives that new one.

@@ -247,9 +247,9 @@ func TestDoubtBeginsWithAZoneThatLostFive(t *testing.T) {
 		want                        int
 	}{
 		"five":                               {queue.KindDelegation, 5, 0, 0, 0, 0, 5},
-		"four":                               {queue.KindDelegation, 4, 0, 0, 0, 0, 0},
-		"four, and one that never was there": {queue.KindDelegation, 4, 1, 0, 0, 0, 0},
-		"four, and one of which it is mum":   {queue.KindDelegation, 4, 0, 0, 1, 0, 0},
+		"four":                               {queue.KindDelegation, 4, 0, 0, 0, 0, 4},
+		"four, and one that never was there": {queue.KindDelegation, 4, 1, 0, 0, 0, 4},
+		"four, and one of which it is mum":   {queue.KindDelegation, 4, 0, 0, 1, 0, 4},
 		"five, and some it never delegated":  {queue.KindDelegation, 5, 3, 0, 0, 0, 5},
 		"six, and one is left":               {queue.KindDelegation, 6, 0, 1, 0, 0, 0},
 		"six, and another one is new":        {queue.KindDelegation, 6, 0, 0, 0, 1, 0},
@@ -270,8 +270,12 @@ func TestDoubtBeginsWithAZoneThatLostFive(t *testing.T) {
 			add(tt.left, lifecycle.DelegationHome, delegated("ns.example")), add(tt.mum, lifecycle.DelegationHome, silence(source.CauseTimeout)), add(tt.new, lifecycle.DelegationGone, delegated("ns.example")))
 		m.Domains = append(m.Domains, queue.Entry{Name: "damaged.com", Item: []byte(`{"v":"x"}`)})
 		obs = append(obs, gone())
-		if got := w.lostEverything(t.Context(), m, newSubjects(w.Store, m.Domains), obs); got != tt.want {
-			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		lost := w.lostEverything(t.Context(), m, newSubjects(w.Store, m.Domains), obs)
+		if len(lost) != tt.want {
+			t.Errorf("%s: %d, want %d", name, len(lost), tt.want)
+		}
+		if why := w.doubtZone(t.Context(), m, lost); (why != "") != (tt.want >= crowd) {
+			t.Errorf("%s: doubt %q", name, why)
 		}
 	}
 }
