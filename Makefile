@@ -42,8 +42,8 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 # store bin/lapseguard has the same commands. What is typed reaches the recipes by the environment, unexpanded:
 # no sign in it means anything to make or to the shell.
 ACTIONS := approve revoke trust hold unhold recheck restore retry accept
-.PHONY: $(ACTIONS) status run-now mode audit-page
-ifneq ($(filter $(ACTIONS) status run-now mode audit audit-page,$(MAKECMDGOALS)),)
+.PHONY: $(ACTIONS) status run-now mode alarm-test audit-page
+ifneq ($(filter $(ACTIONS) status run-now mode alarm-test audit audit-page,$(MAKECMDGOALS)),)
 override DOMAIN := $(value DOMAIN)
 override BY := $(value BY)
 override CLASS := $(value CLASS)
@@ -99,6 +99,9 @@ run-now: build ## begin a run of the deployed guard now, an hour or more after t
 
 mode: build ## the kill switch of the deployed guard: make mode MODE=stop (or observe, enforce); alone it shows the mode
 	@AWS_REGION="$$(infra/lapseguard/remote.sh --region)" $(GUARD) mode --stack="$$(infra/lapseguard/remote.sh --stack)" -- $${MODE:+"$$MODE"}
+
+alarm-test: ## have an alarm of the deployed stack go off on purpose: who hears it?
+	@infra/lapseguard/alarm-test.sh
 
 audit-page: build ## an audit as a page for a browser: make audit-page EMAILS=FILE PAGE=audit.html
 	@[ -n "$$EMAILS" ] || { echo 'make audit-page EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
@@ -228,6 +231,14 @@ test-keycloak: need-go need-python ## attack a real Keycloak before and after th
 
 # --------------------------------------------------------------- deploy it
 
+.PHONY: deploy
+deploy: need-go ## sam build and sam deploy; the first time it asks (--guided). Your answers: deployed.toml
+	@sam=$$(command -v sam || true); [ -n "$$sam" ] || sam=$(TOOLS)/sam/bin/sam; \
+	[ -x "$$sam" ] || { echo 'sam is missing: install the AWS SAM CLI, or run make tools' >&2; exit 1; }; \
+	[ -e deployed.toml ] || cp samconfig.toml deployed.toml; \
+	grep -q '^ *parameter_overrides' deployed.toml && guided= || guided=--guided; \
+	"$$sam" build --config-file "$(CURDIR)/deployed.toml"; "$$sam" deploy --config-file "$(CURDIR)/deployed.toml" $$guided
+
 .PHONY: sam-build
 sam-build: need-go need-python ## sam build, twice: static, and the same bytes both times
 	@infra/template/check.sh $(TOOLS) install
@@ -289,9 +300,8 @@ need-python:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { echo 'python3 has no venv module (Debian: apt-get install python3-venv)' >&2; exit 1; }
 
 # ------------------------------------------------------ called by `sam build`
-# SAM does not tell make the architecture. GOARCH from the environment decides; without it, the
-# Architecture that `sam deploy --guided` left in samconfig.toml; else the template's default, arm64.
-LAMBDA_GOARCH = $(or $(GOARCH),$(if $(shell grep -sE '^ *parameter_overrides.*Architecture=[\\"]*x86_64' samconfig.toml),amd64,arm64))
+# SAM does not tell make the architecture: the template does. GOARCH from the environment is for local invocations.
+LAMBDA_GOARCH = $(or $(GOARCH),$(if $(shell grep -E '^ +Architectures: \[x86_64\]' template.yaml),amd64,arm64))
 
 # No cgo: the binary must not depend on the build host's libc. No commit, path or build id inside: the
 # same source gives the same bytes.

@@ -49,7 +49,8 @@ func wire(log *slog.Logger) (*applier.Handler, error) {
 		DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, IndexName: env.Index, Now: time.Now,
 	})
 	c.Queue = sqs.New(awssqs.NewFromConfig(aws), env.QueueURL)
-	c.Mode = applier.Switch(env.Mode, cloud.NewParameter(params, env.ModeName).Value)
+	turned := cloud.NewParameter(params, env.ModeName)
+	c.Mode, c.Differ = applier.Switch(env.Mode, turned.Value), applier.Differ(env.Mode, turned.Value)
 	if env.DigestTopic != "off" {
 		if c.Mail, err = cloud.NewTopic(aws, env.DigestTopic, time.Now); err != nil {
 			return nil, fmt.Errorf("LAPSEGUARD_DIGEST_TOPIC: %w", err)

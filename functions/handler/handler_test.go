@@ -42,7 +42,7 @@ func TestAForgottenFieldIsNamed(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	forget(t, func(c fanout.Config) error { _, err := fanout.New(c); return err }, []string{"Metrics"},
 		fanout.Config{Store: s, Queue: nobody{}, List: nobody{}, Log: log, Now: time.Now})
-	forget(t, func(c applier.Config) error { _, err := applier.New(c); return err }, []string{"Restorer", "Registry", "DryRun", "Metrics", "Mail"},
+	forget(t, func(c applier.Config) error { _, err := applier.New(c); return err }, []string{"Restorer", "Registry", "DryRun", "Differ", "Metrics", "Mail"},
 		applier.Config{Parts: applier.Parts{Store: s, Queue: nobody{}, Log: log, Now: time.Now}, Mode: func(context.Context) (applier.Mode, error) { return applier.Stop, nil }})
 	forget(t, func(c checker.Config) error { _, err := checker.New(c); return err }, []string{"Known", "Published", "Metrics"},
 		checker.Config{Store: s, Queue: nobody{}, DeadLetters: nobody{}, Ask: map[queue.Kind]checker.Asker{}, Servers: nobody{}, Log: log, Now: time.Now})

@@ -144,6 +144,7 @@ func (c *cloud) upload(t *testing.T, root string, zips map[string]string) {
 		t.Fatal(err)
 	}
 	c.text = string(text)
+	c.here(t)
 	c.call(t, "s3", "create_bucket", in{"Bucket": bucket}, nil)
 	for folder, path := range zips {
 		c.call(t, "s3", "upload_file", in{"Filename": path, "Bucket": bucket, "Key": folder + ".zip"}, nil)
@@ -155,6 +156,22 @@ func (c *cloud) upload(t *testing.T, root string, zips map[string]string) {
 	}
 }
 
+// here has the template say this machine's processor, and where the emulators are: no parameter of a deployment.
+func (c *cloud) here(t *testing.T) {
+	t.Helper()
+	for old, now := range map[string]string{
+		"Architectures: [arm64]":        "Architectures: [" + map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH] + "]",
+		`AWS_ENDPOINT_URL_DYNAMODB: ""`: "AWS_ENDPOINT_URL_DYNAMODB: " + c.endpoint,
+		`AWS_ENDPOINT_URL_SQS: ""`:      "AWS_ENDPOINT_URL_SQS: " + c.endpoint, `AWS_ENDPOINT_URL_SSM: ""`: "AWS_ENDPOINT_URL_SSM: " + c.endpoint,
+		`AWS_ENDPOINT_URL_SNS: ""`: "AWS_ENDPOINT_URL_SNS: " + c.endpoint,
+	} {
+		if strings.Count(c.text, old) != 1 {
+			t.Fatalf("template.yaml does not have %q exactly once", old)
+		}
+		c.text = strings.Replace(c.text, old, now, 1)
+	}
+}
+
 // parameters of the deployment.
 func (c *cloud) parameters() map[string]string {
 	return map[string]string{
@@ -162,8 +179,6 @@ func (c *cloud) parameters() map[string]string {
 		"Mode": "enforce", "UnverifyAt": "redemption", "BreakerCount": strconv.Itoa(breakerCount),
 		"RdapBootstrapUrl": c.net.BootstrapURL(), "RdapRate": "50", "DnsServers": c.net.DNSAddr(), "DnsResolver": c.net.DNSAddr(),
 		"Canaries": strings.Join(canaries, ","), "StatusUrl": c.net.StatusURL(sim.Fastly),
-		"Architecture":     map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH],
-		"EndpointDynamoDB": c.endpoint, "EndpointSqs": c.endpoint, "EndpointSsm": c.endpoint, "EndpointSns": c.endpoint,
 	}
 }
 

@@ -102,10 +102,6 @@ func (c *cloud) deployed(t *testing.T, kind, physical string) in {
 		return in{"TopicName": physical[strings.LastIndexByte(physical, ':')+1:]}
 	case "AWS::SNS::Subscription":
 		return c.one(t, "sns", "list_subscriptions", nil, "Subscriptions") // the only one by then
-	case "AWS::SSM::Parameter":
-		p := c.one(t, "ssm", "get_parameter", in{"Name": physical}, "Parameter")
-		maps.Copy(p, c.one(t, "ssm", "describe_parameters", in{"ParameterFilters": []in{{"Key": "Name", "Values": []string{physical}}}}, "Parameters"))
-		return p
 	case "AWS::IAM::Role":
 		return c.role(t, physical)
 	}

@@ -2,7 +2,7 @@
 # Sends the event on standard input to the deployed applier and prints its answer in words: remote.sh LAPSEGUARD
 # `remote.sh LAPSEGUARD FUNCTION` sends it to another function and prints the answer as it is.
 # `remote.sh --stack` and `remote.sh --region` only name them.
-# Stack and region are those of samconfig.toml unless STACK and REGION name others. Nothing from the event is
+# Stack and region are those of deployed.toml (make deploy), or samconfig.toml, unless STACK and REGION name others. Nothing from the event is
 # ever part of a command line.
 set -euo pipefail
 
@@ -10,9 +10,12 @@ lapseguard=$1
 function=${2:-ApplierFunction}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
+config=$root/deployed.toml
+[ -e "$config" ] || config=$root/samconfig.toml
+
 # setting NAME: its value below [default.deploy.parameters], where `sam deploy --guided` writes it.
 setting() {
-  sed -nE '/^\[default\.deploy\.parameters\]/,/^\[/ s/^ *'"$1"' *= *"([^"]*)".*/\1/p' "$root/samconfig.toml" | head -n 1
+  sed -nE '/^\[default\.deploy\.parameters\]/,/^\[/ s/^ *'"$1"' *= *"([^"]*)".*/\1/p' "$config" | head -n 1
 }
 
 stack=${STACK:-$(setting stack_name)}

@@ -31,6 +31,9 @@ import (
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 )
 
+// switchName is the kill switch's name in the template.
+const switchName = "/${AWS::StackName}/mode"
+
 const registryToken = "local-token" // of a server that lives as long as the test
 
 // Ports of infra/env.local.json. Here each is replaced by a free one: somebody may use them.
@@ -163,7 +166,7 @@ func (c *cloud) names() map[string]string {
 	common, applier := c.settings["Parameters"], c.settings["ApplierFunction"]
 	return map[string]string{
 		common["LAPSEGUARD_TABLE_DOMAINS"]: "DomainsTable", common["LAPSEGUARD_TABLE_RECORDS"]: "RecordsTable",
-		filepath.Base(common["LAPSEGUARD_QUEUE_URL"]): "ChecksQueue", applier["LAPSEGUARD_MODE_PARAMETER"]: "ModeParameter",
+		filepath.Base(common["LAPSEGUARD_QUEUE_URL"]): "ChecksQueue", applier["LAPSEGUARD_MODE_PARAMETER"]: switchName,
 		applier["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"]:                              "RegistryTokenParameter",
 		filepath.Base(c.settings["CheckerFunction"]["LAPSEGUARD_DEAD_LETTERS_URL"]): "DeadLettersQueue",
 	}

@@ -147,7 +147,7 @@ func allowed(tpl *template.Template, folder string, c call, names map[string]str
 	case strings.HasPrefix(c.action, "ssm:"):
 		for _, s := range tpl.Statements(strings.TrimSuffix(template.FunctionID(folder), "Function") + "Role") {
 			for _, r := range s.Resources {
-				if slices.Contains(s.Actions, c.action) && strings.HasSuffix(r, ":parameter${"+names[c.resource]+"}") {
+				if slices.Contains(s.Actions, c.action) && strings.HasSuffix(r, ":parameter"+names[c.resource]) {
 					return true
 				}
 			}
@@ -188,7 +188,7 @@ func TestAllowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]string{"d": "DomainsTable", "q": "ChecksQueue", "/token": "RegistryTokenParameter", "/mode": "ModeParameter"}
+	names := map[string]string{"d": "DomainsTable", "q": "ChecksQueue", "/token": "${RegistryTokenParameter}", "/mode": switchName}
 	for _, c := range []struct {
 		folder string
 		call   call

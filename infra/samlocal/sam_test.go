@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -56,13 +57,31 @@ func buildFunctions(t *testing.T) *sam {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), buildTimeout)
 	defer cancel()
-	cmd := s.command(ctx, "build", "--build-dir", filepath.Join(s.dir, "build"), "--parameter-overrides", "Architecture="+s.arch)
+	cmd := s.command(ctx, "build", "--build-dir", filepath.Join(s.dir, "build"))
 	cmd.Env = append(cmd.Env, "GOARCH="+goarch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("sam build: %v\n%s", err, out)
 	}
+	s.forEngine(t)
 	t.Logf("sam build for %s: %.1f s", s.arch, time.Since(began).Seconds())
 	return s
+}
+
+// forEngine has the built template say the processor that was built for: SAM chooses the container by it.
+func (s *sam) forEngine(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(s.dir, "build", "template.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`(Architectures:\s*\n?\s*-? *\[?)(arm64|x86_64)`).ReplaceAll(text, []byte("${1}"+s.arch))
+	if !bytes.Contains(text, []byte(s.arch)) {
+		t.Fatalf("the built template does not say %s", s.arch)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // baseImage are the arguments for Amazon's image, or for the stand-in that was made in its place.
@@ -106,7 +125,7 @@ func (s *sam) invoke(t *testing.T, function, event string, answer any) {
 	ctx, cancel := context.WithTimeout(t.Context(), invokeTimeout)
 	defer cancel()
 	args := slices.Concat([]string{"local", "invoke", function, "-t", filepath.Join(s.dir, "build", "template.yaml"), "-e", event, "--env-vars", s.env,
-		"--add-host", "host.docker.internal:host-gateway", "--parameter-overrides", "Architecture=" + s.arch + " Mode=enforce UnverifyAt=redemption"}, s.image)
+		"--add-host", "host.docker.internal:host-gateway", "--parameter-overrides", "Mode=enforce UnverifyAt=redemption"}, s.image)
 	cmd := s.command(ctx, args...)
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log

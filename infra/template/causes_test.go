@@ -50,6 +50,16 @@ var causes = map[string]func(g *guard){
 		_, err := g.Checker.Handle(g.t.Context(), events.SQSEvent{Records: []events.SQSMessage{{MessageId: "1", Body: "{}"}}})
 		g.invoked("CheckerFunction", err)
 	},
+	"ThrottledAlarm": func(g *guard) {
+		for range 3 { // of no function: the pool is the account's
+			g.at = g.at.Add(15 * time.Minute)
+			g.native = append(g.native, point{"AWS/Lambda", "Throttles", "", g.at, 2})
+		}
+	},
+	"ModeDiffersAlarm": func(g *guard) {
+		g.turned = "observe" // and the configuration says enforce
+		g.pass(32*time.Hour, time.Hour)
+	},
 	"NoCompleteRunAlarm": func(g *guard) {
 		for range 27 { // ticks, and no daily run
 			g.at = g.at.Add(time.Hour)
@@ -194,6 +204,9 @@ func (a alarm) fires(points []point, now time.Time) bool {
 
 func (a alarm) crosses(values []float64) bool {
 	v := slices.Max(values)
+	if a.stat == "Minimum" {
+		v = slices.Min(values)
+	}
 	if a.stat == "Sum" {
 		v = 0
 		for _, x := range values {

@@ -41,6 +41,7 @@ type guard struct {
 	listErr   error
 	status    int // of the registry's answers
 	recovery  string
+	turned    string                        // what the kill switch says
 	answers   map[string]source.Observation // by "kind name"
 	used      *used
 	broken    map[string]bool // functions whose table fails
@@ -95,6 +96,8 @@ func newGuard(t *testing.T, bootstrapAge time.Duration, change ...func(*host.Con
 	delete(h.Checker.Ask, queue.KindServers)
 	metrics := telemetry.NewMetrics(g.stats, g.now, log)
 	h.Fanout.Metrics, h.Checker.Metrics, h.Applier.Metrics = metrics, metrics, metrics
+	g.turned = string(applier.Enforce)
+	h.Applier.Differ = applier.Differ(applier.Enforce, func(context.Context, bool) (string, error) { return g.turned, nil })
 	h.Fanout.Store = &recorder{h.Fanout.Store, "fanout", g}
 	h.Checker.Store = &recorder{h.Checker.Store, "checker", g}
 	h.Applier.Store = &recorder{h.Applier.Store, "applier", g}

@@ -122,7 +122,7 @@ func TestParameterStoreFailures(t *testing.T) {
 		"a failing service":      {[]func(http.ResponseWriter){reply(500, "oh"), good}, 2, ""},
 		"throttled":              {[]func(http.ResponseWriter){reply(400, `{"__type":"ThrottlingException"}`), good}, 2, ""},
 		"failing for good":       {[]func(http.ResponseWriter){reply(503, "")}, parameterTries, "503"},
-		"no such parameter":      {[]func(http.ResponseWriter){reply(400, `{"__type":"com.amazonaws.ssm#ParameterNotFound"}`)}, 1, "ParameterNotFound"},
+		"no such parameter":      {[]func(http.ResponseWriter){reply(400, `{"__type":"com.amazonaws.ssm#ParameterNotFound"}`)}, 1, "no such parameter"},
 		"not allowed":            {[]func(http.ResponseWriter){reply(400, `{"__type":"AccessDeniedException"}`)}, 1, "AccessDenied"},
 		"no value":               {[]func(http.ResponseWriter){reply(200, `{"Parameter":{}}`)}, 1, "no value"},
 		"cut off":                {[]func(http.ResponseWriter){reply(200, `{"Parameter":{"Value":"to`), good}, 2, ""},

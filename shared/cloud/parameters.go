@@ -17,6 +17,9 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
+// ErrNoParameter is what reading a parameter that was never made fails with.
+var ErrNoParameter = errors.New("there is no such parameter")
+
 const (
 	parameterTries   = 3
 	parameterTimeout = 5 * time.Second // one attempt
@@ -103,6 +106,8 @@ func (s *ParameterStore) get(ctx context.Context, name string) (value string, ag
 	}
 	broken := json.Unmarshal(body, &out)
 	switch {
+	case resp.StatusCode == http.StatusBadRequest && strings.HasSuffix(out.Type, "ParameterNotFound"):
+		return "", false, ErrNoParameter
 	case resp.StatusCode != http.StatusOK:
 		again = resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || strings.Contains(out.Type, "Throttling")
 		return "", again, fmt.Errorf("SSM answered with status %d, %s", resp.StatusCode, out.Type[strings.LastIndexByte(out.Type, '#')+1:])

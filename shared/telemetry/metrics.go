@@ -30,6 +30,7 @@ const (
 	Held              = "Held"
 	HoldsOpen         = "HoldsOpen"
 	HoldsStale        = "HoldsStale"
+	ModeDiffers       = "ModeDiffers"
 	BreakerTripped    = "BreakerTripped"
 	RecoveryOpen      = "RecoveryOpen"
 	RecoveryClosed    = "RecoveryClosed"
@@ -88,6 +89,7 @@ func All() []Metric {
 		{Held, Count, "", 4, "new holds"},
 		{HoldsOpen, Count, "", 4, "holds that wait for a decision"},
 		{HoldsStale, Count, "", 4, "of these, for longer than three days"},
+		{ModeDiffers, Count, "", 4, "1 when the parameter Mode and the kill switch say different things"},
 		{BreakerTripped, Count, "", 1, "classes over the breaker's limit"},
 		{RecoveryOpen, Count, "", 1, "answers, the daily probe's among them, by which marked addresses can still recover their accounts"},
 		{RecoveryClosed, Count, "", 1, "watched domains at which account recovery is to be closed, as the run found them"},
@@ -98,7 +100,7 @@ func All() []Metric {
 		{ListFailing, Count, "", 1, "runs whose list could not be read or could not be believed"},
 		{CanaryCompleted, Count, "", 1, "1 when the day's synthetic domain reached its dry run at the registry"},
 		{UpstreamErrors, Count, DimUpstream, 4, "questions that an upstream failed to answer"},
-		{UpstreamThrottled, Count, DimUpstream, 2, "questions that an upstream refused as too many (HTTP 429 and its like)"},
+		{UpstreamThrottled, Count, "", 2, "questions that an upstream refused as too many (HTTP 429 and its like)"},
 		{UpstreamFailing, Count, "", 6, "messages, but small ones to small upstreams, whose upstream failed for most of what was asked"},
 		{UpstreamsSilent, Count, "", 1, "upstreams without an answer to believe for two days"},
 		{ListAge, Count, "", 4, "days since the date of the older of two lists: of public suffixes (fanout), of RDAP servers (checker)"},

@@ -62,7 +62,7 @@ func To(reg *registry.Client) Config {
 
 // New builds a handler; the error names what c lacks.
 func New(c Config) (*Handler, error) {
-	if err := handler.Complete(c, "Restorer", "Registry", "DryRun", "Metrics", "Mail"); err != nil {
+	if err := handler.Complete(c, "Restorer", "Registry", "DryRun", "Differ", "Metrics", "Mail"); err != nil {
 		return nil, err
 	}
 	return &Handler{c}, nil

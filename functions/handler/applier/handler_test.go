@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
@@ -771,6 +772,51 @@ func TestKillSwitchCanOnlyMakeMoreCareful(t *testing.T) {
 		got, err := Switch(tc.configured, func(context.Context, bool) (string, error) { return tc.value, nil })(t.Context())
 		if got != tc.want || (err != nil) != tc.fails {
 			t.Errorf("%s with %q: %s %v, want %s", tc.configured, tc.value, got, err, tc.want)
+		}
+	}
+}
+
+// TestASwitchThatNobodyMadeSaysObserve, and any other failure to read it stops.
+func TestASwitchThatNobodyMadeSaysObserve(t *testing.T) {
+	for _, tc := range []struct {
+		configured Mode
+		err        error
+		want       Mode
+		fails      bool
+	}{
+		{Enforce, cloud.ErrNoParameter, Observe, false}, {Observe, cloud.ErrNoParameter, Observe, false}, {Enforce, errLost, Stop, true},
+	} {
+		got, err := Switch(tc.configured, func(context.Context, bool) (string, error) { return "", tc.err })(t.Context())
+		if got != tc.want || (err != nil) != tc.fails {
+			t.Errorf("%s, %v: %s %v, want %s", tc.configured, tc.err, got, err, tc.want)
+		}
+	}
+}
+
+// TestTwoKeysThatDifferAreTold, every six hours, quiet or not: for a day of it there is an alarm.
+func TestTwoKeysThatDifferAreTold(t *testing.T) {
+	for _, tc := range []struct {
+		configured Mode
+		value      string
+		err        error
+		want       string
+	}{
+		{Observe, "observe", nil, `"ModeDiffers":0`}, {Observe, "", cloud.ErrNoParameter, `"ModeDiffers":0`}, {Enforce, "enforce", nil, `"ModeDiffers":0`},
+		{Enforce, "observe", nil, `"ModeDiffers":1`}, {Enforce, "", cloud.ErrNoParameter, `"ModeDiffers":1`}, {Observe, "enforce", nil, `"ModeDiffers":1`},
+		{Observe, "stop", nil, `"ModeDiffers":1`},
+	} {
+		w := newWorld(t)
+		w.Differ = Differ(tc.configured, func(context.Context, bool) (string, error) { return tc.value, tc.err })
+		for w.at.UTC().Hour()%measureHours != 0 {
+			w.at = w.at.Add(time.Hour)
+		}
+		if w.tick(); !strings.Contains(w.stats.String(), tc.want) {
+			t.Errorf("%s and %q: %s, want %s", tc.configured, tc.value, w.stats, tc.want)
+		}
+		w.stats.Reset()
+		w.at = w.at.Add(time.Hour)
+		if w.tick(); strings.Contains(w.stats.String(), "ModeDiffers") {
+			t.Errorf("told an hour later: a metric is paid for by the hour")
 		}
 	}
 }

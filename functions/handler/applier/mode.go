@@ -2,8 +2,10 @@ package applier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
@@ -20,9 +22,10 @@ const (
 func (m Mode) valid() bool { return m == Observe || m == Enforce || m == Stop }
 
 // Switch reads the mode whenever there is work: the parameter can only make the configured mode more careful, never less.
+// One that was never made says observe.
 func Switch(configured Mode, value func(ctx context.Context, fresh bool) (string, error)) func(context.Context) (Mode, error) {
 	return func(ctx context.Context) (Mode, error) {
-		text, err := value(ctx, true)
+		text, err := turned(ctx, value)
 		if err != nil {
 			return Stop, fmt.Errorf("kill switch: %w", err)
 		}
@@ -40,6 +43,24 @@ func Switch(configured Mode, value func(ctx context.Context, fresh bool) (string
 			return configured, nil
 		}
 	}
+}
+
+// Differ tells whether the parameter says something else than the configuration: only the more careful of the two counts,
+// and whoever turned one of them may believe that it does.
+func Differ(configured Mode, value func(ctx context.Context, fresh bool) (string, error)) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		text, err := turned(ctx, value)
+		return err == nil && text != "" && Mode(text) != configured, err
+	}
+}
+
+// turned is what the kill switch says.
+func turned(ctx context.Context, value func(ctx context.Context, fresh bool) (string, error)) (string, error) {
+	text, err := value(ctx, true)
+	if errors.Is(err, cloud.ErrNoParameter) {
+		return string(Observe), nil
+	}
+	return text, err
 }
 
 // unverifier is the registry's call, as the client and the dry run both have it.

@@ -55,9 +55,11 @@ type Parts struct {
 	AcceptedSilent []string
 	// UnverifyEarly: a deleted domain is unverified while its holder can still have it back, although recovery is closed.
 	UnverifyEarly bool
-	Log           *slog.Logger
-	Metrics       *telemetry.Metrics
-	Now           func() time.Time
+	// Differ tells whether the kill switch says something else than the configured mode; nil: there is one key alone.
+	Differ  func(ctx context.Context) (bool, error)
+	Log     *slog.Logger
+	Metrics *telemetry.Metrics
+	Now     func() time.Time
 	// Margin is the time before the deadline at which no further domain is begun.
 	Margin time.Duration
 }

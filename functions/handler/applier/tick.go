@@ -26,7 +26,7 @@ type ticked struct {
 func (t ticker) tick(ctx context.Context) (res ticked, err error) {
 	if t.quiet(ctx) {
 		t.Log.InfoContext(ctx, "tick", "quiet", true)
-		return ticked{text: "there was nothing to do"}, t.measureHolds(ctx)
+		return ticked{text: "there was nothing to do"}, errors.Join(t.measureHolds(ctx), t.measureMode(ctx))
 	}
 	busy, err := t.leased(ctx, func(ctx context.Context) (err error) {
 		res, err = t.work(ctx)
@@ -60,6 +60,7 @@ func (t ticker) work(ctx context.Context) (res ticked, err error) {
 	step("what is due", err)
 	res.looks, res.held, res.acted, res.waiting, res.tripped = w.looks, w.held, w.acted, w.waiting, w.tripped
 	step("open holds", t.measureHolds(ctx))
+	step("the two keys", t.measureMode(ctx))
 	step("synthetic domain", t.canary(ctx, t.probe(res.mode), w.arrived))
 	step("digest", t.digest(ctx))
 	t.Log.InfoContext(ctx, "tick", "mode", res.mode, "acted", res.acted, "held", res.held, "looks", res.looks,

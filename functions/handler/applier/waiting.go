@@ -97,3 +97,20 @@ func (p *Parts) measureHolds(ctx context.Context) error {
 	p.Metrics.Emit(map[string]float64{telemetry.HoldsOpen: float64(w.open), telemetry.HoldsStale: float64(len(w.stale))})
 	return nil
 }
+
+// measureMode tells the alarm whether the two keys differ, when the open holds are measured.
+func (p *Parts) measureMode(ctx context.Context) error {
+	if p.Differ == nil || !p.measuring() {
+		return nil
+	}
+	differ, err := p.Differ(ctx)
+	if err != nil {
+		return fmt.Errorf("kill switch: %w", err)
+	}
+	value := 0.0
+	if differ {
+		value = 1
+	}
+	p.Metrics.Emit(map[string]float64{telemetry.ModeDiffers: value})
+	return nil
+}

@@ -64,11 +64,11 @@ func (h *Handler) measure(m queue.Message, obs []source.Observation) {
 	if faults > 0 {
 		values[telemetry.UpstreamErrors] = float64(faults)
 	}
-	if throttled > 0 {
-		values[telemetry.UpstreamThrottled] = float64(throttled)
-	}
 	h.Metrics.EmitBy(telemetry.DimUpstream, upstreamName(m), values)
 	whole := map[string]float64{}
+	if throttled > 0 {
+		whole[telemetry.UpstreamThrottled] = float64(throttled)
+	}
 	heavy := len(obs) >= manyDomains || !strings.HasSuffix(upstreamName(m), "/other")
 	heavy = heavy && !slices.Contains(h.AcceptedSilent, string(m.Kind)+"/"+m.Upstream)
 	if faults*2 >= len(obs) && faults > 0 && heavy {
