@@ -50,6 +50,8 @@ override CLASS := $(value CLASS)
 override REVIEWED := $(value REVIEWED)
 override PER_DAY := $(value PER_DAY)
 override DECISION := $(value DECISION)
+override SINCE := $(value SINCE)
+override UNTIL := $(value UNTIL)
 override MODE := $(value MODE)
 override STACK := $(value STACK)
 override REGION := $(value REGION)
@@ -58,7 +60,7 @@ override REASON := $(value REASON)
 override YES := $(value YES)
 override FORMAT := $(value FORMAT)
 override PAGE := $(or $(value PAGE),.lapseguard/audit.html)
-export DOMAIN BY REASON YES CLASS REVIEWED PER_DAY DECISION MODE STACK REGION EMAILS PAGE FORMAT
+export DOMAIN BY REASON YES CLASS REVIEWED PER_DAY DECISION SINCE UNTIL MODE STACK REGION EMAILS PAGE FORMAT
 endif
 
 GUARD := bin/lapseguard
@@ -82,8 +84,8 @@ unhold: build ## take a hold off: make unhold DOMAIN=example.org BY=you
 recheck: build ## look at a domain with the next tick: make recheck DOMAIN=example.org BY=you
 	@$(GUARD) recheck --event --by="$$BY" -- "$$DOMAIN" $(remote)
 
-restore: build ## take an unverification back: make restore DOMAIN=example.org BY=you
-	@$(GUARD) restore --event --by="$$BY" --decision="$$DECISION" -- "$$DOMAIN" $(remote)
+restore: build ## take an unverification back: make restore DOMAIN=example.org BY=you; many: CLASS= SINCE= UNTIL= REVIEWED=12
+	@$(GUARD) restore --event --by="$$BY" --decision="$$DECISION" --class="$$CLASS" --since="$$SINCE" --until="$$UNTIL" --reviewed="$${REVIEWED:-0}" -- "$$DOMAIN" $(remote)
 
 retry: build ## send an unverification again, recovery being closed now: make retry DOMAIN=example.org BY=you
 	@$(GUARD) retry --event --by="$$BY" -- "$$DOMAIN" $(remote)

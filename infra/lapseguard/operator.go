@@ -130,20 +130,59 @@ func (c *openCommand) event() (applier.Event, error) {
 	return e, err
 }
 
-// restoreCommand can name an earlier decision.
+// restoreCommand can name an earlier decision, or what was done of a class within a time.
 type restoreCommand struct {
-	domainCommand
+	operate
+	who
+	Domain   string `arg:"" optional:"" help:"Domain, or an e-mail host below one."`
 	Decision string `help:"Which decision (explain names it); default: the domain's last."`
+	Class    string `help:"Take back what was done of a class instead (such as rdap.verisign.com/redemption). First it only says what that is."`
+	Since    string `placeholder:"TIME" help:"With --class: what was sent from then on (2026-03-01T00:00:00Z)."`
+	Until    string `placeholder:"TIME" help:"With --class: and before then; default: until now."`
+	Reviewed int    `placeholder:"N" help:"With --class: how many domains it said; only with this number anything is done."`
 }
 
-// Run takes a decision back.
+// Run takes decisions back.
 func (c *restoreCommand) Run(ctx context.Context, s streams) error {
-	e, err := c.event("restore")
+	e, err := c.event()
 	if err != nil {
 		return err
 	}
-	e.Decision = c.Decision
 	return c.send(ctx, s, e)
+}
+
+func (c *restoreCommand) event() (applier.Event, error) {
+	many := c.Since != "" || c.Until != "" || c.Reviewed != 0
+	switch {
+	case c.Class == "" && c.Domain == "":
+		return applier.Event{}, errors.New("restore what? Name a domain, or --class with --since")
+	case c.Class != "" && (c.Domain != "" || c.Decision != ""):
+		return applier.Event{}, errors.New("restore either a domain or a --class, not both")
+	case c.Class == "" && many:
+		return applier.Event{}, errors.New("--since, --until and --reviewed belong to --class")
+	case c.Class == "":
+		one := domainCommand{operate: c.operate, who: c.who, Domain: c.Domain}
+		e, err := one.event("restore")
+		e.Decision = c.Decision
+		return e, err
+	case masked(c.Class) != c.Class:
+		return applier.Event{}, errors.New("--class is not a class: write it as the hold does")
+	}
+	e := applier.Event{Action: "restore", Class: c.Class, Count: c.Reviewed, By: c.By}
+	for name, at := range map[string]struct {
+		said string
+		into *time.Time
+	}{"since": {c.Since, &e.Since}, "until": {c.Until, &e.Until}} {
+		if at.said == "" && name == "until" {
+			continue
+		}
+		t, err := time.Parse(time.RFC3339, at.said)
+		if err != nil {
+			return applier.Event{}, fmt.Errorf("--%s: give a time such as 2026-03-01T00:00:00Z", name)
+		}
+		*at.into = t
+	}
+	return e, c.check()
 }
 
 // approveCommand approves one domain, or a whole class as one reviewed list.

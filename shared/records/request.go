@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -25,6 +26,11 @@ func (b Book) Request(ctx context.Context, key string) (Of[Request], error) {
 	r, err := get[Request](ctx, b, PKRequest, key)
 	r.V.Request.Domain = r.V.Domain // it is no part of the request's JSON, but of its path
 	return r, err
+}
+
+// AllRequests walks through the requests about every domain.
+func (b Book) AllRequests(ctx context.Context) iter.Seq2[Of[Request], error] {
+	return all[Request](ctx, b, store.Query{PK: PKRequest})
 }
 
 // maxRequests bounds the keys that Requests gives of one domain.

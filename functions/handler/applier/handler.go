@@ -8,6 +8,7 @@ package applier
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/lapseguard/lapseguard/functions/handler"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -27,6 +28,10 @@ type Event struct {
 	Class  string `json:"class,omitempty"`
 	Count  int    `json:"count,omitempty"`
 	PerDay int    `json:"per_day,omitempty"`
+	// restore of many: what was sent of Class from Since on and before Until (the zero time: now). Without Count it says
+	// what it would take back; with the number of domains that it said, it does.
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Result answers an invocation in words.
@@ -76,7 +81,7 @@ func (h *Handler) Handle(ctx context.Context, e Event) (Result, error) {
 		done, err := t.tick(ctx)
 		return Result{Mode: done.mode, Text: done.text, Acted: done.acted, Held: done.held, Looks: done.looks, Resent: done.resent, Waiting: done.waiting, Tripped: done.tripped}, err
 	case actApprove, actRevoke, actTrust, actUnhold, actHold, actRecheck, actRetry, actRestore, actAccept, actClose, actOpen:
-		w := word{action: e.Action, domain: e.Domain, decision: e.Decision, by: e.By, why: e.Why, ask: e.Ask, all: e.All, class: e.Class, count: e.Count, perDay: e.PerDay}
+		w := word{action: e.Action, domain: e.Domain, decision: e.Decision, by: e.By, why: e.Why, ask: e.Ask, all: e.All, class: e.Class, count: e.Count, perDay: e.PerDay, since: e.Since, until: e.Until}
 		text, err := h.operate(ctx, w)
 		return Result{Text: text, Asked: e.Ask && err == nil}, err
 	case "status":

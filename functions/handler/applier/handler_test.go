@@ -820,3 +820,52 @@ func TestTwoKeysThatDifferAreTold(t *testing.T) {
 		}
 	}
 }
+
+// TestManyAreTakenBack: first only said, then done with the number that was said, and never what is of another class or time.
+func TestManyAreTakenBack(t *testing.T) {
+	w := newWorld(t)
+	const class = "rdap.example.net/redemption"
+	for _, name := range []string{"example-one.com", "example-two.com", "example-three.com"} {
+		w.lapsed(name, nil)
+	}
+	w.tick()
+	if len(w.reg.requests) != 3 {
+		t.Fatalf("%d requests", len(w.reg.requests))
+	}
+	since := w.at.Add(-time.Hour)
+	w.at = w.at.Add(time.Minute)
+	for _, none := range []Event{
+		{Class: "rdap.example.net/released", Since: since}, {Class: class, Since: w.at}, {Class: class, Since: since.Add(-time.Hour), Until: since},
+	} {
+		none.Action, none.By = "restore", "on-call"
+		if res, err := w.Handle(t.Context(), none); err != nil || !strings.HasPrefix(res.Text, "nothing of") {
+			t.Errorf("%+v: %+v %v", none, res, err)
+		}
+	}
+	e := Event{Action: "restore", Class: class, Since: since, By: "on-call"}
+	res, err := w.Handle(t.Context(), e)
+	if err != nil || !strings.Contains(res.Text, "3 domains") || !strings.Contains(res.Text, "example-three.com") || len(w.reg.restored) != 0 {
+		t.Errorf("the dry run: %+v %v, restored %v", res, err, w.reg.restored)
+	}
+	e.Count = 2
+	if _, err := w.Handle(t.Context(), e); err == nil || len(w.reg.restored) != 0 {
+		t.Errorf("another number than was said: %v, restored %v", err, w.reg.restored)
+	}
+	e.Count = 3
+	if res, err := w.Handle(t.Context(), e); err != nil || len(w.reg.restored) != 3 || !strings.Contains(res.Text, "taken back at 3 domains") {
+		t.Errorf("%+v %v, restored %v", res, err, w.reg.restored)
+	}
+	for _, name := range []string{"example-one.com", "example-two.com", "example-three.com"} {
+		entries, _ := w.book().History(t.Context(), name, 1)
+		m, err := w.book().Matter(t.Context(), name)
+		if err != nil || len(entries) != 1 || entries[0].What != "restored" || entries[0].By != "on-call" || m.Case.V.Status != decision.Restored {
+			t.Errorf("%s: history %+v, %s %v", name, entries, m.Case.V.At(), err)
+		}
+	}
+	if res, err := w.Handle(t.Context(), e); err != nil || len(w.reg.restored) != 3 || !strings.HasPrefix(res.Text, "nothing of") {
+		t.Errorf("once more: %+v %v, restored %v", res, err, w.reg.restored)
+	}
+	if _, err := w.Handle(t.Context(), Event{Action: "restore", Class: class, By: "on-call"}); err == nil {
+		t.Error("without a time")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,6 +39,8 @@ func (p *Parts) operator(ctx context.Context, w word) (string, error) {
 		return p.trustClass(ctx, w)
 	case w.action == actAccept:
 		return p.accept(ctx, w)
+	case w.action == actRestore && w.class != "":
+		return p.restoreMany(ctx, w)
 	case w.action == actApprove && w.why != "":
 		if err := check("why", "reason", w.why, maxWhy); err != nil {
 			return "", fmt.Errorf("%s: %w", w.action, err)
@@ -370,6 +373,65 @@ func (p *Parts) restore(ctx context.Context, w word, m records.Matter) (string, 
 		text = fmt.Sprintf("%s was taken back before: %s", m.Domain.Name, text)
 	}
 	return text, nil
+}
+
+// maxNamed is how many domains a dry run names.
+const maxNamed = 100
+
+// restoreMany takes back what was sent of a class within a time: an upstream that was wrong for a night. Without the
+// number of domains it only says what it would do.
+func (p *Parts) restoreMany(ctx context.Context, w word) (string, error) {
+	if w.since.IsZero() {
+		return "", fmt.Errorf("restore %s: since when? Say it (since)", w.class)
+	}
+	keys := map[string][]string{}
+	for r, err := range p.book().AllRequests(ctx) {
+		switch {
+		case err != nil:
+			return "", err
+		case r.V.Budget.Class == w.class && r.V.Restored == nil && !r.V.At.Before(w.since) && (w.until.IsZero() || r.V.At.Before(w.until)):
+			keys[r.V.Domain] = append(keys[r.V.Domain], r.SK())
+		}
+	}
+	names := slices.Sorted(maps.Keys(keys))
+	switch {
+	case len(names) == 0:
+		return fmt.Sprintf("nothing of %s was sent in that time that is not taken back already", w.class), nil
+	case w.count == 0:
+		more := ""
+		if len(names) > maxNamed {
+			more = fmt.Sprintf(" and %d more", len(names)-maxNamed)
+		}
+		return fmt.Sprintf("would take back what was done at %d domains of %s: %s%s. Nothing is changed yet; say it again with this number (reviewed)", len(names), w.class, strings.Join(names[:min(len(names), maxNamed)], ", "), more), nil
+	case w.count != len(names):
+		return "", fmt.Errorf("restore %s: you reviewed %d domains, and it would be %d now: have them listed again", w.class, w.count, len(names))
+	}
+	var sum registry.Restored
+	undone := 0
+	for n, name := range names {
+		if p.late(ctx) {
+			return fmt.Sprintf("time is up: taken back at %d domains of %s, %d addresses restored; %d are left, say it again with that number", n, w.class, sum.Restored, len(names)-n), nil
+		}
+		d, err := p.book().Domain(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		d.Name = name // also one that left the table meanwhile
+		for i, key := range keys[name] {
+			r, _, err := p.restoreKey(ctx, w, d, key, i)
+			if errors.Is(err, errNotCarriedOut) {
+				undone++
+				continue
+			}
+			if err != nil {
+				return "", fmt.Errorf("restore %s (%s), after %d of %d domains: %w", name, key, n, len(names), err)
+			}
+			sum.Restored += r.Restored
+			sum.Kept += r.Kept
+		}
+	}
+	p.logAction(ctx, w, "", w.class)
+	return fmt.Sprintf("taken back at %d domains of %s: %d addresses restored; %d were changed again meanwhile and left alone; %d requests had never been carried out", len(names), w.class, sum.Restored, sum.Kept, undone), nil
 }
 
 // restorable are the keys of what is to be taken back: the one that was named, or the last that was done, with its

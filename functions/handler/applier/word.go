@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -37,6 +38,7 @@ type word struct {
 	action, domain, decision, by, why, class string
 	all, ask                                 bool
 	count, perDay                            int
+	since, until                             time.Time
 }
 
 // entry is an operator's action as history keeps it.
