@@ -206,6 +206,17 @@ apocalypse: need-go ## upstreams that are wrong about everybody for an afternoon
 # ------------------------------------------------------- in real containers
 ROUNDS ?= 20
 
+.PHONY: local-up local-look local-down
+local-up: need-docker need-go need-python emulators ## a playground for sam local invoke: it stays, and the lines to type are printed (needs a Docker engine)
+	@infra/template/check.sh $(TOOLS) install
+	@infra/samlocal/playground.sh up
+
+local-look: ## what the playground's table, queue and registry have
+	@infra/samlocal/playground.sh look
+
+local-down: ## end the playground
+	@infra/samlocal/playground.sh down
+
 .PHONY: test-sam cold-start need-docker
 test-sam: need-docker need-go need-python emulators ## sam local invoke: the three functions in containers (needs a Docker engine)
 	@infra/template/check.sh $(TOOLS) install

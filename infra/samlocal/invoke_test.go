@@ -83,7 +83,7 @@ func TestSamLocalInvoke(t *testing.T) {
 	if os.Getenv(envRun) != "1" {
 		t.Skipf("NOT RUN here: sam local invoke in containers, which make test-sam runs (%s=1)", envRun)
 	}
-	s := buildFunctions(t)
+	s := buildFunctions(t, t.TempDir())
 	now := time.Now()
 	p := &play{cloud: openCloud(t, s.root, world(now), rows(now)), sam: s, root: s.root}
 	s.env = p.environment(t, s.dir)

@@ -34,7 +34,7 @@ type sam struct {
 }
 
 // buildFunctions builds the three functions for the engine's architecture, in a folder of its own.
-func buildFunctions(t *testing.T) *sam {
+func buildFunctions(t *testing.T, dir string) *sam {
 	t.Helper()
 	root, err := template.Dir()
 	if err != nil {
@@ -44,7 +44,7 @@ func buildFunctions(t *testing.T) *sam {
 	if tools == "" {
 		tools = filepath.Join(root, ".tools")
 	}
-	s := &sam{bin: filepath.Join(tools, "sam", "bin", "sam"), root: root, dir: t.TempDir()}
+	s := &sam{bin: filepath.Join(tools, "sam", "bin", "sam"), root: root, dir: dir}
 	if _, err := os.Stat(s.bin); err != nil {
 		t.Fatalf("the SAM CLI is not installed: make tools (%v)", err)
 	}
@@ -124,9 +124,7 @@ func (s *sam) invoke(t *testing.T, function, event string, answer any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), invokeTimeout)
 	defer cancel()
-	args := slices.Concat([]string{"local", "invoke", function, "-t", filepath.Join(s.dir, "build", "template.yaml"), "-e", event, "--env-vars", s.env,
-		"--add-host", "host.docker.internal:host-gateway", "--parameter-overrides", "Mode=enforce UnverifyAt=redemption"}, s.image)
-	cmd := s.command(ctx, args...)
+	cmd := s.command(ctx, s.args("invoke", function, "-e", event)...)
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log
 	began := time.Now()
@@ -147,6 +145,14 @@ func (s *sam) invoke(t *testing.T, function, event string, answer any) {
 	if err := judge(err, out.Bytes(), answer); err != nil {
 		t.Fatalf("%s failed: %v", function, err)
 	}
+}
+
+// args are those of `sam local` with a subcommand of it.
+func (s *sam) args(words ...string) []string {
+	return slices.Concat([]string{"local"}, words, []string{
+		"-t", filepath.Join(s.dir, "build", "template.yaml"), "--env-vars", s.env,
+		"--add-host", "host.docker.internal:host-gateway", "--parameter-overrides", "Mode=enforce UnverifyAt=redemption",
+	}, s.image)
 }
 
 // judge tells whether what a function printed is an answer, and decodes it.
