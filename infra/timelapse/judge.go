@@ -68,16 +68,17 @@ type Fate struct {
 	Domain    string    `json:"domain"`
 	Kind      string    `json:"kind"`
 	Suffix    string    `json:"suffix"`
-	Takeover  bool      `json:"takeover"`           // somebody else got it, or its mail, within the simulated time
-	Unseen    bool      `json:"unseen,omitempty"`   // control passed between two daily looks
-	Missed    bool      `json:"missed"`             // and an address could be used then, or later
-	Late      float64   `json:"late_h,omitempty"`   // hours from then to protection; -1: never
-	Hours     float64   `json:"hours,omitempty"`    // from the first sign to protection; -1: never
-	Wrong     int       `json:"wrong,omitempty"`    // addresses unverified although their owner kept the domain
-	Shut      float64   `json:"shut_h,omitempty"`   // hours in which recovery was closed although the holder had the mail
-	Lapsed    bool      `json:"lapsed,omitempty"`   // it lapsed, whoever has it in the end
-	Left      bool      `json:"left,omitempty"`     // deleted beyond restore by the registry's word, and an address is still verified at the end
-	Protected time.Time `json:"protected,omitzero"` // when no address of the former holder could be used any more
+	Takeover  bool      `json:"takeover"`            // somebody else got it, or its mail, within the simulated time
+	Unseen    bool      `json:"unseen,omitempty"`    // control passed between two daily looks
+	Disturbed bool      `json:"disturbed,omitempty"` // an upstream was wrong or silent at its first sign, or two looks must agree
+	Missed    bool      `json:"missed"`              // and an address could be used then, or later
+	Late      float64   `json:"late_h,omitempty"`    // hours from then to protection; -1: never
+	Hours     float64   `json:"hours,omitempty"`     // from the first sign to protection; -1: never
+	Wrong     int       `json:"wrong,omitempty"`     // addresses unverified although their owner kept the domain
+	Shut      float64   `json:"shut_h,omitempty"`    // hours in which recovery was closed although the holder had the mail
+	Lapsed    bool      `json:"lapsed,omitempty"`    // it lapsed, whoever has it in the end
+	Left      bool      `json:"left,omitempty"`      // deleted beyond restore by the registry's word, and an address is still verified at the end
+	Protected time.Time `json:"protected,omitzero"`  // when no address of the former holder could be used any more
 }
 
 // settle is how long after a loss an address must have been unverified.
@@ -102,7 +103,7 @@ func (l *Ledger) fate(d *Domain) Fate {
 		if host := l.p.Find(d.Host); host != nil {
 			whose = host
 		}
-		f.Unseen = whose.passedUnseen()
+		f.Unseen, f.Disturbed = whose.passedUnseen(), l.p.disturbed(whose)
 		f.Missed = l.open(d, d.Taken) || slices.ContainsFunc(l.changes[d], func(c change) bool { return c.at.After(d.Taken) && l.open(d, c.at) })
 		f.Protected = l.protected(d)
 		f.Late, f.Hours = -1, -1
@@ -124,6 +125,19 @@ func (l *Ledger) fate(d *Domain) Fate {
 		}
 	}
 	return f
+}
+
+// disturbed tells whether the first sign of a domain's lapse could not be believed at sight: its zone has no names whose
+// answer is known, or an upstream of its TLD was wrong or silent within two days of it.
+func (p *Population) disturbed(d *Domain) bool {
+	for i := range p.World.Faults {
+		f := &p.World.Faults[i]
+		from, to := p.faulty(f)
+		if f.Suffix == d.TLD.Suffix && d.Sign.Before(to) && d.Sign.Add(settle).After(from) {
+			return true
+		}
+	}
+	return !d.TLD.Control
 }
 
 // protected is the first time from which on no address of the former holder could be used until the name was taken,

@@ -74,7 +74,9 @@ func (r Result) policies(b *strings.Builder) {
 	row("lost domains with an address still verified", func(c Column) string { return number(c.All.Left) })
 	row("first sign to protection, median h", func(c Column) string { return hours(c.All.Median) })
 	row("the same, p99", func(c Column) string { return hours(c.All.P99) })
-	row("the same, longest", func(c Column) string { return hours(c.All.Max) })
+	row("the same without outages and second looks, median h", func(c Column) string { return hours(c.Plain.Median) })
+	row("the same, p99", func(c Column) string { return hours(c.Plain.P99) })
+	row("of all, longest", func(c Column) string { return hours(c.All.Max) })
 	row("a host above the person's limit: takeovers", func(c Column) string { return number(c.Many.Takeovers) })
 	row("of these missed", func(c Column) string { return number(c.Many.Missed) })
 	b.WriteString("\n")
@@ -151,6 +153,9 @@ func (l Load) markdown(b *strings.Builder) {
 		{"domains unverified wrongly", fmt.Sprint(l.Wrong)},
 	} {
 		fmt.Fprintf(b, "| %s | %s |\n", row.name, row.value)
+	}
+	for _, cause := range slices.Sorted(maps.Keys(l.ShutDays)) {
+		fmt.Fprintf(b, "| days shut out while the mail worked, per 1,000 domain-years: %s | %s |\n", cause, hours(l.ShutDays[cause]))
 	}
 	b.WriteString("\n")
 }

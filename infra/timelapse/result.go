@@ -19,12 +19,14 @@ type Column struct {
 	Name string `json:"name"`
 	All  Totals `json:"all"` // but for the mail host of many
 	// Of these, those in which control passed unseen, and those in which nothing differed after it.
-	Unseen Totals            `json:"unseen"`
-	Alike  Totals            `json:"alike"`
-	Many   Totals            `json:"many"` // those who use the mail host of many
-	Kinds  map[string]Totals `json:"kinds"`
-	TLDs   map[string]Totals `json:"tlds"`
-	fates  []Fate
+	Unseen Totals `json:"unseen"`
+	Alike  Totals `json:"alike"`
+	// Plain are those whose first sign could be believed at sight, but for the unseen and the alike.
+	Plain Totals            `json:"plain"`
+	Many  Totals            `json:"many"` // those who use the mail host of many
+	Kinds map[string]Totals `json:"kinds"`
+	TLDs  map[string]Totals `json:"tlds"`
+	fates []Fate
 }
 
 // Load is how much work a policy makes, in a world at true rates. Years are domain-years.
@@ -38,19 +40,22 @@ type Load struct {
 	Unverified float64 `json:"unverified_per_1000_years"`
 	Closed     float64 `json:"closed_per_1000_years"`
 	Unlapsed   float64 `json:"closed_without_a_lapse_per_1000_years"` // domains that never lapsed, and were closed
-	ShutHours  float64 `json:"shut_median_h"`                         // from where a holder's mail worked to where recovery was open
-	RDAP       float64 `json:"rdap_per_year"`
-	Status     float64 `json:"status_api_per_year"`
-	Zone       float64 `json:"delegation_questions_per_year"`
-	MX         float64 `json:"mx_questions_per_year"`
-	Own        float64 `json:"own_server_questions_per_year"`
-	Reads      float64 `json:"items_read_per_domain_day"`
-	Scanned    float64 `json:"items_scanned_per_domain_day"`
-	Writes     float64 `json:"items_written_per_domain_day"`
-	History    float64 `json:"history_entries_per_year"`
-	Missed     int     `json:"missed"`
-	Takeovers  int     `json:"takeovers"`
-	Wrong      int     `json:"wrong"`
+	// ShutDays are the days in which holders were shut out although their mail worked, by what closed them, per 1,000
+	// domain-years.
+	ShutDays  map[string]float64 `json:"shut_days_per_1000_years"`
+	ShutHours float64            `json:"shut_median_h"` // from where a holder's mail worked to where recovery was open
+	RDAP      float64            `json:"rdap_per_year"`
+	Status    float64            `json:"status_api_per_year"`
+	Zone      float64            `json:"delegation_questions_per_year"`
+	MX        float64            `json:"mx_questions_per_year"`
+	Own       float64            `json:"own_server_questions_per_year"`
+	Reads     float64            `json:"items_read_per_domain_day"`
+	Scanned   float64            `json:"items_scanned_per_domain_day"`
+	Writes    float64            `json:"items_written_per_domain_day"`
+	History   float64            `json:"history_entries_per_year"`
+	Missed    int                `json:"missed"`
+	Takeovers int                `json:"takeovers"`
+	Wrong     int                `json:"wrong"`
 }
 
 // Trace is what was so, what was seen and what was decided about one domain.
@@ -86,6 +91,7 @@ func newColumn(name string, w *World, fates []Fate) Column {
 	c.All = Sum(fates, func(f Fate) bool { return f.Kind != manyKind })
 	c.Unseen = Sum(fates, func(f Fate) bool { return f.Unseen && f.Kind != manyKind && !alike[f.Kind] })
 	c.Alike = Sum(fates, func(f Fate) bool { return alike[f.Kind] })
+	c.Plain = Sum(fates, func(f Fate) bool { return !f.Disturbed && !f.Unseen && f.Kind != manyKind && !alike[f.Kind] })
 	c.Many = Sum(fates, func(f Fate) bool { return f.Kind == manyKind })
 	for _, f := range fates {
 		if _, done := c.Kinds[f.Kind]; !done {
@@ -118,11 +124,17 @@ func newLoad(p *Population, r *GuardRun) Load {
 	l.Reads, l.Writes, l.Scanned = float64(r.Reads)/domainDays, float64(r.Writes)/domainDays, float64(r.Scanned)/domainDays
 	l.History = float64(r.History) / years
 	fates := r.Ledger.Fates()
-	closed := map[string]bool{}
+	closed, why := map[string]bool{}, map[string]string{}
 	for _, d := range r.Decisions {
-		closed[d.Domain] = closed[d.Domain] || d.What == "closed"
+		if d.What == "closed" && !closed[d.Domain] {
+			closed[d.Domain], why[d.Domain] = true, d.Reason
+		}
 	}
+	l.ShutDays = map[string]float64{}
 	for _, f := range fates {
+		if f.Shut > 0 {
+			l.ShutDays[cmp.Or(why[f.Domain], "unverified")] += 1000 / years * f.Shut / 24
+		}
 		l.Unlapsed += 1000 / years * float64(one(!f.Lapsed && closed[f.Domain]))
 	}
 	t := Sum(fates, func(Fate) bool { return true })

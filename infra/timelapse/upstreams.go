@@ -107,8 +107,14 @@ func (u *Upstreams) look(kind queue.Kind, name string) (v View, d *Domain, wrong
 }
 
 func (u *Upstreams) during(f *Fault, now time.Time) bool {
-	from := u.p.World.Start.Add(time.Duration(f.From * float64(u.p.Size.Days) * float64(24*time.Hour))).Truncate(24 * time.Hour)
-	return !now.Before(from) && now.Before(from.Add(days(f.Days)))
+	from, to := u.p.faulty(f)
+	return !now.Before(from) && now.Before(to)
+}
+
+// faulty is from when to when an upstream is wrong or silent.
+func (p *Population) faulty(f *Fault) (from, to time.Time) {
+	from = p.World.Start.Add(time.Duration(f.From * float64(p.Size.Days) * float64(24*time.Hour))).Truncate(24 * time.Hour)
+	return from, from.Add(days(f.Days))
 }
 
 // wrongToday draws the names about which a registry is wrong from midnight to midnight.

@@ -111,7 +111,7 @@ func TestStoriesEndInTime(t *testing.T) {
 // handMade is a population of one domain that is taken after 20 days.
 func handMade(taken bool) (*Population, *Domain) {
 	start := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
-	d := &Domain{Name: "example.com", Kind: quiet, TLD: &TLD{Suffix: "com", Course: "gtld", RDAP: ListedIANA}, Sign: start.Add(days(10)), Accounts: []Account{{Verified: start.Add(-days(9))}, {Verified: start.Add(days(25)), Other: true}}}
+	d := &Domain{Name: "example.com", Kind: quiet, TLD: &TLD{Suffix: "com", Course: "gtld", RDAP: ListedIANA, Control: true}, Sign: start.Add(days(10)), Accounts: []Account{{Verified: start.Add(-days(9))}, {Verified: start.Add(days(25)), Other: true}}}
 	d.Spans = []Span{{From: start.Add(-days(100)), View: View{NS: []string{"ns1.example.net"}}}}
 	if taken {
 		d.Taken, d.Lost = start.Add(days(20)), start.Add(days(20))
@@ -271,6 +271,31 @@ func TestPassedUnseen(t *testing.T) {
 		d := &Domain{TLD: &TLD{RDAP: c.rdap}, Spans: c.spans, Taken: at}
 		if d.passedUnseen() != c.want {
 			t.Errorf("%s: unseen %t", name, !c.want)
+		}
+	}
+}
+
+// What could not be believed at sight is told apart: a zone without names whose answer is known, and a first sign while its
+// upstream was wrong or silent.
+func TestDisturbed(t *testing.T) {
+	w := testWorld(t)
+	p := &Population{World: w, Size: Size{Days: 100}}
+	w.Faults = []Fault{{Suffix: "com", Source: "rdap", What: "silent", From: 0.5, Days: 3}}
+	from, to := p.faulty(&w.Faults[0])
+	com, blind := &TLD{Suffix: "com", Control: true}, &TLD{Suffix: "org"}
+	for name, c := range map[string]struct {
+		d    Domain
+		want bool
+	}{
+		"long before":     {Domain{TLD: com, Sign: from.Add(-days(3))}, false},
+		"a day before":    {Domain{TLD: com, Sign: from.Add(-days(1))}, true},
+		"while it lasts":  {Domain{TLD: com, Sign: from.Add(days(1))}, true},
+		"after it":        {Domain{TLD: com, Sign: to}, false},
+		"of another zone": {Domain{TLD: &TLD{Suffix: "net", Control: true}, Sign: from}, false},
+		"of a blind zone": {Domain{TLD: blind, Sign: to}, true},
+	} {
+		if got := p.disturbed(&c.d); got != c.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }
