@@ -167,8 +167,7 @@ func (m model) volumes(domains int) (volumes, error) {
 	day := 24 * time.Hour
 	weekly := m["near"].value*m["blind"].value + m["undescr"].value
 	rarely := 1 - weekly
-	rarelyPause := min(lifecycle.Rarely, lifecycle.TLDOf("com").Release-lifecycle.Reserve)
-	v.rdap = v.domains * (weekly*float64(day)/float64(lifecycle.Weekly) + rarely*float64(day)/float64(rarelyPause) + m["trouble"].value)
+	v.rdap = v.domains * (weekly*float64(day)/float64(lifecycle.Weekly) + rarely*float64(day)/float64(lifecycle.Rarely) + m["trouble"].value)
 	v.mx = v.domains / 7
 	// Each answered message raises one message to a registry, one to the resolver and one to own servers, if any of its domains is due.
 	each := v.domains / v.messages

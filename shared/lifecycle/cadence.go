@@ -2,7 +2,10 @@ package lifecycle
 
 import (
 	"hash/fnv"
+	"slices"
 	"time"
+
+	"github.com/lapseguard/lapseguard/shared/source"
 )
 
 // Every period of the guard, in one place with its reason.
@@ -22,7 +25,7 @@ const (
 	// Weekly is the distance of RDAP looks around expiry.
 	Weekly = 7*24*time.Hour - 4*time.Hour
 	// Rarely is the distance of RDAP looks otherwise: the tripwire covers what happens in between.
-	Rarely = 45 * 24 * time.Hour
+	Rarely = 60 * 24 * time.Hour
 	// Reserve is what must be left between the look that finds a lapse and the release: a second look, a silent
 	// upstream, a hold that waits for a person.
 	Reserve = 2 * 24 * time.Hour
@@ -54,14 +57,66 @@ func BaselineAt(name string, first Instant, days int) Instant {
 // nextRDAP is when the registry is to be asked again, given what it said at the state's RegAt: daily in trouble,
 // weekly around expiry where the zone is blind, else rarely, but never so rarely that a whole lapse fits between two looks.
 func nextRDAP(s State, t TLD, now Instant) Instant {
-	switch {
-	case s.Trouble():
-		return now.Add(Daily)
-	case t.blind() && (nearExpiry(s.Expires, now) || nearExpiry(s.RegistrarExpires, now)):
-		return now.Add(min(Weekly, t.longestPause()))
-	default:
-		return now.Add(min(Rarely, t.longestPause()))
+	if s.Trouble() {
+		return now.Add(s.pause())
 	}
+	return now.Add(quietPause(s, t, now))
+}
+
+// pause is the distance of looks at the registry while something is wrong: daily; weekly when it has said for a week that
+// the name is lost, or had nothing to say for two months. The zone shows when somebody has it, and who waits for a
+// decision has it asked all the same.
+func (s State) pause() time.Duration {
+	c, gone := s.Control, s.Deleg == DelegationGone
+	switch {
+	case c.Lost && s.RegAt.Since(c.Since) >= Weekly && s.RegAt >= s.DelegSince,
+		gone && s.Reg == WordAbsent && s.RegAt.Since(s.RegSince) >= Weekly,
+		gone && s.Silent > 0 && s.DelegAt.Since(s.DelegSince) >= SixHourlyLooks:
+		return Weekly
+	default:
+		return Daily
+	}
+}
+
+// quietPause is the distance of looks at the registry while nothing is wrong.
+func quietPause(s State, t TLD, now Instant) time.Duration {
+	near := nearExpiry(s.Expires, now) || nearExpiry(s.RegistrarExpires, now)
+	expiry := s.Expires != 0 || s.RegistrarExpires != 0
+	switch {
+	case t.blind() && near:
+		return min(Weekly, t.longestPause())
+	case t.Shows, t.Release == 0 && expiry: // far from it, a lapse has not begun
+		return Rarely
+	default:
+		return min(Rarely, t.longestPause())
+	}
+}
+
+// silence is how long a registry is left alone that did not answer: longer each time, but not longer than what it is
+// asked about can wait.
+func silence(s State) time.Duration {
+	most := Weekly
+	if s.Trouble() || s.Control.Since != 0 {
+		most = s.pause()
+	}
+	return min(most, RetryLook<<min(max(s.Silent-1, 0), 10))
+}
+
+// inVain is from how many vain questions on a registry counts as one that does not answer: fewer are a mishap.
+const inVain = 3
+
+// unheard notes a look that brought no answer. One that only the registry owed waits for its turn, where all is quiet.
+func unheard(s State, obs []source.Observation, now Instant) State {
+	s.RetryAt = now.Add(RetryLook)
+	if len(obs) == 0 || slices.ContainsFunc(obs, func(o source.Observation) bool { return o.Source != source.SourceRDAP }) {
+		return s
+	}
+	s.Silent++
+	s.NextRDAP, s.RetryAt = now.Add(silence(s)), 0
+	if s.Trouble() || s.Control.Since != 0 {
+		s.RetryAt = s.NextRDAP
+	}
+	return s
 }
 
 // blind tells whether a lapse need not show in the TLD's zone. Where it must, the daily question to the zone sees it, and

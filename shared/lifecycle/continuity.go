@@ -298,8 +298,8 @@ func (j judge) back() bool {
 		// Nobody tells whether it is the same registration: only where there was no time for another.
 		return !c.Lost && j.f.TLD.Release > 0 && s.DelegSince.Since(c.Until) < j.f.TLD.Release
 	}
-	said := j.registry() == WordRegistered || j.registry() == WordAutoRenew
-	return said && s.RegAt >= s.DelegSince && s.Registered == c.Registered && (c.Registrar == "" || s.Registrar == c.Registrar)
+	said := s.Reg == WordRegistered || s.Reg == WordAutoRenew
+	return said && j.fresh(s.RegAt) && s.RegAt >= s.DelegSince && s.Registered == c.Registered && (c.Registrar == "" || s.Registrar == c.Registrar)
 }
 
 // openingDue is when the registry is to be asked because recovery could be opened: the zone shows the holder's name
@@ -322,7 +322,7 @@ func (s State) openingDue() Instant {
 // for sixty days; 0: the daily round is enough, as for who only waits for a mail host.
 func (c Continuity) NextLook(now Instant) Instant {
 	switch age := now.Since(c.Since); {
-	case c.Since == 0 || c.Gap == GapMailHost || age > SixHourlyLooks:
+	case c.Since == 0 || c.Gap == GapMailHost || age > SixHourlyLooks, c.Lost && age >= HourlyLooks:
 		return 0
 	case age < HourlyLooks:
 		return now.Add(time.Hour)

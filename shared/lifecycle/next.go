@@ -32,7 +32,7 @@ func nextLook(s State, f Facts) (Instant, string) {
 	case heard == 0 && s.RetryAt == 0:
 		return s.NextRDAP, "nobody looked at it yet; first looks are spread over days, and this is its turn"
 	case s.RetryAt != 0:
-		return s.RetryAt, fmt.Sprintf("the last look gave no answer that can be believed, or only one witness without authority; asked again after %d hours", RetryLook/time.Hour)
+		return s.RetryAt, "the last look gave no answer that can be believed, or only one witness without authority; asked again then"
 	}
 	if v := (judge{s: s, f: f, now: heard}).decide(); v.Action == Confirm {
 		return v.Next, fmt.Sprintf("a second look must agree (%s)", v.Reason)
@@ -44,12 +44,15 @@ func nextLook(s State, f Facts) (Instant, string) {
 	case at != 0:
 		return min(at, s.NextRDAP), asked + ", because the domain is back on its name servers and recovery opens when nothing objects"
 	case s.Trouble():
-		return min(daily(s), s.NextRDAP), fmt.Sprintf("%s daily, because %s", asked, trouble(s))
+		every := map[bool]string{true: "daily", false: "weekly"}[s.pause() == Daily]
+		return min(daily(s), s.NextRDAP), fmt.Sprintf("%s %s, because %s", asked, every, trouble(s))
+	case s.Silent > 0:
+		return s.NextRDAP, fmt.Sprintf("the registry was asked %d times in vain; longer is waited each time, up to a week", s.Silent)
 	case f.TLD.blind() && (nearExpiry(s.Expires, s.RegAt) || nearExpiry(s.RegistrarExpires, s.RegAt)):
 		return s.NextRDAP, asked + " weekly within 50 days of an expiry or its anniversary"
 	default:
-		pause := min(Rarely, f.TLD.longestPause())
-		return s.NextRDAP, fmt.Sprintf("%s every %d days while all is quiet", asked, pause/(24*time.Hour))
+		pause := quietPause(s, f.TLD, max(s.RegAt, s.MktAt))
+		return s.NextRDAP, fmt.Sprintf("%s every %d days while all is quiet", asked, (pause+12*time.Hour)/(24*time.Hour))
 	}
 }
 
@@ -58,7 +61,7 @@ func daily(s State) Instant {
 	if s.RegAt == 0 {
 		return s.NextRDAP
 	}
-	return s.RegAt.Add(Daily)
+	return s.RegAt.Add(s.pause())
 }
 
 // trouble says what Trouble found.

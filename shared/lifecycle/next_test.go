@@ -30,9 +30,9 @@ func TestNext(t *testing.T) {
 		{name: "gone by status", f: de, steps: []step{visit(0, gone(), status("active"))}, want: instant(20), words: "the status API is daily"},
 		{name: "left for parking", f: com, steps: []step{visit(0, parked(), rdap())}, want: instant(20), words: "a parking service's"},
 		{name: "on hold", f: com, steps: []step{visit(0, home(), rdap("client hold"))}, want: instant(20), words: `the registry said "on hold"`},
-		{name: "near expiry, where the zone shows a lapse", f: com, steps: []step{visit(0, home(), expired(rdap()))}, want: instant(33 * day), words: "every 33 days"},
+		{name: "near expiry, where the zone shows a lapse", f: com, steps: []step{visit(0, home(), expired(rdap()))}, want: instant(60 * day), words: "every 60 days"},
 		{name: "near expiry, where it need not", f: with(com, func(f *Facts) { f.TLD = TLDOf("ru") }), steps: []step{visit(0, home(), expired(rdap()))}, want: instant(0).Add(Weekly), words: "weekly"},
-		{name: "quiet", f: com, steps: []step{visit(0, home(), rdap())}, want: instant(33 * day), words: "every 33 days"},
+		{name: "quiet", f: com, steps: []step{visit(0, home(), rdap())}, want: instant(60 * day), words: "every 60 days"},
 		{name: "nothing known", s: State{DelegAt: 1, Deleg: DelegationHome, Phase: Active}, f: com, want: 0, words: "The zone is asked daily; "},
 	} {
 		if c.s == (State{}) {

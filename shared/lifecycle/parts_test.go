@@ -69,6 +69,10 @@ func TestNextRDAP(t *testing.T) {
 	far := State{Phase: Active, Reg: WordRegistered, Deleg: DelegationHome, Expires: instant(200 * day)}
 	change := func(f func(*State)) State { s := far; f(&s); return s }
 	path := func(days int) TLD { return TLD{Release: time.Duration(days) * 24 * time.Hour} }
+	shown := TLD{Described: true, OffInDeletion: true, Shows: true, Release: 20 * 24 * time.Hour}
+	lost := func(since float64, reg Word) State {
+		return State{Phase: Released, Reg: reg, RegAt: instant(0), Deleg: DelegationGone, Control: Continuity{Since: instant(since), Gap: GapReleased, Lost: true}}
+	}
 	for _, c := range []struct {
 		name string
 		s    State
@@ -79,7 +83,14 @@ func TestNextRDAP(t *testing.T) {
 		{"quiet, 35 days from lapse to release", far, path(35), 33 * 24 * time.Hour},
 		{"quiet, 5 days from lapse to release", far, path(5), 3 * 24 * time.Hour},
 		{"quiet, released within two days", far, path(2), Daily},
-		{"quiet, the path is not known", far, TLD{}, Weekly},
+		{"quiet, the path is not known", far, TLD{}, Rarely},
+		{"neither path nor expiry is known", change(func(s *State) { s.Expires = 0 }), TLD{}, Weekly},
+		{"quiet, and its zone shows a lapse", far, shown, Rarely},
+		{"near expiry, and its zone shows a lapse", change(func(s *State) { s.Expires = instant(9 * day) }), shown, Rarely},
+		{"near expiry, the path is not known", change(func(s *State) { s.Expires = instant(9 * day) }), TLD{}, Weekly},
+		{"lost a week ago", lost(-7*day, WordAbsent), shown, Weekly},
+		{"lost six days ago", lost(-6*day, WordAbsent), shown, Daily},
+		{"lost, and the zone changed since the registry spoke", func() State { s := lost(-9*day, WordAbsent); s.DelegSince = instant(1); return s }(), shown, Daily},
 		{"expiry unknown", change(func(s *State) { s.Expires = 0 }), path(95), Rarely},
 		{"near expiry", change(func(s *State) { s.Expires = instant(9 * day) }), path(95), Weekly},
 		{"near expiry, 5 days from lapse to release", change(func(s *State) { s.Expires = instant(9 * day) }), path(5), 3 * 24 * time.Hour},
@@ -126,7 +137,7 @@ func TestTrouble(t *testing.T) {
 	for name, f := range map[string]func(*State){
 		"grace": func(s *State) { s.Phase = Grace }, "redemption": func(s *State) { s.Phase = Redemption },
 		"pending delete": func(s *State) { s.Phase = PendingDelete }, "released": func(s *State) { s.Phase = Released },
-		"retry": func(s *State) { s.RetryAt = 1 }, "on hold": func(s *State) { s.Reg = WordOnHold }, "inactive": func(s *State) { s.Reg = WordInactive },
+		"on hold": func(s *State) { s.Reg = WordOnHold }, "inactive": func(s *State) { s.Reg = WordInactive },
 		"restore": func(s *State) { s.Reg = WordRestore }, "word redemption": func(s *State) { s.Reg = WordRedemption },
 		"word pending delete": func(s *State) { s.Reg = WordPendingDelete }, "word absent": func(s *State) { s.Reg = WordAbsent },
 		"gone": func(s *State) { s.Deleg = DelegationGone }, "parked": func(s *State) { s.Deleg, s.NS = DelegationParked, "p" },
@@ -137,7 +148,7 @@ func TestTrouble(t *testing.T) {
 		}
 	}
 	for name, f := range map[string]func(*State){
-		"auto renew": func(s *State) { s.Reg = WordAutoRenew }, "never asked": func(s *State) { s.Reg = WordNone },
+		"retry": func(s *State) { s.RetryAt = 1 }, "auto renew": func(s *State) { s.Reg = WordAutoRenew }, "never asked": func(s *State) { s.Reg = WordNone },
 		"moved": func(s *State) { s.Deleg, s.NS = DelegationMoved, "m" }, "first seen parked": func(s *State) { s.Deleg, s.Home = DelegationParked, "" },
 		"changed hands": func(s *State) { s.Phase = ChangedHands }, "re-registered": func(s *State) { s.Phase = ReRegistered },
 	} {

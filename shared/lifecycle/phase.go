@@ -87,6 +87,7 @@ const (
 	ReasonDelegated     Reason = "registered and delegated"
 	ReasonRegistered    Reason = "registered"
 	ReasonDelegatedOnly Reason = "delegated, registry not asked yet"
+	ReasonSilent        Reason = "delegated, the registry does not answer"
 	ReasonAutoRenew     Reason = "auto-renewed, delegation unchanged"
 	ReasonOutOfService  Reason = "registered but out of service"
 	ReasonUnknownSource Reason = "a source gave no answer that can be believed"

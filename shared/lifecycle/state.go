@@ -79,6 +79,7 @@ type State struct {
 	Control Continuity `json:"c,omitzero"`  // who controls it, and whether recovery is to be open
 
 	NextRDAP Instant `json:"nr,omitempty"`
+	Silent   int     `json:"q,omitempty"`  // how often the registry was asked in vain since its last answer
 	NextMail Instant `json:"nm,omitempty"` // MX to be asked again, after a failure
 	MailSet  string  `json:"mx,omitempty"` // fingerprint of the domains that mail depends on
 	RetryAt  Instant `json:"ry,omitempty"` // look again after an answer that could not be believed
@@ -92,7 +93,7 @@ func NewState(baseline Instant) State {
 // Trouble tells whether the domain needs a daily look by RDAP: the tripwire cannot see what happens to a
 // name that is out of the zone, and a lapse must be followed.
 func (s State) Trouble() bool {
-	if s.Phase.lapsing() || s.RetryAt != 0 {
+	if s.Phase.lapsing() {
 		return true
 	}
 	switch s.Reg {

@@ -51,8 +51,8 @@ func runRows(t *testing.T, rows []row) {
 			if got.Phase != v.Phase {
 				t.Errorf("state is %s, verdict %s", got.Phase, v.Phase)
 			}
-			if (got.RetryAt != 0) != (v.Confidence == NoConfidence) {
-				t.Errorf("retry at %s with confidence %s", got.RetryAt, v.Confidence)
+			if again := got.RetryAt != 0 || got.Silent > 0; again != (v.Confidence == NoConfidence) {
+				t.Errorf("retry at %s, registry silent %d times, with confidence %s", got.RetryAt, got.Silent, v.Confidence)
 			}
 		})
 	}
@@ -327,8 +327,10 @@ func TestRowReRegistered(t *testing.T) {
 		{name: "at the old name servers", steps: []step{visit(0, gone(), free()), visit(day, home(), anew(12))}, want: sure(12)},
 		{name: "not yet delegated", steps: []step{visit(0, gone(), free()), visit(day, gone(), anew(12))}, want: sure(12)},
 		{name: "next day", steps: []step{visit(0, gone(), free()), visit(day, moved(), anew(12)), visit(2*day, moved(), anew(12))}, want: sure(12)},
-		{name: "registry silent since: not on its word of days ago", steps: []step{visit(0, gone(), free()), visit(day, moved(), anew(12)), visit(3*day, moved())},
-			want: verdict(ReRegistered, Confirm, NoConfidence, ReasonOneWitness).next(3*day + 6)},
+		{name: "registry silent since: not on its word of days ago", steps: []step{visit(0, gone(), free()), visit(day, moved(), anew(12)), visit(50*day, moved())},
+			want: verdict(ReRegistered, Confirm, NoConfidence, ReasonOneWitness).next(50*day + Weekly.Hours())},
+		{name: "registry silent since the zone changed", steps: []step{visit(0, gone(), free()), visit(day, moved(), anew(12)), visit(3*day, home())},
+			want: verdict(ReRegistered, Confirm, NoConfidence, ReasonOneWitness).next(3*day + Weekly.Hours())},
 		{name: "a day after the verification", facts: with(com, func(f *Facts) { f.Oldest = instant(-12) }),
 			steps: []step{visit(0, gone(), free()), visit(day, moved(), anew(12))}, want: sure(12)},
 		{name: "within a day of the verification", facts: with(com, func(f *Facts) { f.Oldest = instant(-11.9) }),

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -75,8 +76,8 @@ type Verdict struct {
 func Visit(s State, obs []source.Observation, f Facts, now Instant) (State, Verdict) {
 	next, good := observe(s, obs, f)
 	if !good {
-		next.RetryAt = now.Add(RetryLook)
-		return next, Verdict{Phase: next.Phase, Action: Confirm, Confidence: NoConfidence, Reason: ReasonUnknownSource, Next: next.RetryAt}
+		next = unheard(next, obs, now)
+		return next, Verdict{Phase: next.Phase, Action: Confirm, Confidence: NoConfidence, Reason: ReasonUnknownSource, Next: cmp.Or(next.RetryAt, next.NextRDAP)}
 	}
 	j := judge{s: next, f: f, now: now}
 	v := j.decide()
@@ -92,10 +93,10 @@ func Visit(s State, obs []source.Observation, f Facts, now Instant) (State, Verd
 	registry := func(o source.Observation) bool {
 		return credible(o, f.authority()) && (o.Source == source.SourceRDAP || o.Source == source.SourceStatus && f.authority() == AuthorityNone)
 	}
-	if slices.ContainsFunc(obs, registry) {
-		next.NextRDAP = nextRDAP(next, f.TLD, now)
+	if next = control(s, next, f, now); slices.ContainsFunc(obs, registry) {
+		next.NextRDAP, next.Silent = nextRDAP(next, f.TLD, now), 0
 	}
-	return control(s, next, f, now), v
+	return next, v
 }
 
 // judge holds one judgement's input. Its methods read one row of the decision table each.
@@ -115,8 +116,11 @@ func (j judge) delegation() Delegated {
 	return j.s.Deleg
 }
 
+// registry is the registry's word: a fresh one, or the last, while the zone says what it said when that was given. What
+// is done about it asks for a fresh one (Freshness); what is thought of a domain does not change with an answer's age.
 func (j judge) registry() Word {
-	if !j.fresh(j.s.RegAt) {
+	stands := j.s.RegAt >= j.s.DelegSince && j.s.DelegSince != 0 && j.fresh(j.s.DelegAt)
+	if j.s.RegAt == 0 || !stands && !j.fresh(j.s.RegAt) {
 		return WordNone
 	}
 	return j.s.Reg
@@ -267,6 +271,9 @@ func (j judge) reRegistered() (Verdict, bool) {
 
 // since dates the request of a re-registered domain by the registration.
 func (j judge) since(v Verdict) Verdict {
+	if v.Action == Confirm {
+		return v
+	}
 	v.VerifiedBefore = min(j.s.Registered, j.now)
 	v.ExposedSince = v.VerifiedBefore
 	return v
@@ -363,6 +370,8 @@ func (j judge) keep() Verdict {
 	switch {
 	case j.s.MailLapsed == "" && j.newControl():
 		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
+	case j.s.Reg == WordNone && j.s.Silent >= inVain:
+		return j.unlessMail(None, evidence{other: true}, ReasonSilent)
 	case j.s.Reg == WordNone || j.s.Reg == WordUndecided || j.s.Deleg == DelegationMoved:
 		return j.unlessMail(None, evidence{other: true}, ReasonDelegatedOnly)
 	default:
@@ -387,7 +396,11 @@ func (j judge) confirm(p Phase, e evidence, r Reason, after time.Duration) Verdi
 	return v
 }
 
+// unverify rests on a fresh word of somebody. What was decided stays meanwhile, and is not acted on (Freshness).
 func (j judge) unverify(p Phase, e evidence, r Reason) Verdict {
+	if !j.fresh(j.s.RegAt) && !j.fresh(j.s.MktAt) {
+		return j.confirm(j.s.Phase, evidence{}, ReasonOneWitness, min(Weekly, max(RetryLook, j.s.NextRDAP.Since(j.now))))
+	}
 	v := j.hold(p, e, r)
 	v.Action = Unverify
 	switch {
@@ -501,7 +514,9 @@ func (s State) afresh() State {
 func Questions(before, after State, f Facts, v Verdict, now Instant, asked source.Source, look bool) []source.Source {
 	tripped := before.Deleg != DelegationUnknown && (before.Deleg != after.Deleg || before.NS != after.NS)
 	opening := after.openingDue() != 0 && after.openingDue() <= now
-	due := look || tripped || opening || after.NextRDAP <= now || after.Trouble() && (after.RegAt == 0 || now.Since(after.RegAt) >= Daily)
+	unheard := before.RetryAt != 0 && after.RetryAt != 0 // once is a mishap; a zone that stays silent has the registry asked in its place
+	urgent := after.Silent == 0 && (opening || (after.Trouble() || unheard) && (after.RegAt == 0 || now.Since(after.RegAt) >= after.pause()))
+	due := look || tripped || urgent || after.NextRDAP <= now
 	switch {
 	case asked == source.SourceDelegation && due && f.authority() != AuthorityNone:
 		return []source.Source{source.SourceRDAP}

@@ -17,7 +17,8 @@ type Budget struct {
 	Next    time.Time `json:"next"`             // the first place that nobody took
 	Slow    int       `json:"slow,omitempty"`   // halvings of the rate
 	Refused time.Time `json:"refused,omitzero"` // when it last said that it was asked too fast
-	Until   time.Time `json:"until,omitzero"`   // it sent everybody away until then
+	Until   time.Time `json:"until,omitzero"`   // it sent everybody away until then, or is left alone
+	Silent  int       `json:"silent,omitempty"` // how often in a row it answered nobody
 }
 
 const (
@@ -26,6 +27,10 @@ const (
 	// refusedFor is how long a refusal keeps the rate down: the rest of a daily run, and the next. Then a step a day.
 	refusedFor = 48 * time.Hour
 	slowStep   = 24 * time.Hour
+	// silentFor is how long a server that answered nobody is left alone, twice as long each time, and silentMost the
+	// longest: a lapse that it would tell of takes days.
+	silentFor  = 30 * time.Minute
+	silentMost = 24 * time.Hour
 )
 
 // Slowed is how often the rate is halved at now.
@@ -68,6 +73,15 @@ func (b *Budget) Refuse(now time.Time, away time.Duration, rate bool) {
 	}
 	b.Until = latest(b.Until, now.Add(away))
 }
+
+// Silence notes that the server answered nobody, and leaves it alone.
+func (b *Budget) Silence(now time.Time) {
+	b.Silent++
+	b.Until = latest(b.Until, now.Add(min(silentMost, silentFor<<min(b.Silent-1, 10))))
+}
+
+// Heard notes that it answered somebody.
+func (b *Budget) Heard() { b.Silent = 0 }
 
 func latest(times ...time.Time) (last time.Time) {
 	for _, t := range times {

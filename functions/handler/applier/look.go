@@ -12,8 +12,9 @@ import (
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
-// look sends a second look and notes when to ask again should it bring no answer.
-func (p *Parts) look(ctx context.Context, d records.Domain) error {
+// look sends a second look and notes when to ask again should it bring no answer. While recovery is closed it is the zone
+// that is asked so often, and what that raises; the registry, where a decision waits for its word.
+func (p *Parts) look(ctx context.Context, d records.Domain, decides bool) error {
 	name, reason := domain.Parse(d.Name)
 	now := p.Now()
 	if reason != "" { // a newer list of suffixes: the domain's own trouble, which must not stop the others
@@ -22,7 +23,7 @@ func (p *Parts) look(ctx context.Context, d records.Domain) error {
 		return p.put(ctx, d)
 	}
 	m := queue.Message{Kind: queue.KindDelegation, Upstream: name.Suffix, Group: queue.Group(queue.KindDelegation, name.Suffix), Share: 1, Sent: now,
-		Look: d.State.Control.Since == 0 || d.Action != lifecycle.None && d.Action != lifecycle.Watch} // while closed the zone is asked, and what that raises
+		Look: d.State.Control.Since == 0 || decides}
 	if _, err := p.Queue.Send(ctx, queue.Pack(m, []queue.Entry{{Name: d.Name}})); err != nil {
 		return fmt.Errorf("send a look at %s: %w", d.Name, err)
 	}

@@ -144,8 +144,9 @@ func (w view) turns(m records.Matter) (first lifecycle.Instant) {
 
 // step is what is to be done about one due domain, as far as the breaker has no part in it.
 type step struct {
-	Case decision.Case
-	Look bool // a second look is due
+	Case    decision.Case
+	Look    bool // a second look is due
+	Decides bool // the registry is to be asked in it
 	// Tell those who depend on the domain that it lapsed, or that it is Back.
 	Tell, Back bool
 	Hold       bool // a person is to be asked
@@ -160,7 +161,9 @@ func (w view) plan(m records.Matter) step {
 	s.Hold = s.Case.Status == decision.Held && (m.Case.V.Status != decision.Held || m.Case.V.Decision != s.Case.Decision)
 	now := lifecycle.At(w.now)
 	asked := d.LookSent.Add(lifecycle.RetryLook)
-	s.Look = d.NextLook != 0 && d.NextLook <= now || s.Case.Open() && w.stale(d) && asked <= now
+	waits := s.Case.Open() && w.stale(d) && asked <= now
+	s.Look = d.NextLook != 0 && d.NextLook <= now || waits
+	s.Decides = waits || d.Action == lifecycle.Confirm && now.Since(evidenceAt(d)) >= lifecycle.SecondLook && d.State.Silent == 0
 	return s
 }
 

@@ -251,7 +251,7 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	}
 	if s.Look {
 		w.looks++
-		return w.look(ctx, m.Domain)
+		return w.look(ctx, m.Domain, s.Decides)
 	}
 	return nil
 }

@@ -107,8 +107,9 @@ func (a *OneByOne) Ask(ctx context.Context, m queue.Message) []source.Observatio
 		})
 	}
 	wg.Wait()
-	away := a.Budget.learn(ctx, m.Upstream, obs, a.Now())
-	if t, ok := pace.(*turns); ok {
+	t, shared := pace.(*turns)
+	away := a.Budget.learn(ctx, m.Upstream, obs, shared && t.wasSilent(), a.Now())
+	if shared {
 		away = max(away, t.away())
 	}
 	for i := range obs {

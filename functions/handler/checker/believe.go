@@ -121,19 +121,26 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 		return ""
 	}
 	known = known[:min(len(known), knownAsked)]
-	q := m
-	q.Domains = []queue.Entry{{Name: set.Free(suffix)}}
-	for _, name := range known {
-		q.Domains = append(q.Domains, queue.Entry{Name: name})
+	ask := func(names ...string) []source.Observation {
+		q := m
+		q.Domains = nil
+		for _, name := range names {
+			q.Domains = append(q.Domains, queue.Entry{Name: name})
+		}
+		return h.Ask[m.Kind].Ask(ctx, q)
 	}
-	answers := h.Ask[m.Kind].Ask(ctx, q)
+	answers := ask(set.Free(suffix), known[0])
 	if free := answers[0]; canary.Good(free) && (free.Delegation == nil || free.Delegation.Form == source.FormReferral) {
 		// A zone with a wildcard has some record for every name; only a delegation would be a lie.
 		return "it knows a name that nobody registered: " + free.Said
 	}
+	right := func(i int, o source.Observation) bool { return canary.Good(o) && !bad(known[i], o) }
+	if answers = answers[1:]; !right(0, answers[0]) && len(known) > 1 {
+		answers = append(answers, ask(known[1:]...)...) // the first may have trouble of its own
+	}
 	var said []string
-	for i, o := range answers[1:] {
-		if canary.Good(o) && !bad(known[i], o) {
+	for i, o := range answers {
+		if right(i, o) {
 			h.trust.note(key, h.Now())
 			return ""
 		}

@@ -45,6 +45,7 @@ type turns struct {
 	first  time.Duration
 	next   int
 	over   bool
+	silent bool // the server answered nobody lately
 }
 
 func (b *Budget) turns(base string, n int, now func() time.Time) *turns {
@@ -103,13 +104,20 @@ func (t *turns) take(ctx context.Context) error {
 		until = now.Add(d.Sub(t.began))
 	}
 	err := records.In(t.b.Store).ChangeBudget(ctx, t.rate.Server, func(budget *records.Budget) {
-		t.places = budget.Take(now, until, t.rate.Every(), patience, t.left)
+		t.places, t.silent = budget.Take(now, until, t.rate.Every(), patience, t.left), budget.Silent > 0
 	})
 	t.next, t.first, t.over = 0, t.places.From.Sub(now), t.places.N == 0
 	if err != nil {
 		t.places.N = 0
 	}
 	return err //nolint:wrapcheck // it names what was done
+}
+
+// wasSilent tells whether the server had answered nobody when the places were taken.
+func (t *turns) wasSilent() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.silent
 }
 
 // away is how long those who were not asked wait at least: until the places that were taken are over.
@@ -119,9 +127,24 @@ func (t *turns) away() time.Duration {
 	return max(0, t.until(t.places.N))
 }
 
-// learn notes what the answers say of the rate: one step slower at most for what was under way at the same time. It
-// gives the time for which the server sent us away.
-func (b *Budget) learn(ctx context.Context, base string, obs []source.Observation, now time.Time) (away time.Duration) {
+// answered tells whether nobody who was asked of got an answer of any kind, and whether somebody did.
+func answered(obs []source.Observation) (silent, heard bool) {
+	for _, o := range obs {
+		switch o.Cause {
+		case source.CauseNotAsked:
+		case source.CauseTimeout, source.CauseUnreachable, source.CauseServerError:
+			silent = true
+		default:
+			heard = heard || o.Source != ""
+		}
+	}
+	return silent && !heard, heard
+}
+
+// learn notes what the answers say of the rate, one step slower at most for what was under way at the same time, and
+// whether there were any: a server that answers nobody is left alone for longer each time (wasSilent: it did not answer
+// before). It gives the time for which the server sent us away.
+func (b *Budget) learn(ctx context.Context, base string, obs []source.Observation, wasSilent bool, now time.Time) (away time.Duration) {
 	if b == nil {
 		return 0
 	}
@@ -130,18 +153,27 @@ func (b *Budget) learn(ctx context.Context, base string, obs []source.Observatio
 		slower = slower || o.Slower || o.Cause == source.CauseRateLimited || o.Cause == source.CauseForbidden
 		away = max(away, o.RetryAfter)
 	}
-	if !slower && away == 0 {
+	silent, heard := answered(obs)
+	if !slower && away == 0 && !silent && !(heard && wasSilent) {
 		return 0
 	}
 	server := b.Rate(base).Server
 	// The invocation may be at its end: what was learned is written all the same.
 	err := records.In(b.Store).ChangeBudget(context.WithoutCancel(ctx), server, func(budget *records.Budget) {
 		budget.Refuse(now.UTC(), away, slower)
+		switch {
+		case silent:
+			budget.Silence(now.UTC())
+		case heard:
+			budget.Heard()
+		}
 	})
 	if err != nil {
 		b.Log.ErrorContext(ctx, "budget_not_changed", "server", server, "error", err)
 		return away
 	}
-	b.Log.WarnContext(ctx, "server_asked_slower", "server", server, "slower", slower, "away", away)
+	if slower || away > 0 {
+		b.Log.WarnContext(ctx, "server_asked_slower", "server", server, "slower", slower, "away", away)
+	}
 	return away
 }

@@ -127,6 +127,9 @@ func (h *Handler) visit(ctx context.Context, m queue.Message, d records.Domain, 
 // it takes back nothing that was decided on evidence.
 func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	d, verdict := &v.after, v.verdict
+	if v.obs.Outcome == source.Unknown {
+		verdict.Next = d.State.RetryAt // 0: the registry's turn comes with the daily round
+	}
 	if d.NextLook = verdict.Next; verdict.Next != 0 && v.before.NextLook > now {
 		d.NextLook = min(verdict.Next, v.before.NextLook)
 	}
@@ -134,7 +137,8 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	fresh := v.before.State.RegAt != 0 && now.Since(v.before.State.RegAt) <= lifecycle.Freshness
 	decided := v.before.Action == lifecycle.Unverify || v.before.Action == lifecycle.Hold ||
 		fresh && (v.before.Confidence == lifecycle.Medium || v.before.Confidence == lifecycle.High)
-	if verdict.Confidence == lifecycle.NoConfidence && decided {
+	nothing := v.obs.Outcome == source.Unknown && v.before.Action != ""
+	if verdict.Confidence == lifecycle.NoConfidence && (decided || nothing) {
 		return
 	}
 	if v.after.MailHost && !v.after.Listed && verdict.Action == lifecycle.Unverify {
