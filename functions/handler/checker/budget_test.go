@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -118,5 +119,55 @@ func TestLatePlacesAreLost(t *testing.T) {
 	}
 	if wait, err := turns.turn(t.Context()); err != nil || wait < 49*time.Second || wait > 50*time.Second {
 		t.Errorf("a new place behind those that were taken: in %s, %v", wait, err)
+	}
+}
+
+// TestASilentServerIsLeftAlone: for longer each time, up to a day, whoever asks; with its first answer all is as before.
+func TestASilentServerIsLeftAlone(t *testing.T) {
+	start := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	now := start
+	clock := func() time.Time { return now }
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "db"), bolt.Options{Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	says := source.Observation{Source: source.SourceRDAP, Outcome: source.Unknown, Cause: source.CauseTimeout}
+	asked := 0
+	m := queue.Message{Kind: queue.KindRDAP, Upstream: "https://rdap.example.net/one/", Group: "g", Share: 1, Domains: make([]queue.Entry, 6)}
+	ask := func() int {
+		before := asked
+		checker := &OneByOne{Source: source.SourceRDAP, AtOnce: 1, Patience: 4, Now: clock,
+			Budget: &Budget{Store: db, Log: slog.New(slog.DiscardHandler), Rate: func(base string) rdap.Rate { return rdap.RateOf(base, 1000) }},
+			Lookup: func(context.Context, string, string) source.Observation { asked++; return says }}
+		checker.Ask(t.Context(), m)
+		return asked - before
+	}
+	var at []time.Duration
+	for ; now.Before(start.Add(5 * 24 * time.Hour)); now = now.Add(30 * time.Minute) {
+		if n := ask(); n > 4 {
+			t.Fatalf("asked %d questions at once", n)
+		} else if n > 0 {
+			at = append(at, now.Sub(start))
+		}
+	}
+	want := []time.Duration{0, 30 * time.Minute, 90 * time.Minute, 210 * time.Minute, 450 * time.Minute, 930 * time.Minute, 1890 * time.Minute, 3330 * time.Minute, 4770 * time.Minute, 6210 * time.Minute}
+	if !slices.Equal(at, want) {
+		t.Errorf("asked after %v, want %v", at, want)
+	}
+	says = source.Observation{Source: source.SourceRDAP, Outcome: source.Observed, Registration: &source.Registration{}}
+	now = now.Add(24 * time.Hour)
+	if n := ask(); n != 6 {
+		t.Errorf("%d asked when it answers again", n)
+	}
+	says = source.Observation{Source: source.SourceRDAP, Outcome: source.Unknown, Cause: source.CauseTimeout}
+	first, soon := ask(), 0
+	for now = now.Add(30 * time.Minute); soon == 0; now = now.Add(time.Minute) {
+		if soon = ask(); now.After(start.Add(8 * 24 * time.Hour)) {
+			break
+		}
+	}
+	if b, err := records.In(db).Budget(t.Context(), "rdap.example.net"); first != 4 || soon != 4 || err != nil || b.V.Silent != 2 {
+		t.Errorf("after an answer: %d, %d, %+v %v", first, soon, b.V, err)
 	}
 }
