@@ -33,6 +33,7 @@ func Builtin() []string {
 type Set struct {
 	names func() []domain.Name
 	label string
+	real  bool // its upstreams speak about the real internet
 }
 
 // New checks the names, which must be registrable domains. The label makes names that are known to be free, below
@@ -52,7 +53,7 @@ func NewReal(names []string, label string) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Set{label: label, names: sync.OnceValue(func() []domain.Name {
+	return &Set{label: label, real: true, names: sync.OnceValue(func() []domain.Name {
 		builtin, err := parse(Builtin())
 		if err != nil {
 			panic("the built-in list: " + err.Error()) // it is part of the program, and a test reads it

@@ -117,6 +117,12 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 	}
 	known, suffix := h.known(set, m, zone)
 	key := string(m.Kind) + "/" + m.Upstream + "/" + zone
+	candidate := set.Candidate(zone)
+	if len(known) == 0 && candidate != "" && !h.dropped(ctx, key, candidate) {
+		known, suffix = []string{candidate}, zone
+	} else {
+		candidate = ""
+	}
 	if len(known) == 0 || h.trust.fresh(key, h.Now()) {
 		return ""
 	}
@@ -142,11 +148,42 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 	for i, o := range answers {
 		if right(i, o) {
 			h.trust.note(key, h.Now())
+			if candidate != "" {
+				h.noted(ctx, h.book().Admitted(ctx, key, candidate))
+			}
 			return ""
 		}
 		said = append(said, known[i]+": "+o.Said)
 	}
+	if candidate != "" && answers[0].Outcome != source.Unknown && h.deny(ctx, key, candidate, answers[0].Said) {
+		return ""
+	}
 	return "it does not know names that are registered: " + strings.Join(said, "; ")
+}
+
+// dropped tells whether a candidate for a control name was denied for so long that it is none. Where that cannot be read,
+// it is asked.
+func (h *Handler) dropped(ctx context.Context, upstream, name string) bool {
+	d, err := h.book().Denied(ctx, upstream, name)
+	h.noted(ctx, err)
+	return !d.Dropped.IsZero()
+}
+
+// deny notes that an upstream that is right about a free name denies a candidate, and tells whether it is none any more.
+func (h *Handler) deny(ctx context.Context, upstream, name, said string) bool {
+	d, first, err := h.book().Deny(ctx, upstream, name, h.Now())
+	h.noted(ctx, err)
+	if first {
+		h.Log.WarnContext(ctx, "control_name_dropped", "upstream", upstream, "name", name, "denied_since", d.Since, "said", said)
+	}
+	return !d.Dropped.IsZero()
+}
+
+// noted logs that what is known of a candidate could not be read or written: it is found out anew with the next bad news.
+func (h *Handler) noted(ctx context.Context, err error) {
+	if err != nil {
+		h.Log.ErrorContext(ctx, "control_name_not_noted", "error", err)
+	}
 }
 
 // known gives the registered names that the upstream must know, and the suffix below which a free one is asked.

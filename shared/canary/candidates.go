@@ -1,0 +1,49 @@
+package canary
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+)
+
+//go:embed candidates.txt
+var candidates string
+
+// candidateOf gives the candidate of a zone.
+var candidateOf = sync.OnceValue(func() map[string]string {
+	of := map[string]string{}
+	for line := range strings.Lines(candidates) {
+		line, _, _ = strings.Cut(line, "#")
+		for word := range strings.FieldsSeq(line) {
+			label, zone, whole := strings.Cut(word, ".")
+			if !whole {
+				label, zone = "nic", word
+			}
+			of[zone] = label + "." + zone
+		}
+	}
+	return of
+})
+
+// Candidate is a name directly below a zone that is said to be registered there, for upstreams of the real internet;
+// empty: there is none, or the zone has names that are known to be.
+func (s *Set) Candidate(zone string) string {
+	if !s.real || len(s.Zone(zone)) > 0 {
+		return ""
+	}
+	return candidateOf()[zone]
+}
+
+// Zones gives the zones that have names known to be registered, or a candidate, by zone.
+func (s *Set) Zones() map[string]bool {
+	zones := map[string]bool{}
+	for _, n := range s.names() {
+		zones[n.Suffix] = true
+	}
+	if s.real {
+		for zone := range candidateOf() {
+			zones[zone] = true
+		}
+	}
+	return zones
+}
