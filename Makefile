@@ -24,7 +24,7 @@ help: ## list the targets
 
 # ------------------------------------------------------------------- use it
 
-.PHONY: run build audit
+.PHONY: run build audit lists
 run: build ## the demonstration: a simulated registry, its domains lapse, watch
 	@bin/lapseguard demo
 
@@ -36,6 +36,9 @@ audit: ## look once at the domains of a list: make audit EMAILS=FILE
 	@[ -n "$$EMAILS" ] || { echo 'make audit EMAILS=FILE: FILE is a CSV with the header email,verified_at' >&2; exit 2; }
 	@$(MAKE) build
 	@bin/lapseguard audit --emails "$$EMAILS"
+
+lists: build ## the lists that the guard rests on: fetched, and compared with the built-in ones
+	@bin/lapseguard lists --fetch .lapseguard/lists
 
 # -------------------------------------------------------------- operate it
 # On the deployed stack of samconfig.toml (another: STACK=name REGION=name), by `sam remote invoke`; on a local

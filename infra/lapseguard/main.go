@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -27,6 +28,7 @@ type commands struct {
 	Serve  serveCommand  `cmd:"" group:"Use it" help:"Guard a registry of your own without AWS: the schedules in this process, begun in observe mode."`
 	Report reportCommand `cmd:"" group:"Use it" help:"Write what the guard knows and did as one page for a browser; changes nothing."`
 
+	Lists  listsCommand  `cmd:"" group:"Use it" help:"Say how old the lists are that the guard rests on, what changed since, and which TLDs have no control name."`
 	Status statusCommand `cmd:"" group:"Use it" help:"Say where the guard stands: mode, run, holds."`
 
 	Approve approveCommand `cmd:"" group:"Operate the guard on a local store" help:"Approve a held domain, or a whole class as one reviewed list: shows whom it concerns, --yes does it."`
@@ -65,7 +67,7 @@ func main() {
 func run(ctx context.Context, args []string, s streams) int {
 	var c commands
 	exit := -1
-	parser, err := kong.New(&c, kong.Name("lapseguard"), kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }), kong.Vars{"version": version()},
+	parser, err := kong.New(&c, kong.Name("lapseguard"), kong.Writers(s.out, s.err), kong.Exit(func(code int) { exit = code }), kong.Vars{"version": version(), "lists": strings.Join(listSources, ",")},
 		kong.Description("Watches the domains behind verified e-mail addresses."), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		fmt.Fprintln(s.err, "lapseguard:", harmless(err.Error()))

@@ -90,3 +90,23 @@ func TestBad(t *testing.T) {
 		}
 	}
 }
+
+// TestCandidates: nearly every zone has a name; one that is known goes before a candidate; a simulated internet has none.
+func TestCandidates(t *testing.T) {
+	set, err := NewReal(nil, "free")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set.Candidate("academy") != "nic.academy" || set.Candidate("com") != "" || set.Candidate("co.zz") != "" || len(set.Zones()) < 1000 {
+		t.Errorf("%q, %q, %d zones", set.Candidate("academy"), set.Candidate("com"), len(set.Zones()))
+	}
+	for zone, name := range candidateOf() {
+		if label, rest, ok := strings.Cut(name, "."); !ok || rest != zone || label == "" || strings.ToLower(name) != name {
+			t.Errorf("the candidate of %q is %q", zone, name)
+		}
+	}
+	simulated, err := New([]string{"control.com"}, "free")
+	if err != nil || simulated.Candidate("academy") != "" || len(simulated.Zones()) != 1 {
+		t.Errorf("%v, %q, %v", err, simulated.Candidate("academy"), simulated.Zones())
+	}
+}

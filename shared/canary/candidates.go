@@ -47,3 +47,12 @@ func (s *Set) Zones() map[string]bool {
 	}
 	return zones
 }
+
+// Confirmed is the number of zones that have names known to be registered.
+func (s *Set) Confirmed() int {
+	zones := map[string]bool{}
+	for _, n := range s.names() {
+		zones[n.Suffix] = true
+	}
+	return len(zones)
+}
