@@ -59,7 +59,8 @@ func (b Book) Admitted(ctx context.Context, upstream, name string) error {
 	if err != nil || r.V.Since.IsZero() {
 		return err
 	}
-	if err := b.Write(ctx, Forget(pkDenied, upstream+" "+name)); err != nil && !errors.Is(err, store.ErrConflict) {
+	r.V = Denied{}
+	if err := b.Write(ctx, r.Put()); err != nil && !errors.Is(err, store.ErrConflict) {
 		return fmt.Errorf("note that %s knows %s: %w", upstream, name, err)
 	}
 	return nil
