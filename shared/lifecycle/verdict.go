@@ -398,7 +398,8 @@ func (j judge) confirm(p Phase, e evidence, r Reason, after time.Duration) Verdi
 
 // unverify rests on a fresh word of somebody. What was decided stays meanwhile, and is not acted on (Freshness).
 func (j judge) unverify(p Phase, e evidence, r Reason) Verdict {
-	if !j.fresh(j.s.RegAt) && !j.fresh(j.s.MktAt) {
+	market := slices.Contains([]Word{WordRedemption, WordPendingDelete, WordAbsent}, j.market()) // fresh and precise, or none
+	if !j.fresh(j.s.RegAt) && !market {
 		return j.confirm(j.s.Phase, evidence{}, ReasonOneWitness, min(Weekly, max(RetryLook, j.s.NextRDAP.Since(j.now))))
 	}
 	v := j.hold(p, e, r)
