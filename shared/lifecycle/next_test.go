@@ -52,6 +52,9 @@ func TestNextAgreesWithTheVerdict(t *testing.T) {
 		f := genFacts(t)
 		s, h := genState(t, f)
 		next, v := Visit(s, at(hour(h), genGood(t)), f, instant(h))
+		if next.Silent > s.Silent {
+			return // nothing was learned: the registry's turn is no second look
+		}
 		due, why := Next(next, f, instant(h))
 		if why == "" {
 			t.Error("no sentence")

@@ -94,7 +94,8 @@ func Visit(s State, obs []source.Observation, f Facts, now Instant) (State, Verd
 		return credible(o, f.authority()) && (o.Source == source.SourceRDAP || o.Source == source.SourceStatus && f.authority() == AuthorityNone)
 	}
 	if next = control(s, next, f, now); slices.ContainsFunc(obs, registry) {
-		next.NextRDAP, next.Silent = nextRDAP(next, f.TLD, now), 0
+		next.Silent = 0
+		next.NextRDAP = nextRDAP(next, f.TLD, now)
 	}
 	return next, v
 }
