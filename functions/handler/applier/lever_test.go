@@ -558,6 +558,9 @@ func TestAnOperatorOpensEverything(t *testing.T) {
 	if d, err := w.book().Domain(t.Context(), "unwatched.com"); err != nil || d.Known() {
 		t.Error("a domain that is not watched came into the table")
 	}
+	if text, err := w.say(Event{Action: "open", All: true}); err == nil || !strings.Contains(err.Error(), "holds nothing closed") {
+		t.Errorf("said again: %v %v", text, err)
+	}
 }
 
 func TestWhatAnOperatorCannotSayOfRecovery(t *testing.T) {

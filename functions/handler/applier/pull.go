@@ -112,7 +112,9 @@ func (p *Parts) openAll(ctx context.Context, w word) (string, error) {
 			}
 			opened++
 		}
-		if after = page.Next; after == "" {
+		if after = page.Next; after == "" && opened == 0 {
+			return "", errors.New("open all: the registry holds nothing closed")
+		} else if after == "" {
 			return fmt.Sprintf("opened: all %d domains that the registry held closed", opened), nil
 		}
 	}
