@@ -33,8 +33,9 @@ const (
 // crowd lapses at once: more than the breaker lets pass of one class.
 var crowd = []string{"crowd-one.org", "crowd-two.org", "crowd-three.org"}
 
-// quiet domains are those to which nothing happens.
-var quiet = []string{"alder.com", "birch.com", "cedar.com", "dogwood.net", "elm.net", "fir.org", "gum.org", "hazel.org"}
+// quiet domains are those to which nothing happens: enough that a quarter of all leaves room for every closing.
+var quiet = []string{"alder.com", "birch.com", "cedar.com", "dogwood.net", "elm.net", "fir.org", "gum.org", "hazel.org", "ivy.com", "juniper.com", "kapok.net",
+	"larch.org", "maple.org", "nutmeg.com", "oak.net", "pine.org", "quince.com", "rowan.net"}
 
 // canaries are known to be registered; nobody has an address at them.
 var canaries = []string{"canary.com", "canary.net", "canary.org"}
