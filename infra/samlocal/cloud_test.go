@@ -167,7 +167,7 @@ func (c *cloud) names() map[string]string {
 	return map[string]string{
 		common["LAPSEGUARD_TABLE_DOMAINS"]: "DomainsTable", common["LAPSEGUARD_TABLE_RECORDS"]: "RecordsTable",
 		filepath.Base(common["LAPSEGUARD_QUEUE_URL"]): "ChecksQueue", applier["LAPSEGUARD_MODE_PARAMETER"]: switchName,
-		applier["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"]:                              "RegistryTokenParameter",
+		applier["LAPSEGUARD_REGISTRY_TOKEN_PARAMETER"]:                              "${RegistryTokenParameter}",
 		filepath.Base(c.settings["CheckerFunction"]["LAPSEGUARD_DEAD_LETTERS_URL"]): "DeadLettersQueue",
 	}
 }
