@@ -113,9 +113,10 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.cause }
 
 // Roles are the roles of the client realm-management that the adapter's service account needs: to change
-// accounts, to read when addresses were verified, to see the deny step, and to see other ways in.
+// accounts, to read when addresses were verified, to see the deny step, to see other ways in, and to end open forms,
+// for which Keycloak knows no smaller role than the last.
 func Roles() []string {
-	return []string{"manage-users", "view-events", "view-realm", "view-identity-providers"}
+	return []string{"manage-users", "view-events", "view-realm", "view-identity-providers", "manage-realm"}
 }
 
 // status is the answer's status that an error tells of; 0 when there was no answer.

@@ -52,12 +52,20 @@ func likeKeycloak(t *testing.T, a *Admin, add func(name, email string, verified 
 			t.Errorf("%s of what is not there: %v", what, err)
 		}
 	}
-	on, _, err := a.eventsConfig(ctx)
+	kept, err := a.eventsConfig(ctx)
 	must(err)
 	events, err := a.events(ctx, eventQuery{types: []string{actionVerify, actionUpdate}, user: ids["alike3"], since: time.Now(), max: 5})
 	must(err)
-	if !on || len(events) != 0 {
-		t.Error(on, len(events))
+	if !kept.times || !kept.resets || len(events) != 0 {
+		t.Error(kept, len(events))
+	}
+	first, err := a.keys(ctx)
+	must(err)
+	must(a.endForms(ctx, time.Now()))
+	then, err := a.keys(ctx)
+	must(err)
+	if len(first.Active) == 0 || len(then.Keys) != len(first.Keys)+1 || then.Active[formsKeys] == first.Active[formsKeys] {
+		t.Errorf("a new key: %v %v", first, then)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -389,6 +390,26 @@ func (a *arena) bind(flow string) {
 	a.must(a.realm.do(a.t.Context(), call{doing: "bind", method: http.MethodPut, in: map[string]string{"resetCredentialsFlow": flow}}))
 }
 
+// openForm follows a reset mail's link to the form for a password, and leaves it open.
+func (a *arena) openForm() {
+	a.t.Helper()
+	form := a.browser(a.t)
+	form.follow(a.next(a.address(), func() { form.forgot(a.name) }))
+	a.form[a.name] = form
+}
+
+// sendForm sends the form that is open, and once more what became of it.
+func (a *arena) sendForm() bool {
+	a.t.Helper()
+	form := a.form[a.name]
+	at := form.at
+	form.submit("kc-passwd-update-form", url.Values{"password-new": {thiefsPassword}, "password-confirm": {thiefsPassword}})
+	if form.open(at, nil); strings.Contains(form.page, "kc-passwd-update-form") {
+		a.sendForm()
+	}
+	return a.owned(a.name)
+}
+
 func attempts() []attempt {
 	organisation := map[string]any{"organizationsEnabled": true, "organizations": []map[string]any{{"name": "org", "alias": "org", "enabled": true, "domains": []map[string]any{{"name": lapsed}, {"name": third}}}}}
 	orgID := func(a *arena) string {
@@ -406,13 +427,30 @@ func attempts() []attempt {
 		}, try: func(a *arena) bool {
 			return a.browser(a.t).setPassword(a.link[a.name], thiefsPassword) && a.owned(a.name)
 		}},
-		{name: "a password form of before", open: true, arrange: func(a *arena) {
-			form := a.browser(a.t)
-			form.follow(a.next(a.address(), func() { form.forgot(a.name) }))
-			a.form[a.name] = form
-		}, try: func(a *arena) bool {
-			a.form[a.name].submit("kc-passwd-update-form", url.Values{"password-new": {thiefsPassword}, "password-confirm": {thiefsPassword}})
-			return a.owned(a.name)
+		{name: "a password form of before", arrange: (*arena).openForm, try: (*arena).sendForm},
+		{name: "the same, with one for another action behind it, which its link's age does not end", arrange: func(a *arena) {
+			b := a.browser(a.t)
+			q := b.console()
+			q.Set("kc_action", "UPDATE_PROFILE")
+			b.open(b.base+"/protocol/openid-connect/auth?"+q.Encode(), nil)
+			m := regexp.MustCompile(`href="([^"]*/login-actions/reset-credentials[^"]*)"`).FindStringSubmatch(b.page)
+			if m == nil {
+				a.t.Fatalf("there is no way to a reset on the page: %s", b.text())
+			}
+			target, err := url.Parse(b.at)
+			a.must(err)
+			if target, err = target.Parse(html.UnescapeString(m[1])); err != nil {
+				a.t.Fatal(err)
+			}
+			b.open(target.String(), nil)
+			b.follow(a.next(a.address(), func() { b.submit("kc-reset-password-form", url.Values{"username": {a.name}}) }))
+			a.form[a.name] = b
+		}, try: (*arena).sendForm},
+		{name: "a password form opened while the membership was taken, after the next sweep", try: func(a *arena) bool {
+			a.takeMembership()
+			a.openForm()
+			a.sweep()
+			return a.sendForm()
 		}},
 		{name: "an administrator's verification mail", shut: true, try: func(a *arena) bool {
 			return a.through(a.next(a.address(), func() { a.put("/users/" + a.victim + "/send-verify-email") }))

@@ -185,10 +185,11 @@ WHERE (addresses > 0 OR closed > 0) AND NOT EXISTS (SELECT 1 FROM counting c WHE
 // were deleted before they were read, everything known is forgotten: a later verification would be unknown, and its
 // address taken for an old one. It tells whether events are on.
 func (s *Server) learnTimes(ctx context.Context) (on bool, err error) {
-	on, expire, err := s.cfg.Admin.eventsConfig(ctx)
+	kept, err := s.cfg.Admin.eventsConfig(ctx)
 	if err != nil {
 		return false, err
 	}
+	on, expire := kept.times, kept.long
 	last, err := s.journal.time(ctx, "events_read")
 	if err != nil {
 		return false, err

@@ -21,6 +21,8 @@ type fake struct {
 	users     []*fakeUser // by name, as Keycloak sorts them
 	events    []event     // oldest first
 	eventsOn  bool
+	resetsOff bool  // to whom a reset was mailed is not kept
+	keys      []int // their priorities; the first of the highest is active
 	expire    int64 // seconds
 	group     *group
 	flows     map[string][]execution
@@ -64,7 +66,7 @@ func resetFlow(guarded bool) []execution {
 }
 
 func newFake() *fake {
-	return &fake{eventsOn: true, notice: true, ended: map[string]int{}, group: &group{ID: "g", Attributes: map[string][]string{attribute: {attributeValue}}},
+	return &fake{eventsOn: true, notice: true, keys: []int{100}, ended: map[string]int{}, group: &group{ID: "g", Attributes: map[string][]string{attribute: {attributeValue}}},
 		flows: map[string][]execution{"reset": resetFlow(true)}, configs: map[string]map[string]string{"c": stepWants()},
 		realm: realm{ResetFlow: "reset", ResetAllowed: true, BrokerFlow: "broker"}}
 }
@@ -148,7 +150,7 @@ func (f *fake) serve(t testing.TB) string {
 	mux.HandleFunc("POST /realms/"+realmName+"/protocol/openid-connect/token", f.giveToken)
 	for pattern, do := range map[string]func(r *http.Request) (int, any){
 		"GET ": f.getRealm, "GET /users": f.listUsers, "GET /users/{id}": f.getUser, "PUT /users/{id}": f.putUser,
-		"GET /users/profile":     f.getProfile,
+		"GET /users/profile": f.getProfile, "GET /keys": f.getKeys, "POST /components": f.makeKey,
 		"GET /users/{id}/groups": f.getGroups, "PUT /users/{id}/groups/{group}": f.join, "DELETE /users/{id}/groups/{group}": f.leave,
 		"GET /group-by-path/" + Group: f.getGroup, "POST /groups": f.makeGroup, "PUT /groups/{group}": f.putGroup, "GET /groups/{group}/members": f.members, "GET /events": f.getEvents, "GET /users/{id}/credentials": f.credentials, "POST /users/{id}/logout": f.logout, "GET /users/{id}/federated-identity": f.federated, "GET /events/config": f.getConfig,
 		"GET /authentication/flows/{flow}/executions": f.getFlow, "GET /authentication/config/{config}": f.getStep, "GET /identity-provider/instances": f.getProviders,
@@ -417,6 +419,9 @@ func (f *fake) getConfig(*http.Request) (int, any) {
 	types := []string{"LOGIN"}
 	if f.eventsOn {
 		types = append(types, actionVerify, actionUpdate)
+		if !f.resetsOff {
+			types = append(types, eventReset)
+		}
 	}
 	return 200, map[string]any{"eventsEnabled": f.eventsOn, "enabledEventTypes": types, "eventsExpiration": f.expire}
 }
@@ -436,3 +441,34 @@ func (f *fake) getStep(r *http.Request) (int, any) {
 }
 
 func (f *fake) getProviders(*http.Request) (int, any) { return 200, f.providers }
+
+func (f *fake) getKeys(*http.Request) (int, any) {
+	active, list := 0, []map[string]any{}
+	for i, p := range f.keys {
+		if p > f.keys[active] {
+			active = i
+		}
+		list = append(list, map[string]any{"kid": fmt.Sprint("key", i), "algorithm": formsKeys, "providerPriority": p})
+	}
+	return 200, map[string]any{"active": map[string]string{formsKeys: fmt.Sprint("key", active)}, "keys": list}
+}
+
+func (f *fake) makeKey(r *http.Request) (int, any) {
+	var in struct {
+		Type   string `json:"providerType"`
+		ID     string `json:"providerId"`
+		Config struct {
+			Priority  []string `json:"priority"`
+			Algorithm []string `json:"algorithm"`
+		} `json:"config"`
+	}
+	if json.NewDecoder(r.Body).Decode(&in) != nil || in.Type != "org.keycloak.keys.KeyProvider" || in.ID != "hmac-generated" || !slices.Equal(in.Config.Algorithm, []string{formsKeys}) {
+		return http.StatusBadRequest, nil
+	}
+	p, err := strconv.Atoi(strings.Join(in.Config.Priority, ""))
+	if err != nil {
+		return http.StatusBadRequest, nil
+	}
+	f.keys = append(f.keys, p)
+	return http.StatusCreated, nil
+}

@@ -80,7 +80,7 @@ func private(path string) error {
 var later = [][2]string{
 	{"journal", "closing INTEGER NOT NULL DEFAULT 0"}, {"journal", "until INTEGER NOT NULL DEFAULT 0"}, {"journal", "exposed INTEGER NOT NULL DEFAULT 0"},
 	{"journal", "words TEXT NOT NULL DEFAULT ''"},
-	{"marks", "report INTEGER NOT NULL DEFAULT 0"},
+	{"marks", "report INTEGER NOT NULL DEFAULT 0"}, {"marks", "forms INTEGER NOT NULL DEFAULT 0"},
 	{"hosts", "closed INTEGER NOT NULL DEFAULT 0"}, {"hosts", "since INTEGER"}, {"hosts", "until INTEGER"}, {"hosts", "reported INTEGER NOT NULL DEFAULT 0"},
 	{"counting", "closed INTEGER NOT NULL DEFAULT 0"}, {"counting", "since INTEGER"}, {"counting", "until INTEGER"}, {"counting", "reported INTEGER NOT NULL DEFAULT 0"},
 }
@@ -202,7 +202,7 @@ type mark struct {
 	key           string
 	account, hash string
 	counts, added bool
-	closed        bool
+	closed, forms bool
 	report        int
 	at            time.Time
 	state         string
@@ -216,7 +216,7 @@ type mark struct {
 	keyAt   time.Time // when the key's work was asked for, of a closing that is opened the opening
 }
 
-const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.closed, m.report, m.at, m.state, j.domain, j.words, j.closing, j.before, j.until, j.exposed, j.at
+const selectMarks = `SELECT m.id, m.key, m.account, m.hash, m.counts, m.added, m.closed, m.forms, m.report, m.at, m.state, j.domain, j.words, j.closing, j.before, j.until, j.exposed, j.at
 FROM marks m JOIN journal j ON j.key = m.key `
 
 func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark, error) {
@@ -229,7 +229,7 @@ func (j *journal) marks(ctx context.Context, where string, args ...any) ([]mark,
 	for rows.Next() {
 		var m mark
 		var at, before, until, exposed, keyAt int64
-		err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &m.closed, &m.report, &at, &m.state, &m.domain, &m.words, &m.closing, &before, &until, &exposed, &keyAt)
+		err := rows.Scan(&m.id, &m.key, &m.account, &m.hash, &m.counts, &m.added, &m.closed, &m.forms, &m.report, &at, &m.state, &m.domain, &m.words, &m.closing, &before, &until, &exposed, &keyAt)
 		if err != nil {
 			return nil, fmt.Errorf("journal: read a mark: %w", err)
 		}

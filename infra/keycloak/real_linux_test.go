@@ -406,7 +406,7 @@ func (s *stage) standstill(t *testing.T) {
 }
 
 func (s *stage) missingRole(t *testing.T) {
-	take, give := s.roleMapping(t, "view-events")
+	take, give := s.guard.roleMapping(t, "view-events")
 	take()
 	s.adapter.cfg.Admin.forget()
 	s.pass(15 * time.Minute)
@@ -753,27 +753,27 @@ func (s *stage) retry(t *testing.T) {
 }
 
 // roleMapping takes a role from the adapter's service account and gives it back.
-func (s *stage) roleMapping(t *testing.T, name string) (take, give func()) {
+func (g *Guard) roleMapping(t *testing.T, name string) (take, give func()) {
 	t.Helper()
-	client, err := s.guard.client(t.Context(), "lapseguard")
+	client, err := g.client(t.Context(), "lapseguard")
 	if err != nil {
 		t.Fatal(err)
 	}
-	management, err := s.guard.client(t.Context(), "realm-management")
+	management, err := g.client(t.Context(), "realm-management")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var me account
 	var r role
-	if err := s.realm.do(t.Context(), call{doing: "service account", method: http.MethodGet, path: "/clients/" + client + "/service-account-user", out: &me}); err != nil {
+	if err := g.Admin.do(t.Context(), call{doing: "service account", method: http.MethodGet, path: "/clients/" + client + "/service-account-user", out: &me}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.realm.do(t.Context(), call{doing: "role", method: http.MethodGet, path: "/clients/" + management + "/roles/" + name, out: &r}); err != nil {
+	if err := g.Admin.do(t.Context(), call{doing: "role", method: http.MethodGet, path: "/clients/" + management + "/roles/" + name, out: &r}); err != nil {
 		t.Fatal(err)
 	}
 	do := func(method string) func() {
 		return func() {
-			if err := s.realm.do(t.Context(), call{doing: "map", method: method, path: "/users/" + me.ID + "/role-mappings/clients/" + management, in: []role{r}}); err != nil {
+			if err := g.Admin.do(t.Context(), call{doing: "map", method: method, path: "/users/" + me.ID + "/role-mappings/clients/" + management, in: []role{r}}); err != nil {
 				t.Fatal(err)
 			}
 		}

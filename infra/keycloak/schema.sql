@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS marks (
   added   INTEGER NOT NULL DEFAULT 0,  -- the required action was ours: the holder is offered to verify again
   report  INTEGER NOT NULL DEFAULT 0,  -- a person should look: 1 reset by mail, or linked, in the gap; 2 after the mark
   closed  INTEGER NOT NULL DEFAULT 0,  -- it was seen in the group; 0 while there was no group to put it into
+  forms   INTEGER NOT NULL DEFAULT 0,  -- forms that were open when it came into the group have not been seen to
   at      INTEGER NOT NULL,
   state   TEXT NOT NULL
 );

@@ -35,7 +35,7 @@ func (s *Server) Sweep(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	errs = append(errs, s.lookAfter(ctx, g.ID))
+	errs = append(errs, s.lookAfter(ctx, g.ID), s.alone(ctx, s.endForms))
 	list, err := s.journal.marks(ctx, `WHERE m.state = ? AND m.closed`, marked)
 	if err == nil && len(list) > 0 { // a flow that was bound back is seen here, and not at the next lapse
 		_, err = s.recovery(ctx, list[0].domain)
@@ -69,14 +69,20 @@ func (s *Server) notInForce(ctx context.Context) (open string, err error) {
 	if err != nil || len(list) == 0 {
 		return "", err
 	}
-	taken := 0
+	taken, forms := 0, 0
 	for _, m := range list {
 		if m.report == reportedAfter {
 			taken++
 		}
+		if m.closed && m.forms {
+			forms++
+		}
 	}
-	if taken > 0 {
-		return fmt.Sprintf("%d accounts were reset by mail after they were quarantined, by a form that was open: judge and release them", taken), nil
+	switch {
+	case taken > 0:
+		return fmt.Sprintf("%d accounts were reset by mail after they were quarantined: judge and release them", taken), nil
+	case forms > 0:
+		return fmt.Sprintf("in %d accounts a form that was open when they were quarantined may still set a password: run the adapter's guard client, for the role that ends it", forms), nil
 	}
 	out, err := s.outside(ctx, list)
 	if err != nil || out == 0 {
@@ -268,6 +274,9 @@ func (s *Server) judge(ctx context.Context, m mark, p place) error {
 	case !in && same:
 		s.cfg.Log.ErrorContext(ctx, "quarantine_lifted_by_others", "domain", m.domain, "account", m.account,
 			"means", "its reason stands: it is put back", "next", "to let it out: keycloak-adapter release ACCOUNT")
+		if err := s.outAgain(ctx, m.account); err != nil {
+			return err
+		}
 		return s.mark(ctx, m, p)
 	case !in:
 		if err := s.cfg.Admin.join(ctx, m.account, p.group); err != nil {

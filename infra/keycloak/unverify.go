@@ -257,15 +257,21 @@ func (s *Server) carryOut(ctx context.Context, e entry) (later bool, err error) 
 		return false, err
 	}
 	for _, m := range append(left, unclosed...) {
-		if err := s.mark(ctx, m, p); err != nil {
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				s.recount() // which wakes Run
-				return true, nil
-			}
-			return false, fmt.Errorf("close %s: %w", e.domain, err)
+		if err = s.mark(ctx, m, p); err != nil {
+			break
 		}
 	}
-	return false, nil
+	if err == nil {
+		err = s.endForms(ctx)
+	}
+	switch {
+	case err == nil:
+		return false, nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		s.recount() // which wakes Run
+		return true, nil
+	}
+	return false, fmt.Errorf("close %s: %w", e.domain, err)
 }
 
 // place is what a realm makes of a mark.
@@ -370,7 +376,7 @@ func (s *Server) mark(ctx context.Context, m mark, p place) error {
 				return err
 			}
 		}
-		return s.journal.exec(ctx, "note a mark", `UPDATE marks SET state = ?, closed = ? WHERE id = ?`, marked, p.group != "", m.id)
+		return s.journal.setMarked(ctx, m.id, p.group != "")
 	} else if failed == nil {
 		failed = err
 	}

@@ -195,16 +195,22 @@ func (a *Admin) events(ctx context.Context, q eventQuery) ([]event, error) {
 	return page, err
 }
 
-// eventsConfig says whether verifications are written down at all, and for how long.
-func (a *Admin) eventsConfig(ctx context.Context) (on bool, kept time.Duration, err error) {
+// eventsKept is what a realm writes down of its users' doings.
+type eventsKept struct {
+	times  bool          // when addresses were verified
+	resets bool          // to whom a reset was mailed
+	long   time.Duration // 0: for ever
+}
+
+func (a *Admin) eventsConfig(ctx context.Context) (eventsKept, error) {
 	var c struct {
 		Enabled bool     `json:"eventsEnabled"`
 		Types   []string `json:"enabledEventTypes"`
 		Seconds int64    `json:"eventsExpiration"` // 0 or absent: for ever
 	}
-	err = a.do(ctx, call{doing: "read whether events are kept", method: http.MethodGet, path: "/events/config", out: &c})
-	on = c.Enabled && slices.Contains(c.Types, actionVerify) && slices.Contains(c.Types, actionUpdate)
-	return on, time.Duration(c.Seconds) * time.Second, err
+	err := a.do(ctx, call{doing: "read whether events are kept", method: http.MethodGet, path: "/events/config", out: &c})
+	return eventsKept{times: c.Enabled && slices.Contains(c.Types, actionVerify) && slices.Contains(c.Types, actionUpdate),
+		resets: c.Enabled && slices.Contains(c.Types, eventReset), long: time.Duration(c.Seconds) * time.Second}, err
 }
 
 // credentialsOlder is true if an account has credentials of its own, and all were made before a time: only then a

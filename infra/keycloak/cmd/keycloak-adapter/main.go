@@ -231,7 +231,7 @@ func (c *guardRemove) Run(ctx context.Context, all *commands, s streams) error {
 	if *changes == 0 {
 		fmt.Fprintln(s.out, "nothing to change")
 	}
-	fmt.Fprintln(s.out, "The required action UPDATE_EMAIL and the accounts' attribute stay.")
+	fmt.Fprintln(s.out, "The required action UPDATE_EMAIL, the accounts' attribute and the realm's keys named lapseguard stay: sessions depend on the keys.")
 	return nil
 }
 
