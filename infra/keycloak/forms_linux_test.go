@@ -2,9 +2,11 @@ package keycloak
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
@@ -49,6 +51,8 @@ func TestRealFormsEnd(t *testing.T) {
 	a := start(t).arena(t, attempt{}, newSink(t))
 	a.protect(attempt{})
 	a.turnTo(victims[0])
+	a.openForm()
+	kept := a.form[a.name]
 	a.openForm()
 	inside, page, form := a.browser(t), a.browser(t), a.browser(t)
 	inside.signIn(other, password(other))
@@ -107,5 +111,16 @@ func TestRealFormsEnd(t *testing.T) {
 	a.unverify() // nothing was mailed to it
 	if after, err := a.realm.keys(t.Context()); err != nil || len(after.Keys) != len(before.Keys) {
 		t.Errorf("a key too many: %d, %d before, %v", len(after.Keys), len(before.Keys), err)
+	}
+
+	a.turnTo(victims[0])
+	a.must(a.realm.do(t.Context(), call{doing: "let links end", method: http.MethodPut, in: map[string]any{"actionTokenGeneratedByUserLifespan": 0}}))
+	open := registry.RecoveryRequest{Domain: lapsed, Desired: registry.RecoveryOpen, AsOf: time.Now()}
+	if _, err := a.client.SetRecovery(t.Context(), open); err != nil || a.quarantined() {
+		t.Fatal("recovery does not open", err)
+	}
+	a.form[a.name] = kept
+	if a.sendForm() {
+		t.Error("a form of before the closing comes alive when recovery is open again")
 	}
 }
