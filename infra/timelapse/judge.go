@@ -128,12 +128,13 @@ func (l *Ledger) fate(d *Domain) Fate {
 }
 
 // disturbed tells whether the first sign of a domain's lapse could not be believed at sight: its zone has no names whose
-// answer is known, or an upstream of its TLD was wrong or silent within two days of it.
+// answer is known, or an upstream of its TLD was wrong or silent within two days of it. One that is wrong about many names
+// of another TLD fills the day's budget, which is everybody's.
 func (p *Population) disturbed(d *Domain) bool {
 	for i := range p.World.Faults {
 		f := &p.World.Faults[i]
 		from, to := p.faulty(f)
-		if f.Suffix == d.TLD.Suffix && d.Sign.Before(to) && d.Sign.Add(settle).After(from) {
+		if (f.Suffix == d.TLD.Suffix || f.NamesADay > 0) && d.Sign.Before(to) && d.Sign.Add(settle).After(from) {
 			return true
 		}
 	}

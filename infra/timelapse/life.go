@@ -39,6 +39,14 @@ type View struct {
 	Registrar        string
 }
 
+// address is where mail hosts below the name are: with whoever has it.
+func (v View) address(name string) string {
+	if v.Owner == Taker {
+		return "192.0.2.2"
+	}
+	return "192.0.2.1"
+}
+
 // Span is a View from a moment on.
 type Span struct {
 	From time.Time

@@ -66,7 +66,8 @@ func (r Result) policies(b *strings.Builder) {
 	row("of these closed within a day after", func(c Column) string { return number(c.All.Soon) })
 	row("missed where control passed between two daily looks", func(c Column) string { return number(c.Unseen.Missed) })
 	row("of these closed within a day after", func(c Column) string { return number(c.Unseen.Soon) })
-	row("missed where nothing that can be asked differed", func(c Column) string { return number(c.Alike.Missed) })
+	row("of all takeovers, each kind at its true rate, %", func(c Column) string { return hours(c.UnseenShare) })
+	row("missed where nothing differed that a holder would not change too", func(c Column) string { return number(c.Alike.Missed) })
 	row("**missed otherwise**", func(c Column) string { return "**" + number(c.All.Missed-c.Unseen.Missed-c.Alike.Missed) + "**" })
 	row("**holders unverified wrongly** (domains)", func(c Column) string { return "**" + number(c.All.Wrong) + "**" })
 	row("holders shut out while their mail worked", func(c Column) string { return number(c.All.Shut) })
@@ -153,6 +154,9 @@ func (l Load) markdown(b *strings.Builder) {
 		{"domains unverified wrongly", fmt.Sprint(l.Wrong)},
 	} {
 		fmt.Fprintf(b, "| %s | %s |\n", row.name, row.value)
+	}
+	for _, cause := range slices.Sorted(maps.Keys(l.UnlapsedBy)) {
+		fmt.Fprintf(b, "| closed without a lapse, per 1,000 domain-years: %s | %s |\n", cause, hours(l.UnlapsedBy[cause]))
 	}
 	for _, cause := range slices.Sorted(maps.Keys(l.ShutDays)) {
 		fmt.Fprintf(b, "| days shut out while the mail worked, per 1,000 domain-years: %s | %s |\n", cause, hours(l.ShutDays[cause]))

@@ -180,8 +180,11 @@ func (p *Population) mailHost(k Kind, n int) (*Domain, error) {
 // usesHost makes a domain's mail depend on a host: whoever takes the host reads it. Some holders leave in time.
 func (p *Population) usesHost(l *life, host *Domain) {
 	if l.chance(0.15) {
-		mx := l.mailHost()
-		l.at(host.Taken.Add(-days(3+l.r.IntN(30))), "another mail host, by its holder", func(v *View) { v.MX = mx })
+		mx, left := l.mailHost(), host.Taken.Add(-days(3+l.r.IntN(30)))
+		l.at(left, "another mail host, by its holder", func(v *View) { v.MX = mx })
+		if left.After(host.Sign) {
+			l.d.Sign = host.Sign // while it lapsed, the mail was with it
+		}
 		return
 	}
 	l.d.Sign, l.d.Taken = host.Sign, host.Taken

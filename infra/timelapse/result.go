@@ -21,6 +21,8 @@ type Column struct {
 	// Of these, those in which control passed unseen, and those in which nothing differed after it.
 	Unseen Totals `json:"unseen"`
 	Alike  Totals `json:"alike"`
+	// UnseenShare are the missed among the unseen, of all takeovers, in percent, each kind counted at its true rate.
+	UnseenShare float64 `json:"unseen_missed_percent"`
 	// Plain are those whose first sign could be believed at sight, but for the unseen and the alike.
 	Plain Totals            `json:"plain"`
 	Many  Totals            `json:"many"` // those who use the mail host of many
@@ -40,6 +42,8 @@ type Load struct {
 	Unverified float64 `json:"unverified_per_1000_years"`
 	Closed     float64 `json:"closed_per_1000_years"`
 	Unlapsed   float64 `json:"closed_without_a_lapse_per_1000_years"` // domains that never lapsed, and were closed
+	// UnlapsedBy are these by what closed them first.
+	UnlapsedBy map[string]float64 `json:"closed_without_a_lapse_by_cause"`
 	// ShutDays are the days in which holders were shut out although their mail worked, by what closed them, per 1,000
 	// domain-years.
 	ShutDays  map[string]float64 `json:"shut_days_per_1000_years"`
@@ -93,6 +97,7 @@ func newColumn(name string, w *World, fates []Fate) Column {
 	c.Alike = Sum(fates, func(f Fate) bool { return alike[f.Kind] })
 	c.Plain = Sum(fates, func(f Fate) bool { return !f.Disturbed && !f.Unseen && f.Kind != manyKind && !alike[f.Kind] })
 	c.Many = Sum(fates, func(f Fate) bool { return f.Kind == manyKind })
+	c.UnseenShare = unseenShare(w, fates)
 	for _, f := range fates {
 		if _, done := c.Kinds[f.Kind]; !done {
 			c.Kinds[f.Kind] = Sum(fates, func(g Fate) bool { return g.Kind == f.Kind })
@@ -102,6 +107,29 @@ func newColumn(name string, w *World, fates []Fate) Column {
 		}
 	}
 	return c
+}
+
+// unseenShare is how many percent of all takeovers were missed because control passed between two daily looks. Rare kinds
+// are oversampled, those that pass unseen the most: each takeover counts as often as its kind is true.
+func unseenShare(w *World, fates []Fate) float64 {
+	count := map[string]int{}
+	for _, f := range fates {
+		count[f.Kind]++
+	}
+	weight, alike := map[string]float64{}, map[string]bool{}
+	for _, k := range w.Kinds {
+		weight[k.Name], alike[k.Name] = w.expected(k, len(fates), 365)/float64(max(count[k.Name], 1)), k.Alike
+	}
+	missed, all := 0.0, 0.0
+	for _, f := range fates {
+		if f.Takeover {
+			all += weight[f.Kind]
+		}
+		if f.Missed && f.Unseen && !alike[f.Kind] {
+			missed += weight[f.Kind]
+		}
+	}
+	return 100 * missed / max(all, 1e-9)
 }
 
 // newLoad measures a run.
@@ -130,12 +158,15 @@ func newLoad(p *Population, r *GuardRun) Load {
 			closed[d.Domain], why[d.Domain] = true, d.Reason
 		}
 	}
-	l.ShutDays = map[string]float64{}
+	l.ShutDays, l.UnlapsedBy = map[string]float64{}, map[string]float64{}
 	for _, f := range fates {
 		if f.Shut > 0 {
 			l.ShutDays[cmp.Or(why[f.Domain], "unverified")] += 1000 / years * f.Shut / 24
 		}
-		l.Unlapsed += 1000 / years * float64(one(!f.Lapsed && closed[f.Domain]))
+		if !f.Lapsed && closed[f.Domain] {
+			l.Unlapsed += 1000 / years
+			l.UnlapsedBy[why[f.Domain]] += 1000 / years
+		}
 	}
 	t := Sum(fates, func(Fate) bool { return true })
 	l.Missed, l.Takeovers, l.Wrong, l.ShutHours = t.Missed, t.Takeovers, t.Wrong, t.ShutHours

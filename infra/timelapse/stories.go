@@ -27,7 +27,10 @@ func init() {
 		"sold-straight-push":       func(l *life) { l.sold(sale{}) },
 		"sold-old-servers":         func(l *life) { l.sold(sale{parked: true, transfer: true, oldNS: true}) },
 		"sold-old-servers-and-mx":  func(l *life) { l.sold(sale{parked: true, transfer: true, oldNS: true, oldMX: true}) },
-		"sold-alike-push":          func(l *life) { l.sold(sale{parked: true, oldNS: true, oldMX: true}) },
+		"sold-alike-push":          func(l *life) { l.mailAt(false); l.sold(sale{parked: true, oldNS: true, oldMX: true}) },
+		"sold-own-mail-push":       func(l *life) { l.mailAt(true); l.sold(sale{parked: true, oldNS: true, oldMX: true}) },
+		"sold-unseen":              func(l *life) { l.sold(sale{transfer: true, oldNS: true}) },
+		"sold-unseen-push":         func(l *life) { l.sold(sale{oldNS: true}) },
 		"cc-iana":                  func(l *life) { l.lapse(nil) },
 		"cc-supplemental":          func(l *life) { l.lapse(nil) },
 		"cc-none":                  func(l *life) { l.lapse(nil) },
@@ -64,6 +67,15 @@ func (l *life) dnsHost() []string {
 
 func (l *life) mailHost() []string {
 	return []string{l.pick("mx.provider-%d.com", l.w.Answers.Providers)}
+}
+
+// mailAt has the domain's mail at a host of its own, or at a provider.
+func (l *life) mailAt(own bool) {
+	l.now.MX = l.mailHost()
+	if l.d.OwnMail = own; own {
+		l.now.MX = []string{"mx." + l.d.Name}
+	}
+	l.d.Spans[0].MX = l.now.MX
 }
 
 // parkedKnown are name servers of shared/lifecycle/parking.txt, parkedElsewhere of nobody's list.
@@ -326,7 +338,11 @@ func (l *life) sold(s sale) {
 	}
 	at := expiry.Add(days(after))
 	l.sign(at)
-	if ns := l.dnsHost(); !s.oldNS {
+	ns := l.dnsHost()
+	for slices.Equal(ns, home) {
+		ns = l.dnsHost() // the buyer's are others
+	}
+	if !s.oldNS {
 		home = ns
 	}
 	if m := l.mailHost(); !s.oldMX {

@@ -133,6 +133,12 @@ func (u *Upstreams) Ask(_ context.Context, m queue.Message) []source.Observation
 	return obs
 }
 
+// Confirm implements the checker's Confirmer: two questions more.
+func (u *Upstreams) Confirm(ctx context.Context, m queue.Message) []source.Observation {
+	u.Ask(ctx, m)
+	return u.Ask(ctx, m)
+}
+
 func (u *Upstreams) seen(name string, o source.Observation) source.Observation {
 	if u.Watch != nil {
 		u.Watch(name, o)
@@ -187,6 +193,12 @@ func (u *Upstreams) mail(_ context.Context, name, _ string) source.Observation {
 	default:
 		o.Outcome, o.Said = source.Observed, "MX "+strings.Join(v.MX, " ")
 		o.Mail = &source.Mail{Hosts: slices.Clone(v.MX)}
+		if o.Mail.Own = len(v.MX) == 0 || slices.ContainsFunc(v.MX, func(host string) bool { return strings.HasSuffix(host, "."+name) }); o.Mail.Own {
+			o.Mail.Addresses = []string{v.address(name)}
+			for range 2 { // A and AAAA
+				u.look(queue.KindMail, name)
+			}
+		}
 	}
 	return u.seen(name, o)
 }

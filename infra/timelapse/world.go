@@ -114,7 +114,7 @@ type Kind struct {
 	Factor float64 `yaml:"factor"` // by how much it is oversampled
 	Group  int     `yaml:"group"`  // how many domains one case has; 0: one
 	Once   bool    `yaml:"once"`   // one case, in the oversampled world alone
-	Alike  bool    `yaml:"alike"`  // the next owner shows what the holder showed, in everything that can be asked
+	Alike  bool    `yaml:"alike"`  // the next owner shows nothing that the holder would not show
 	Means  string  `yaml:"means"`
 }
 
@@ -221,6 +221,18 @@ func (w *World) check() error {
 	return errors.Join(errs...)
 }
 
+// expected is how many of n domains a kind happens to within days, at its true rate.
+func (w *World) expected(k Kind, n, days int) float64 {
+	share, all := 0.0, 0.0
+	for _, t := range w.TLDs {
+		all += t.Share
+		if t.in(k.Where) {
+			share += t.Share
+		}
+	}
+	return k.Rate * float64(n) * share / all * float64(days) / 365
+}
+
 // cases is how many cases of a kind a world of n domains has over some days: at its true rate, or oversampled and
 // then Least at least.
 func (w *World) cases(k Kind, n, days int, oversampled bool) int {
@@ -230,14 +242,7 @@ func (w *World) cases(k Kind, n, days int, oversampled bool) int {
 		}
 		return 0
 	}
-	share, all := 0.0, 0.0
-	for _, t := range w.TLDs {
-		all += t.Share
-		if t.in(k.Where) {
-			share += t.Share
-		}
-	}
-	expected := k.Rate * float64(n) * share / all * float64(days) / 365
+	expected := w.expected(k, n, days)
 	if k.Group > 1 {
 		expected /= float64(k.Group)
 	}

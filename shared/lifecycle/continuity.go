@@ -30,8 +30,7 @@ const (
 	GapLame       Gap = "not served"        // none of its own name servers has the zone
 	GapMailHost   Gap = "mail host"         // the domain of its mail host or name servers is in a gap
 	GapNewServers Gap = "new servers"       // other name servers and another MX, after its expiry or where nobody can be asked
-	GapNewMail    Gap = "new mail host"     // another MX under the same name servers, after its expiry or a gap
-	GapUnseen     Gap = "registered unseen" // registered after a verification, and no lapse was seen
+	GapNewMail    Gap = "new mail host"     // another MX under the same name servers, after a gap, or after its expiry with another registrar
 )
 
 const (
@@ -57,12 +56,16 @@ type Continuity struct {
 	Registered Instant `json:"d,omitempty"`
 	Registrar  string  `json:"r,omitempty"`
 	MX         string  `json:"m,omitempty"` // fingerprint; empty: never heard
+	// MailAt is the fingerprint of the addresses of MX hosts at or below the name, which whoever has the zone points where
+	// they like; elsewhere: there is no such host; empty: never heard.
+	MailAt string `json:"h,omitempty"`
 	// Paid is the expiry of which the registry's dates showed, with all else as before, that it was paid for: its
 	// anniversary needs no watch.
 	Paid Instant `json:"p,omitempty"`
 	// What was heard last.
-	NowMX string  `json:"n,omitempty"`
-	MXAt  Instant `json:"a,omitempty"`
+	NowMX     string  `json:"n,omitempty"`
+	NowMailAt string  `json:"i,omitempty"`
+	MXAt      Instant `json:"a,omitempty"`
 }
 
 // Recovery is what recovery through the domain's addresses should be.
@@ -107,11 +110,33 @@ func SeeMail(s State, o source.Observation, f Facts, now Instant) State {
 		return s
 	}
 	before := s
-	s.Control.NowMX, s.Control.MXAt = source.Fingerprint(o.Mail.Hosts), At(o.At)
+	s.Control.NowMX, s.Control.NowMailAt, s.Control.MXAt = source.Fingerprint(o.Mail.Hosts), mailAt(o.Mail), At(o.At)
 	if s = control(before, s, f, now); s.Phase == Active && s.LapseAt == 0 {
 		s = judge{s: s, f: f, now: now}.settled(s)
 	}
 	return s
+}
+
+// elsewhere is in the place of a fingerprint of addresses where all MX hosts are somebody else's.
+const elsewhere = "-"
+
+func mailAt(m *source.Mail) string {
+	switch {
+	case !m.Own:
+		return elsewhere
+	case m.Addresses == nil:
+		return ""
+	default:
+		return source.Fingerprint(m.Addresses)
+	}
+}
+
+// MailInDoubt tells whether the registry is to be asked because of the MX that was just heard: it is another one under the
+// same name servers after an expiry. A holder changes it then as at any time; if the registrar changed too, it may be who
+// bought the name.
+func MailInDoubt(s State, f Facts, now Instant) bool {
+	c := s.Control
+	return c.Since == 0 && c.MX != "" && c.MX != c.NowMX && s.RegAt < c.MXAt && s.expiredLately(now) && f.authority() != AuthorityNone
 }
 
 // MailHost notes that the domain of the mail host or the name servers is in a gap since a time, or (an empty host) that
@@ -136,7 +161,7 @@ func LeftMailHost(s State, now Instant) State {
 	if c.Gap != GapMailHost || !s.delegated() || s.expiredLately(now) && s.Deleg == DelegationMoved {
 		return s
 	}
-	if c.MX = c.NowMX; s.Deleg == DelegationMoved {
+	if c.MX, c.MailAt = c.NowMX, c.NowMailAt; s.Deleg == DelegationMoved {
 		s.Home, s.Deleg = s.NS, DelegationHome
 	}
 	return s
@@ -177,13 +202,22 @@ func control(before, s State, f Facts, now Instant) State {
 		if c.MX == c.NowMX && j.paid() {
 			c.Paid = j.s.Expires
 		}
-		c.Registered, c.Registrar, c.MX = j.s.Registered, j.s.Registrar, c.NowMX
+		c.Registered, c.Registrar = j.s.Registered, j.s.Registrar
+		if c.NowMX != c.MX && !MailInDoubt(j.s, f, now) {
+			c.MX, c.MailAt = c.NowMX, ""
+		}
+		if c.NowMX == c.MX {
+			c.MailAt = cmp.Or(c.NowMailAt, c.MailAt)
+		}
 	}
 	if gap == GapLame {
 		c.Giver = cmp.Or(s.Service.Giver, c.Giver)
 	}
 	if c.Gap == GapYoung { // there is nothing older that it could be compared with
 		c.Registered, c.Registrar, c.MX = cmp.Or(c.Registered, j.s.Registered), cmp.Or(c.Registrar, j.s.Registrar), cmp.Or(c.MX, c.NowMX)
+		if c.MX == c.NowMX {
+			c.MailAt = cmp.Or(c.MailAt, c.NowMailAt)
+		}
 	}
 	return j.s
 }
@@ -203,7 +237,7 @@ func (s State) delegated() bool { return s.Deleg == DelegationHome || s.Deleg ==
 
 // begun is the continuity of a domain whose present state is its holder's.
 func (c Continuity) begun(s State) Continuity {
-	return Continuity{Registered: s.Registered, Registrar: s.Registrar, MX: c.NowMX, NowMX: c.NowMX, MXAt: c.MXAt}
+	return Continuity{Registered: s.Registered, Registrar: s.Registrar, MX: c.NowMX, MailAt: c.NowMailAt, NowMX: c.NowMX, NowMailAt: c.NowMailAt, MXAt: c.MXAt}
 }
 
 // gapSince dates a gap: now; of a young registration the end of its youth, so that what is verified until then is closed
@@ -276,18 +310,22 @@ func (j judge) movedGap() Gap {
 	switch d := j.s.Deleg; { // as it was before the MX was asked
 	case d == DelegationMoved && otherMX && (after || blind):
 		return GapNewServers
-	case d == DelegationHome && otherMX && (after || c.Back != 0 && j.now.Since(c.Back) < Expiring):
+	case d == DelegationHome && otherMX && (after && (c.Since != 0 || j.passedOn()) || c.Back != 0 && j.now.Since(c.Back) < Expiring):
 		return GapNewMail
 	default:
 		return GapNone
 	}
 }
 
+// passedOn tells whether the registration went to another registrar lately, or was transferred. Another MX alone is a
+// holder's move, after an expiry as at any time.
+func (j judge) passedOn() bool { return j.s.ControlAt != 0 && j.now.Since(j.s.ControlAt) <= Expiring }
+
 // back tells whether everything is as it was in the holder's hands, all of it fresh, and nothing objects.
 func (j judge) back() bool {
 	s, c := j.s, j.s.Control
 	home := j.delegation() == DelegationHome && s.DelegAt > c.Since
-	mail := c.MX != "" && c.NowMX == c.MX && c.MXAt >= s.DelegSince && j.fresh(c.MXAt)
+	mail := c.mailAsBefore() && c.MXAt >= s.DelegSince && j.fresh(c.MXAt)
 	if !home || !mail || s.MailLapsed != "" || j.now < c.Since || c.Giver != "" || s.Service.lame() {
 		return false
 	}
@@ -302,12 +340,23 @@ func (j judge) back() bool {
 	return said && j.fresh(s.RegAt) && s.RegAt >= s.DelegSince && s.Registered == c.Registered && (c.Registrar == "" || s.Registrar == c.Registrar)
 }
 
+// mailAsBefore tells whether the MX, and the addresses of MX hosts below the name itself, are those of the baseline.
+func (c Continuity) mailAsBefore() bool {
+	return c.MX != "" && c.NowMX == c.MX && c.MailAt != "" && c.NowMailAt == c.MailAt
+}
+
+// WouldOpen tells whether recovery is closed and these are the holder's name servers: then the answer is to be had from two of
+// the zone's servers.
+func (s State) WouldOpen(ns []string) bool {
+	return s.Control.Since != 0 && s.Home != "" && source.Fingerprint(ns) == s.Home
+}
+
 // openingDue is when the registry is to be asked because recovery could be opened: the zone shows the holder's name
 // servers again, the resolver the same MX, and no mail host is in a gap. 0: it could not.
 func (s State) openingDue() Instant {
 	c := s.Control
 	switch {
-	case c.Since == 0 || s.Deleg != DelegationHome || s.MailLapsed != "" || c.MX == "" || c.NowMX != c.MX || c.Giver != "" || s.Service.lame():
+	case c.Since == 0 || s.Deleg != DelegationHome || s.MailLapsed != "" || !c.mailAsBefore() || c.Giver != "" || s.Service.lame():
 		return 0
 	case c.Gap == GapYoung && s.RegAt < c.Since:
 		return c.Since

@@ -350,23 +350,82 @@ func TestAnAnniversaryThatWasPaidFor(t *testing.T) {
 	for name, c := range map[string]struct {
 		said  source.Observation
 		after source.Observation // MX of the day after
-		want  Gap
+		watch bool
 	}{
-		"paid for, by the registrar's date":  {paid, mine, GapNone},
-		"renewed before the day":             {ahead, mine, GapNone},
-		"renewed by the registry itself":     {autoRenew(-day), mine, GapNewMail},
-		"not paid for, by the registrar":     {unpaid, mine, GapNewMail},
-		"paid for by who has another MX now": {paid, theirs, GapNewMail},
+		"paid for, by the registrar's date":  {paid, mine, false},
+		"renewed before the day":             {ahead, mine, false},
+		"renewed by the registry itself":     {autoRenew(-day), mine, true},
+		"not paid for, by the registrar":     {unpaid, mine, true},
+		"paid for by who has another MX now": {paid, theirs, true},
 	} {
 		s := ours(t, watched, expiresAt(-day))
 		s = fed(s, watched, 0, []source.Observation{home(), c.said, mine})
 		s = fed(s, watched, day, []source.Observation{home(), c.after})
-		if s.Control.Since == 0 && s.MailWatched(instant(3*day)) != (c.want != GapNone) {
-			t.Errorf("%s: MX asked daily %t", name, c.want == GapNone)
+		if got := s.MailWatched(instant(3 * day)); got != c.watch {
+			t.Errorf("%s: MX asked daily %t, want %t", name, got, c.watch)
 		}
-		s = fed(s, watched, 3*day, []source.Observation{home(), theirs})
-		if s.Control.Gap != c.want {
-			t.Errorf("%s: %q, want %q", name, s.Control.Gap, c.want)
+	}
+}
+
+// After an expiry another MX under the same name servers has the registry asked. It is a holder's move, unless the
+// registrar changed too.
+func TestAnotherMXAfterAnExpiry(t *testing.T) {
+	theirs := mx("mx.buyer.example")
+	sold := but(autoRenew(-day), func(r *source.Registration) { r.Registrar = "another" })
+	expired := ours(t, watched, expiresAt(-day))
+	s := fed(expired, watched, day, []source.Observation{home(), theirs})
+	if !MailInDoubt(s, watched, instant(day)) || s.Control.Since != 0 || s.Control.MX == s.Control.NowMX {
+		t.Fatalf("before the registry spoke: %+v", s.Control)
+	}
+	kept := fed(s, watched, day+1, []source.Observation{autoRenew(-day)})
+	if kept.Control.Since != 0 || kept.Control.MX != kept.Control.NowMX || MailInDoubt(kept, watched, instant(day+1)) {
+		t.Errorf("the same registrar: %+v", kept.Control)
+	}
+	if lost := fed(s, watched, day+1, []source.Observation{sold}); lost.Control.Gap != GapNewMail {
+		t.Errorf("another registrar, after the MX: %+v", lost.Control)
+	}
+	first := fed(expired, watched, day, []source.Observation{home(), sold})
+	if lost := fed(first, watched, 2*day, []source.Observation{home(), theirs}); lost.Control.Gap != GapNewMail {
+		t.Errorf("another registrar, before the MX: %+v", lost.Control)
+	}
+	if quiet := fed(ours(t, watched, rdap()), watched, day, []source.Observation{home(), theirs}); MailInDoubt(quiet, watched, instant(day)) || quiet.Control.MX != quiet.Control.NowMX {
+		t.Errorf("far from an expiry: %+v", quiet.Control)
+	}
+	unheard := fed(s, watched, day+1, []source.Observation{unknown(source.SourceRDAP, source.CauseTimeout)})
+	if !MailInDoubt(unheard, watched, instant(day+1)) || unheard.Control.MX == unheard.Control.NowMX {
+		t.Errorf("the registry is silent: %+v", unheard.Control)
+	}
+}
+
+// An MX host at or below the name is wherever who has the zone points it: it is as before at the same addresses alone.
+func TestAMailHostOfItsOwnIsAsBeforeAtItsAddresses(t *testing.T) {
+	at := func(addresses ...string) source.Observation {
+		o := mx("mx.example.com")
+		o.Mail.Own, o.Mail.Addresses = true, addresses
+		return o
+	}
+	unheard, none := at(), at()
+	unheard.Mail.Addresses, none.Mail.Addresses = nil, []string{}
+	for name, c := range map[string]struct {
+		before []source.Observation
+		after  source.Observation
+		want   Recovery
+	}{
+		"the same":                   {[]source.Observation{at("192.0.2.1", "2001:db8::1")}, at("2001:db8::1", "192.0.2.1"), RecoveryOpen},
+		"another":                    {[]source.Observation{at("192.0.2.1")}, at("192.0.2.2"), RecoveryClosed},
+		"one more":                   {[]source.Observation{at("192.0.2.1")}, at("192.0.2.1", "192.0.2.2"), RecoveryClosed},
+		"none, and none":             {[]source.Observation{none}, none, RecoveryOpen},
+		"none, and one":              {[]source.Observation{none}, at("192.0.2.1"), RecoveryClosed},
+		"never heard":                {[]source.Observation{unheard}, at("192.0.2.1"), RecoveryClosed},
+		"not heard now":              {[]source.Observation{at("192.0.2.1")}, unheard, RecoveryClosed},
+		"not heard since, once":      {[]source.Observation{at("192.0.2.1"), unheard}, at("192.0.2.1"), RecoveryOpen},
+		"moved by the holder before": {[]source.Observation{at("192.0.2.1"), at("192.0.2.2")}, at("192.0.2.2"), RecoveryOpen},
+		"where it was before that":   {[]source.Observation{at("192.0.2.1"), at("192.0.2.2")}, at("192.0.2.1"), RecoveryClosed},
+	} {
+		s := fed(NewState(instant(-2*day)), watched, -day, append([]source.Observation{home(), rdap()}, c.before...))
+		s = fed(s, watched, 0, []source.Observation{gone(), rdap()})
+		if s = fed(s, watched, day, []source.Observation{home(), rdap(), c.after}); s.Control.Recovery() != c.want {
+			t.Errorf("%s: %s, want %s", name, s.Control.Recovery(), c.want)
 		}
 	}
 }

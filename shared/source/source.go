@@ -67,6 +67,7 @@ const (
 	CauseDisabled     Cause = "disabled"      // the operator switched this source off
 	CauseNotAsked     Cause = "not asked"     // the deadline came first
 	CauseNotBelieved  Cause = "not believed"  // bad news from an upstream that is wrong about names whose answer is known
+	CauseDisagree     Cause = "disagree"      // two of the upstream's servers say different things
 	CauseInternal     Cause = "internal"      // the program failed on this domain; see the log
 )
 
@@ -150,6 +151,10 @@ type Market struct {
 // Mail is the domain's MX set.
 type Mail struct {
 	Hosts []string // canonical MX hosts, sorted; empty means none; the root alone is a null MX (RFC 7505)
+	// Own: some of the hosts lie at or below the name, or there are none, so that mail goes to the name's own address
+	// (RFC 5321 section 5.1). Addresses are those of them all, sorted; nil: they were not heard.
+	Own       bool
+	Addresses []string
 }
 
 // Serves is what the servers that a domain is delegated to make of its zone.

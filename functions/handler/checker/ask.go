@@ -25,6 +25,25 @@ func (a Delegations) Ask(ctx context.Context, m queue.Message) []source.Observat
 	return a.Client.Delegations(ctx, questions)
 }
 
+// confirmedAtOnce is how many delegations are confirmed at a time: they are few, but for a zone that comes back.
+const confirmedAtOnce = 16
+
+// Confirm implements Confirmer.
+func (a Delegations) Confirm(ctx context.Context, m queue.Message) []source.Observation {
+	obs := make([]source.Observation, len(m.Domains))
+	slots := make(chan struct{}, confirmedAtOnce)
+	var wg sync.WaitGroup
+	for i, e := range m.Domains {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			obs[i] = a.Client.Confirm(ctx, dns.Question{Name: e.Name, Suffix: m.Upstream})
+		})
+	}
+	wg.Wait()
+	return obs
+}
+
 // OneByOne asks an upstream about one domain after another, within its rate, a few at a time. After Patience
 // failures in a row the upstream is left alone: the rest is not asked.
 type OneByOne struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
+	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
 const (
@@ -73,6 +74,33 @@ func (h *Handler) believe(ctx context.Context, m queue.Message, known *subjects,
 		if why != "" {
 			h.Log.ErrorContext(ctx, "upstream_not_believed", "kind", m.Kind, "upstream", m.Upstream, "zone", z, "why", why)
 		}
+	}
+	return obs
+}
+
+// confirm puts the names whose recovery is closed, and that the zone now delegates as before, to the upstream's surer way:
+// opening is the dangerous direction.
+func (h *Handler) confirm(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) []source.Observation {
+	sure, ok := h.Ask[m.Kind].(Confirmer)
+	if !ok {
+		return obs
+	}
+	var places []int
+	again := m
+	again.Domains = nil
+	for i, o := range obs {
+		if o.Outcome != source.Observed || o.Delegation == nil {
+			continue
+		}
+		if d, err := known.domain(ctx, i); err == nil && d.State.WouldOpen(o.Delegation.NS) {
+			places, again.Domains = append(places, i), append(again.Domains, m.Domains[i])
+		}
+	}
+	if len(places) == 0 {
+		return obs
+	}
+	for i, o := range sure.Confirm(ctx, again) {
+		obs[places[i]] = o
 	}
 	return obs
 }
@@ -233,6 +261,31 @@ func (h *Handler) lostEverything(ctx context.Context, m queue.Message, known *su
 // parked tells whether an answer gives a name to a parking company.
 func parked(o source.Observation) bool {
 	return o.Outcome == source.Observed && o.Delegation != nil && lifecycle.Parking(o.Delegation.NS)
+}
+
+const (
+	// parkedHome is how many names of a message, and which part of it, must be on a parking company's name servers in their
+	// holders' hands for the list of such companies to be in doubt.
+	parkedHome     = 25
+	parkedHomePart = 0.1
+)
+
+// doubtParking raises an alarm where the list of parking companies names a DNS host that many use: who was there before is
+// at home and nothing is done about it, but who moves there would be taken for lapsed.
+func (h *Handler) doubtParking(ctx context.Context, m queue.Message, known *subjects, obs []source.Observation) {
+	n, example := 0, ""
+	for i, o := range obs {
+		if m.Kind != queue.KindDelegation || !parked(o) {
+			continue
+		}
+		if d, err := known.domain(ctx, i); err == nil && d.State.Home == source.Fingerprint(o.Delegation.NS) {
+			n, example = n+1, o.Delegation.NS[0]
+		}
+	}
+	if n >= parkedHome && float64(n) >= parkedHomePart*float64(len(obs)) {
+		h.Log.ErrorContext(ctx, "parking_list_doubtful", "zone", m.Upstream, "at_home", n, "of", len(obs), "for_example", example)
+		h.Metrics.Emit(map[string]float64{telemetry.BreakerTripped: 1})
+	}
 }
 
 // doubtZone says why a zone's bad news does not count, of which a message lost all names; empty: it does. A crowd is

@@ -19,6 +19,12 @@ type Asker interface {
 	Ask(ctx context.Context, m queue.Message) []source.Observation
 }
 
+// Confirmer asks a second and surer way, for answers on which recovery could be opened: an observation for each name, in
+// order. An asker that is none is believed at once.
+type Confirmer interface {
+	Confirm(ctx context.Context, m queue.Message) []source.Observation
+}
+
 // Directory knows which RDAP server answers for a TLD.
 type Directory interface {
 	Server(tld string) (base string, authoritative, ok bool)

@@ -1,11 +1,14 @@
 package checker
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
+	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/source"
 )
 
@@ -113,6 +116,35 @@ func TestParkedIsBadNews(t *testing.T) {
 		w.tell("a-one.com")
 		if got := w.get("a-one.com").State.Deleg == lifecycle.DelegationParked; got != sane {
 			t.Errorf("the zone is right about the known name: %t, and believed: %t", sane, got)
+		}
+	}
+}
+
+// TestAParkingListThatNamesAGreatDNSHost raises an alarm: names in their holders' hands are on its name servers, too many.
+func TestAParkingListThatNamesAGreatDNSHost(t *testing.T) {
+	for name, tt := range map[string]struct {
+		there, elsewhere int
+		doubtful         bool
+	}{"a tenth": {30, 260, true}, "a few": {20, 40, false}, "a small part": {30, 400, false}} {
+		w := newWorld(t)
+		log := w.know("known.com")
+		stats := w.stats()
+		listed := []string{"ns1.sedoparking.com", "ns2.sedoparking.com"}
+		m := queue.Message{Kind: queue.KindDelegation, Upstream: "com"}
+		var obs []source.Observation
+		for i := range tt.there + tt.elsewhere {
+			ns := listed
+			if i >= tt.there {
+				ns = []string{"ns.example"}
+			}
+			d := records.NewDomain(fmt.Sprintf("example-%d.com", i), lifecycle.At(w.at))
+			d.State.Home = source.Fingerprint(ns)
+			m.Domains = append(m.Domains, queue.Entry{Name: d.Name, Item: []byte(d.Data())})
+			obs = append(obs, delegated(ns...))
+		}
+		w.doubtParking(t.Context(), m, newSubjects(w.Store, m.Domains), obs)
+		if got := strings.Contains(log.String(), "parking_list_doubtful") && strings.Contains(stats.String(), "BreakerTripped"); got != tt.doubtful {
+			t.Errorf("%s: an alarm %t, want %t", name, got, tt.doubtful)
 		}
 	}
 }

@@ -61,6 +61,10 @@ func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	before := *s
 	*s = lifecycle.SeeMail(*s, v.obs, h.facts(v.name, v.after), lifecycle.At(h.Now()))
 	v.changed = v.changed || lifecycle.Changed(before, *s)
+	if lifecycle.MailInDoubt(*s, h.facts(v.name, v.after), lifecycle.At(h.Now())) {
+		s.NextRDAP = min(s.NextRDAP, lifecycle.At(h.Now())) // stays due until the registry answers
+		v.ask, v.changed = append(v.ask, source.SourceRDAP), true
+	}
 	hosts := registrables(v.obs.Mail.Hosts, v.name.Registrable)
 	fp := source.Fingerprint(hosts)
 	if s.MailSet == fp {

@@ -108,9 +108,10 @@ func (h *Handler) message(ctx context.Context, current string, m queue.Message) 
 	ask := h.Ask[m.Kind]
 	actx, cancel := h.askUntil(ctx)
 	known := newSubjects(h.Store, m.Domains)
-	obs := h.believe(actx, m, known, ask.Ask(actx, m))
+	obs := h.confirm(actx, m, known, h.believe(actx, m, known, ask.Ask(actx, m)))
 	cancel()
 	h.measure(m, obs)
+	h.doubtParking(ctx, m, known, obs)
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("asking %s/%s was cut off: %w", m.Kind, m.Upstream, err) // an answer that was not waited for is no answer
 	}

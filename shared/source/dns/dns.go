@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,7 +150,27 @@ type Question struct {
 func (c *Client) Delegation(ctx context.Context, name, suffix string) source.Observation {
 	w := c.take()
 	defer c.put(w)
-	return c.delegation(ctx, w, Question{Name: name, Suffix: suffix}, c.tries)
+	return c.asked(ctx, w, Question{Name: name, Suffix: suffix}, query{tries: c.tries})
+}
+
+// Confirm asks two of the zone's servers about name, the second over TCP, which nobody forges from afar: for an answer on
+// which recovery is opened again. Where they differ the outcome is Unknown with CauseDisagree; where one gives no answer to
+// believe, that is the outcome. A zone with one server has it asked twice.
+func (c *Client) Confirm(ctx context.Context, question Question) source.Observation {
+	w := c.take()
+	defer c.put(w)
+	first := c.asked(ctx, w, question, query{tries: c.tries})
+	if first.Outcome == source.Unknown {
+		return first
+	}
+	w.offset++
+	second := c.asked(ctx, w, question, query{tries: c.tries, stream: true})
+	same := first.Outcome == second.Outcome && (first.Delegation == nil || slices.Equal(first.Delegation.NS, second.Delegation.NS))
+	if second.Outcome == source.Unknown || same {
+		return second
+	}
+	v := unknown(source.CauseDisagree, first.Said+"; another server: "+second.Said)
+	return c.observe(source.SourceDelegation, second.Server, v)
 }
 
 // Delegations asks many questions, InFlight at a time, and returns the answers in the questions' places.
@@ -213,21 +234,72 @@ func (c *call) askAgain(ctx context.Context, w *worker, i int) {
 	if first.wanted {
 		w.offset, tries = first.offset, max(1, tries-1)
 	}
-	c.observations[i] = c.client.delegation(ctx, w, question, tries)
+	c.observations[i] = c.client.asked(ctx, w, question, query{tries: tries})
 	c.silent.heard(question.Suffix, c.observations[i].Cause)
 }
 
 // Mail asks the resolver (or Config.Servers) for the MX set of a name. No such name and no MX are an empty set: a resolver
 // has no authority to say that a name is Absent. The null MX (RFC 7505) is the root: who takes no mail is told from who
-// takes it at the name's own address.
+// takes it at the name's own address. Of hosts at or below the name the addresses are asked too.
 func (c *Client) Mail(ctx context.Context, name string) source.Observation {
 	w := c.take()
 	defer c.put(w)
 	query := query{name: mdns.Fqdn(name), kind: mdns.TypeMX, recurse: true, tries: c.tries}
 	v := c.guarded(name, func() verdict {
-		return c.ask(ctx, w, c.resolver, query, func(m *mdns.Msg) verdict { return judgeMail(query.name, m) })
+		v := c.ask(ctx, w, c.resolver, query, func(m *mdns.Msg) verdict { return judgeMail(query.name, m) })
+		if v.mail != nil {
+			c.mailAddresses(ctx, w, name, v.mail)
+		}
+		return v
 	})
 	return c.observe(source.SourceMail, "resolver", v)
+}
+
+// maxOwnMail is of how many of a name's own mail hosts the addresses are asked: what is below a name is its owner's to write.
+const maxOwnMail = 8
+
+// mailAddresses finds out where mail hosts at or below the name are. One that cannot be found leaves all unheard.
+func (c *Client) mailAddresses(ctx context.Context, w *worker, name string, mail *source.Mail) {
+	var own []string
+	for _, host := range mail.Hosts {
+		if host != "." && mdns.IsSubDomain(mdns.Fqdn(name), mdns.Fqdn(host)) {
+			own = append(own, host)
+		}
+	}
+	if len(mail.Hosts) == 0 {
+		own = []string{name}
+	}
+	if mail.Own = len(own) > 0; !mail.Own || len(own) > maxOwnMail {
+		return
+	}
+	all := []string{}
+	for _, host := range own {
+		for _, kind := range []uint16{mdns.TypeA, mdns.TypeAAAA} {
+			q := query{name: mdns.Fqdn(host), kind: kind, recurse: true, tries: c.tries}
+			var these []string
+			v := c.ask(ctx, w, c.resolver, q, func(m *mdns.Msg) verdict {
+				these = mailAddressesIn(m)
+				return judgeResolved(m)
+			})
+			if v.outcome == source.Unknown {
+				return
+			}
+			all = append(all, these...)
+		}
+	}
+	mail.Addresses = unique(all)
+}
+
+func mailAddressesIn(m *mdns.Msg) (addresses []string) {
+	for _, record := range m.Answer {
+		switch a := record.(type) {
+		case *mdns.A:
+			addresses = append(addresses, a.A.String())
+		case *mdns.AAAA:
+			addresses = append(addresses, a.AAAA.String())
+		}
+	}
+	return addresses
 }
 
 // delegationQuery is the question for a name's NS records; ok is false where the name is not below its suffix.
@@ -236,7 +308,8 @@ func delegationQuery(question Question) (q query, ok bool) {
 	return query{name: mdns.Fqdn(question.Name), kind: mdns.TypeNS}, ok
 }
 
-func (c *Client) delegation(ctx context.Context, w *worker, question Question, tries int) source.Observation {
+// asked puts one question to the zone above; how says how often and over what.
+func (c *Client) asked(ctx context.Context, w *worker, question Question, how query) source.Observation {
 	server := question.Suffix
 	v := c.guarded(question.Name, func() verdict {
 		query, ok := delegationQuery(question)
@@ -248,7 +321,7 @@ func (c *Client) delegation(ctx context.Context, w *worker, question Question, t
 			return unknown(zone.cause, "")
 		}
 		server = zone.name
-		query.tries = tries
+		query.tries, query.stream = how.tries, how.stream
 		judge := func(m *mdns.Msg) verdict { return judgeDelegation(query.name, zone.lowest, m) }
 		return c.ask(ctx, w, zone.servers, query, judge)
 	})

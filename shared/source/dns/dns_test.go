@@ -485,13 +485,90 @@ func TestMail(t *testing.T) {
 			if tt.cause != "" {
 				want.Outcome, want.Cause = source.Unknown, tt.cause
 			} else {
-				want.Mail = &source.Mail{Hosts: tt.hosts}
+				want.Mail = &source.Mail{Hosts: tt.hosts, Own: len(tt.hosts) == 0}
+				if want.Mail.Own {
+					want.Mail.Addresses = []string{}
+				}
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v\nwant %+v", got, want)
 			}
 			if asked := s.history()[0]; asked != "udp foo.com. MX rd=true" {
 				t.Errorf("asked %q", asked)
+			}
+		})
+	}
+}
+
+// Of hosts at or below the name, and of the name itself where there is no MX, the addresses are asked.
+func TestMailAddresses(t *testing.T) {
+	at := func(records map[string][]string) script {
+		return func(q *mdns.Msg, tcp bool) [][]byte {
+			return says(records[q.Question[0].Name+" "+mdns.TypeToString[q.Question[0].Qtype]]...)(q, tcp)
+		}
+	}
+	soa := []string{"ns:foo.com." + soaOf}
+	for title, tt := range map[string]struct {
+		records map[string][]string
+		want    source.Mail
+		asked   int
+	}{
+		"a provider's": {map[string][]string{"foo.com. MX": {"foo.com. 1 IN MX 5 mx.notfoo.com."}}, source.Mail{Hosts: []string{"mx.notfoo.com"}}, 1},
+		"its own": {map[string][]string{
+			"foo.com. MX": {"foo.com. 1 IN MX 5 mx.foo.com.", "foo.com. 1 IN MX 9 mx.example."}, "mx.foo.com. A": {"mx.foo.com. 1 IN A 192.0.2.9", "mx.foo.com. 1 IN A 192.0.2.1"}, "mx.foo.com. AAAA": {"mx.foo.com. 1 IN AAAA 2001:db8::1"},
+		}, source.Mail{Hosts: []string{"mx.example", "mx.foo.com"}, Own: true, Addresses: []string{"192.0.2.1", "192.0.2.9", "2001:db8::1"}}, 3},
+		"itself": {map[string][]string{
+			"foo.com. MX": {"foo.com. 1 IN MX 5 foo.com."}, "foo.com. A": {"foo.com. 1 IN A 192.0.2.1"}, "foo.com. AAAA": soa,
+		}, source.Mail{Hosts: []string{"foo.com"}, Own: true, Addresses: []string{"192.0.2.1"}}, 3},
+		"none": {map[string][]string{"foo.com. MX": soa, "foo.com. A": {"foo.com. 1 IN A 192.0.2.1"}, "foo.com. AAAA": soa}, source.Mail{Own: true, Addresses: []string{"192.0.2.1"}}, 3},
+		"null": {map[string][]string{"foo.com. MX": {"foo.com. 1 IN MX 0 ."}}, source.Mail{Hosts: []string{"."}}, 1},
+		"nowhere": {map[string][]string{"foo.com. MX": {"foo.com. 1 IN MX 5 mx.foo.com."}, "mx.foo.com. A": soa, "mx.foo.com. AAAA": soa},
+			source.Mail{Hosts: []string{"mx.foo.com"}, Own: true, Addresses: []string{}}, 3},
+		"not to be had": {map[string][]string{
+			"foo.com. MX": {"foo.com. 1 IN MX 5 mx.foo.com."}, "mx.foo.com. A": {"mx.foo.com. 1 IN A 192.0.2.1"}, "mx.foo.com. AAAA": {"SERVFAIL"},
+		}, source.Mail{Hosts: []string{"mx.foo.com"}, Own: true}, 4},
+		"more than is honest": {map[string][]string{"foo.com. MX": many(maxOwnMail+1, "foo.com. 1 IN MX 5 mx%d.foo.com.")},
+			source.Mail{Hosts: []string{"mx0.foo.com", "mx1.foo.com", "mx2.foo.com", "mx3.foo.com", "mx4.foo.com", "mx5.foo.com", "mx6.foo.com", "mx7.foo.com", "mx8.foo.com"}, Own: true}, 1},
+	} {
+		t.Run(title, func(t *testing.T) {
+			s := serve(t, at(tt.records))
+			got := client(t, Config{Resolver: s.address}).Mail(deadline(t), "foo.com")
+			if got.Mail == nil || !reflect.DeepEqual(*got.Mail, tt.want) || len(s.history()) != tt.asked {
+				t.Errorf("got %+v after %v, want %+v after %d questions", got.Mail, s.history(), tt.want, tt.asked)
+			}
+		})
+	}
+}
+
+// Two servers of the zone must agree, and the second is asked over TCP.
+func TestConfirm(t *testing.T) {
+	const home, other = "ns:foo.com. 1 IN NS a.example.", "ns:foo.com. 1 IN NS b.example."
+	silent := func(*mdns.Msg, bool) [][]byte { return nil }
+	for title, tt := range map[string]struct {
+		first, second script
+		outcome       source.Outcome
+		cause         source.Cause
+	}{
+		"both":                 {says(home), says(home), source.Observed, ""},
+		"the second differs":   {says(home), says(other), source.Unknown, source.CauseDisagree},
+		"the second has none":  {says(home), says("aa", "NXDOMAIN"), source.Unknown, source.CauseDisagree},
+		"the second is silent": {says(home), silent, source.Observed, ""}, // the first is asked, over TCP
+		"neither over TCP": {func(q *mdns.Msg, tcp bool) [][]byte {
+			if tcp {
+				return nil
+			}
+			return says(home)(q, tcp)
+		}, silent, source.Unknown, source.CauseTimeout},
+	} {
+		t.Run(title, func(t *testing.T) {
+			first, second := serve(t, tt.first), serve(t, tt.second)
+			c := client(t, Config{Servers: []string{first.address, second.address}, Timeout: 200 * time.Millisecond})
+			got := c.Confirm(deadline(t), Question{"foo.com", "com"})
+			if got.Outcome != tt.outcome || got.Cause != tt.cause {
+				t.Errorf("%s (%s): %s, want %s (%s)", got.Outcome, got.Cause, got.Said, tt.outcome, tt.cause)
+			}
+			if first.over("tcp")+second.over("tcp") == 0 || first.over("udp") != 1 || second.over("udp") != 0 {
+				t.Errorf("asked %v and %v", first.history(), second.history())
 			}
 		})
 	}

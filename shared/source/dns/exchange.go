@@ -40,6 +40,7 @@ type query struct {
 	kind    uint16
 	recurse bool
 	tries   int    // at different servers
+	stream  bool   // over TCP from the first
 	random  uint64 // the case of its letters, see setCase
 }
 
@@ -79,6 +80,9 @@ func (w *worker) drop(server string) {
 // exchange asks over UDP and, where the answer does not fit, over TCP. The message it returns has the
 // question's ID and question, is whole, and is not truncated.
 func (w *worker) exchange(ctx context.Context, server string, q query) (*mdns.Msg, source.Cause) {
+	if q.stream {
+		return w.overTCP(ctx, server, q)
+	}
 	answer, cause := w.overUDP(ctx, server, q)
 	if cause != source.CauseNone {
 		w.drop(server) // a late answer must not meet the next question
