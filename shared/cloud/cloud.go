@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/caarlos0/env/v11"
@@ -23,7 +24,7 @@ import (
 // single sign-on, which no function has; it costs a cold start two milliseconds and the program 2 MB.
 func Load(getenv func(string) string) (aws.Config, error) {
 	cfg := aws.Config{
-		Region: getenv("AWS_REGION"), ConfigSources: []any{endpoints{getenv}}, HTTPClient: PlainBody(awshttp.NewBuildableClient()),
+		Region: getenv("AWS_REGION"), ConfigSources: []any{endpoints{getenv}}, HTTPClient: PlainBody(awshttp.NewBuildableClient()), Retryer: persistent,
 		Credentials: credentials.NewStaticCredentialsProvider(getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")),
 	}
 	if url := getenv("AWS_ENDPOINT_URL"); url != "" {
@@ -44,6 +45,19 @@ type endpoints struct{ getenv func(string) string }
 func (e endpoints) GetServiceBaseEndpoint(_ context.Context, id string) (string, bool, error) {
 	url := e.getenv("AWS_ENDPOINT_URL_" + strings.ToUpper(strings.ReplaceAll(id, " ", "_")))
 	return url, url != "", nil
+}
+
+// persistent is the SDK's retryer, and calls again also where an answer broke off: the SDK takes that for an answer that
+// nobody can read, and gives up. What may be done twice by that, store and queue allow for.
+func persistent() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				return aws.TrueTernary
+			}
+			return aws.UnknownTernary
+		}))
+	})
 }
 
 // PlainBody cures a client of the SDK of sending requests twice, see plainBody.

@@ -49,6 +49,29 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestABrokenAnswerIsAskedForAgain: by the clients that Load configures, whose calls must not fail for one lost packet.
+func TestABrokenAnswerIsAskedForAgain(t *testing.T) {
+	calls := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		answer := `{"QueueUrl":"http://q"}`
+		if calls++; calls == 1 {
+			w.Header().Set("Content-Length", "23")
+			answer = answer[:9]
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(server.Close)
+	cfg, err := Load(environment("AWS_ENDPOINT_URL_SQS", server.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := sqs.NewFromConfig(cfg).GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("q")})
+	if err != nil || aws.ToString(out.QueueUrl) != "http://q" || calls != 2 {
+		t.Errorf("%+v, %v after %d calls; want the answer of the second", out, err, calls)
+	}
+}
+
 func TestEndpointOfARegion(t *testing.T) {
 	for region, want := range map[string]string{
 		"eu-west-1": "https://ssm.eu-west-1.amazonaws.com", "us-gov-west-1": "https://ssm.us-gov-west-1.amazonaws.com",
