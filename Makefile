@@ -235,7 +235,7 @@ need-docker:
 # ---------------------------------------------------------- the emulated cloud
 
 .PHONY: cloud
-cloud: need-go need-python emulators ## the whole product in an emulated AWS account: deployed, scheduled, watched (two minutes)
+cloud: need-go need-python emulators ## the whole product in an emulated AWS account: deployed, scheduled, watched, three bad days (four minutes)
 	@go test -v -count=1 -timeout=10m ./infra/cloud
 
 # ---------------------------------------------------------------- Keycloak

@@ -26,7 +26,7 @@ func TestCloud(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := open(t)
+	c := open(t, openInternet(t, world(time.Now())), time.Now, rows())
 	c.upload(t, root, build(t, root))
 	c.deploy(t)
 	defer c.say(t)

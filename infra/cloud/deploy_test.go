@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,6 @@ import (
 
 const (
 	stackName = "lapseguard"
-	bucket    = "lapseguard-code"
 	alarmMail = "alarms@example.org"
 	// breakerCount lets two domains of one class pass (half of it): one fewer than the crowd.
 	breakerCount = 4
@@ -59,25 +59,30 @@ type cloud struct {
 	registry *refregistry.Server
 	admin    string // the registry's URL
 	net      *internet
-	pumped   map[string]int // how many lines of each function's log pump read
+	more     map[string]string // parameters that differ from parameters
+	retries  map[string]int    // how often Lambda tries a scheduled invocation again, by folder
+	pumped   map[string]int    // how many lines of each function's log pump read
 }
 
-// open starts everything that is there before the product.
-func open(t *testing.T) *cloud {
+// open starts everything that is there before the product, but for the internet.
+func open(t *testing.T, net *internet, now func() time.Time, rows []refregistry.Row) *cloud {
 	t.Helper()
-	c := &cloud{cfg: emulator.Config(t), net: openInternet(t), pumped: map[string]int{}, heard: map[string]bool{}}
+	c := &cloud{cfg: emulator.Config(t), net: net, pumped: map[string]int{}, heard: map[string]bool{}}
 	who, err := c.cfg.Credentials.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.account, c.api = who.AccessKeyID, openAPI(t, who)
 	c.gate, c.endpoint = openGate(t, who)
-	c.registry, c.admin = openRegistry(t)
+	c.registry, c.admin = openRegistry(t, now, rows)
 	c.sqs, c.ssm = sqs.NewFromConfig(c.cfg), ssm.NewFromConfig(c.cfg)
 	c.set(t, "/lapseguard/registry-token", registryToken, ssmtypes.ParameterTypeSecureString)
 	c.set(t, "/lapseguard/status-token", statusToken, ssmtypes.ParameterTypeSecureString)
 	return c
 }
+
+// bucket is the name of the code's: one name space for all accounts.
+func (c *cloud) bucket() string { return "lapseguard-code-" + c.account }
 
 func (c *cloud) set(t *testing.T, name, value string, kind ssmtypes.ParameterType) {
 	t.Helper()
@@ -145,14 +150,14 @@ func (c *cloud) upload(t *testing.T, root string, zips map[string]string) {
 	}
 	c.text = string(text)
 	c.here(t)
-	c.call(t, "s3", "create_bucket", in{"Bucket": bucket}, nil)
+	c.call(t, "s3", "create_bucket", in{"Bucket": c.bucket()}, nil)
 	for folder, path := range zips {
-		c.call(t, "s3", "upload_file", in{"Filename": path, "Bucket": bucket, "Key": folder + ".zip"}, nil)
+		c.call(t, "s3", "upload_file", in{"Filename": path, "Bucket": c.bucket(), "Key": folder + ".zip"}, nil)
 		local := "CodeUri: functions/" + folder + "/"
 		if strings.Count(c.text, local) != 1 {
 			t.Fatalf("template.yaml does not have %q exactly once", local)
 		}
-		c.text = strings.Replace(c.text, local, fmt.Sprintf("CodeUri: s3://%s/%s.zip", bucket, folder), 1)
+		c.text = strings.Replace(c.text, local, fmt.Sprintf("CodeUri: s3://%s/%s.zip", c.bucket(), folder), 1)
 	}
 }
 
@@ -186,6 +191,7 @@ func (c *cloud) parameters() map[string]string {
 func (c *cloud) deploy(t *testing.T) {
 	t.Helper()
 	c.given = c.parameters()
+	maps.Copy(c.given, c.more)
 	c.apply(t, "CREATE", "CREATE_COMPLETE")
 	c.made = time.Now()
 	c.learn(t)
@@ -208,9 +214,9 @@ func (c *cloud) apply(t *testing.T, kind, done string) (changed []string) {
 		t.Fatal(err)
 	}
 	// A template of more than 51,200 bytes comes from S3, as sam deploy has it with resolve_s3.
-	c.call(t, "s3", "upload_file", in{"Filename": file, "Bucket": bucket, "Key": "template.yaml"}, nil)
+	c.call(t, "s3", "upload_file", in{"Filename": file, "Bucket": c.bucket(), "Key": "template.yaml"}, nil)
 	c.call(t, "cloudformation", "create_change_set", in{
-		"StackName": stackName, "ChangeSetName": name, "ChangeSetType": kind, "TemplateURL": "https://s3.amazonaws.com/" + bucket + "/template.yaml", "Parameters": list,
+		"StackName": stackName, "ChangeSetName": name, "ChangeSetType": kind, "TemplateURL": "https://s3.amazonaws.com/" + c.bucket() + "/template.yaml", "Parameters": list,
 		"Capabilities": []string{"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"},
 	}, nil)
 	var set struct {

@@ -36,6 +36,7 @@ type gate struct {
 	account string
 	targets map[string]string // URL by service
 	who     aws.Credentials   // of the account, which calls are passed on with
+	faults  *faults           // what becomes of the calls on their way
 
 	mu      sync.Mutex
 	callers map[string]string           // function's folder by access key
@@ -161,7 +162,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if err := g.pass(r.Context(), w, r.Header, m[2], body); err != nil {
+	_, operation, _ := strings.Cut(target, ".")
+	err = g.faults.spoil(w, m[2], operation, body, func(w http.ResponseWriter) error { return g.pass(r.Context(), w, r.Header, m[2], body) })
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 	}
 }

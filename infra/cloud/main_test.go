@@ -37,7 +37,16 @@ func eventually(t *testing.T, what string, limit time.Duration, look func() (ok 
 	}
 }
 
-// value makes an error a part of a condition's last word.
+// pauseFor waits until something else may have happened.
+func pauseFor(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-t.Context().Done():
+	case <-time.After(d):
+	}
+}
+
+// word makes an error a part of a condition's last word.
 func word(v any, err error) string {
 	if err != nil {
 		return err.Error()

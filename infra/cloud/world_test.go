@@ -75,11 +75,13 @@ type internet struct {
 	ahead atomic.Int64
 }
 
-func openInternet(t *testing.T) *internet {
+func (n *internet) now() time.Time { return time.Now().Add(time.Duration(n.ahead.Load())) }
+
+func openInternet(t *testing.T, w sim.World) *internet {
 	t.Helper()
 	n := &internet{}
 	var err error
-	n.Internet, err = sim.New(world(time.Now()), sim.Config{Now: func() time.Time { return time.Now().Add(time.Duration(n.ahead.Load())) }})
+	n.Internet, err = sim.New(w, sim.Config{Now: n.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,19 +98,24 @@ var (
 	fresh = "new@" + lapsed                                                  // verified while it lapses, by whoever can read its mail
 )
 
-// openRegistry serves the reference registry on loopback, filled.
-func openRegistry(t *testing.T) (r *refregistry.Server, url string) {
-	t.Helper()
-	r, err := refregistry.Open(refregistry.Config{Path: ":memory:", Token: registryToken, Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
+// rows are the registry's addresses in the beginning.
+func rows() []refregistry.Row {
 	longAgo := time.Now().Add(-400 * day)
 	rows := []refregistry.Row{{Address: old[0], VerifiedAt: longAgo}, {Address: old[1], VerifiedAt: longAgo}, {Address: old[2]}, {Address: fresh, VerifiedAt: time.Now()}}
 	for i, name := range slices.Concat(quiet, crowd, []string{onHold}) {
 		rows = append(rows, refregistry.Row{Address: "dee@" + name, VerifiedAt: longAgo}, refregistry.Row{Address: fmt.Sprintf("eli%d@mail.%s", i, name), VerifiedAt: longAgo})
 	}
+	return rows
+}
+
+// openRegistry serves the reference registry on loopback, filled.
+func openRegistry(t *testing.T, now func() time.Time, rows []refregistry.Row) (r *refregistry.Server, url string) {
+	t.Helper()
+	r, err := refregistry.Open(refregistry.Config{Path: ":memory:", Token: registryToken, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
 	if err := r.Load(t.Context(), slices.Values(rows)); err != nil {
 		t.Fatal(err)
 	}
