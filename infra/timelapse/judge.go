@@ -70,6 +70,7 @@ type Fate struct {
 	Suffix    string    `json:"suffix"`
 	Takeover  bool      `json:"takeover"`            // somebody else got it, or its mail, within the simulated time
 	Unseen    bool      `json:"unseen,omitempty"`    // control passed between two daily looks
+	Blind     bool      `json:"blind,omitempty"`     // its zone shows no lapse, and no registry can be asked
 	Disturbed bool      `json:"disturbed,omitempty"` // an upstream was wrong or silent at its first sign, or two looks must agree
 	Missed    bool      `json:"missed"`              // and an address could be used then, or later
 	Late      float64   `json:"late_h,omitempty"`    // hours from then to protection; -1: never
@@ -104,6 +105,8 @@ func (l *Ledger) fate(d *Domain) Fate {
 			whose = host
 		}
 		f.Unseen, f.Disturbed = whose.passedUnseen(), l.p.disturbed(whose)
+		f.Blind = whose.TLD.RDAP == ListedNone && l.p.World.Courses[whose.TLD.Course].StaysInZone
+		f.Unseen = f.Unseen && !f.Blind
 		f.Missed = l.open(d, d.Taken) || slices.ContainsFunc(l.changes[d], func(c change) bool { return c.at.After(d.Taken) && l.open(d, c.at) })
 		f.Protected = l.protected(d)
 		f.Late, f.Hours = -1, -1

@@ -67,8 +67,11 @@ func (r Result) policies(b *strings.Builder) {
 	row("missed where control passed between two daily looks", func(c Column) string { return number(c.Unseen.Missed) })
 	row("of these closed within a day after", func(c Column) string { return number(c.Unseen.Soon) })
 	row("of all takeovers, each kind at its true rate, %", func(c Column) string { return hours(c.UnseenShare) })
+	row("missed where the zone shows no lapse and nobody can be asked", func(c Column) string { return number(c.Blind.Missed) })
 	row("missed where nothing differed that a holder would not change too", func(c Column) string { return number(c.Alike.Missed) })
-	row("**missed otherwise**", func(c Column) string { return "**" + number(c.All.Missed-c.Unseen.Missed-c.Alike.Missed) + "**" })
+	row("**missed otherwise**", func(c Column) string {
+		return "**" + number(c.All.Missed-c.Unseen.Missed-c.Blind.Missed-c.Alike.Missed) + "**"
+	})
 	row("**holders unverified wrongly** (domains)", func(c Column) string { return "**" + number(c.All.Wrong) + "**" })
 	row("holders shut out while their mail worked", func(c Column) string { return number(c.All.Shut) })
 	row("they were shut out for, median h", func(c Column) string { return hours(c.All.ShutHours) })

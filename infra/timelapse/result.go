@@ -18,8 +18,10 @@ import (
 type Column struct {
 	Name string `json:"name"`
 	All  Totals `json:"all"` // but for the mail host of many
-	// Of these, those in which control passed unseen, and those in which nothing differed after it.
+	// Of these, those in which control passed unseen, those in TLDs where no lapse can be seen, and those in which nothing
+	// differed after it.
 	Unseen Totals `json:"unseen"`
+	Blind  Totals `json:"blind"`
 	Alike  Totals `json:"alike"`
 	// UnseenShare are the missed among the unseen, of all takeovers, in percent, each kind counted at its true rate.
 	UnseenShare float64 `json:"unseen_missed_percent"`
@@ -94,8 +96,11 @@ func newColumn(name string, w *World, fates []Fate) Column {
 	c := Column{Name: name, fates: fates, Kinds: map[string]Totals{}, TLDs: map[string]Totals{}}
 	c.All = Sum(fates, func(f Fate) bool { return f.Kind != manyKind })
 	c.Unseen = Sum(fates, func(f Fate) bool { return f.Unseen && f.Kind != manyKind && !alike[f.Kind] })
+	c.Blind = Sum(fates, func(f Fate) bool { return f.Blind && f.Kind != manyKind && !alike[f.Kind] })
 	c.Alike = Sum(fates, func(f Fate) bool { return alike[f.Kind] })
-	c.Plain = Sum(fates, func(f Fate) bool { return !f.Disturbed && !f.Unseen && f.Kind != manyKind && !alike[f.Kind] })
+	c.Plain = Sum(fates, func(f Fate) bool {
+		return !f.Disturbed && !f.Unseen && !f.Blind && f.Kind != manyKind && !alike[f.Kind]
+	})
 	c.Many = Sum(fates, func(f Fate) bool { return f.Kind == manyKind })
 	c.UnseenShare = unseenShare(w, fates)
 	for _, f := range fates {
