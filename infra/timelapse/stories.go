@@ -345,7 +345,11 @@ func (l *life) sold(s sale) {
 	if !s.oldNS {
 		home = ns
 	}
-	if m := l.mailHost(); !s.oldMX {
+	m := l.mailHost()
+	for slices.Equal(m, mx) {
+		m = l.mailHost()
+	}
+	if !s.oldMX {
 		mx = m
 	}
 	l.d.Taken, l.d.Lost = at, at

@@ -278,7 +278,7 @@ func (j judge) gap() Gap {
 		return GapYoung
 	case deleted[reg] && (!there || again(s.RegAt, s.RegSince)):
 		return GapDeleted
-	case deleted[market] && (!there || again(s.MktAt, s.MktSince)):
+	case deleted[market] && (!there || !j.f.TLD.Shows && again(s.MktAt, s.MktSince)): // else the zone would show it
 		return GapDeleted
 	case d == DelegationGone && (j.f.Control || again(s.DelegAt, s.DelegSince)):
 		return GapGone

@@ -430,6 +430,25 @@ func TestAMailHostOfItsOwnIsAsBeforeAtItsAddresses(t *testing.T) {
 	}
 }
 
+// The status API alone says that a name is deleted, which the zone delegates as before: where the zone must show a deletion
+// it is wrong; where that is not known, it counts after a second look.
+func TestTheStatusAPIAgainstTheZone(t *testing.T) {
+	for suffix, want := range map[string]Gap{"it": GapNone, "ch": GapDeleted, "ru": GapDeleted} {
+		f := with(watched, func(f *Facts) { f.TLD, f.Authority = TLDOf(suffix), AuthorityNone })
+		s := fed(NewState(instant(-2*day)), f, -day, []source.Observation{home(), status("active"), mx("mx.provider.example")})
+		s = fed(s, f, 0, []source.Observation{home(), status("inactive")})
+		if s.Control.Since != 0 {
+			t.Errorf("%s: closed at first sight", suffix)
+		}
+		if s = fed(s, f, 7, []source.Observation{home(), status("inactive")}); s.Control.Gap != want {
+			t.Errorf("%s: %q, want %q", suffix, s.Control.Gap, want)
+		}
+		if s = fed(s, f, 13, []source.Observation{gone(), status("inactive")}); s.Control.Since == 0 {
+			t.Errorf("%s: open though the zone agrees", suffix)
+		}
+	}
+}
+
 // A null MX is as before only where it was one, and a set that was never heard is not as before.
 func TestANullMXEqualsOnlyANullMX(t *testing.T) {
 	null := mx(".")

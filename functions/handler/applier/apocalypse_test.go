@@ -229,7 +229,7 @@ func TestFalseApocalypses(t *testing.T) {
 		{"not in the zone, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), said("active")} }},
 		{"neither, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), notFound()} }},
 		{"in redemption, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), said("redemption period")} }},
-		{"inactive by the status API, all of them", []string{"it"}, func(string) []source.Observation { return []source.Observation{referral(realmNS), market("inactive")} }},
+		{"inactive by the status API, all of them", []string{"ch"}, func(string) []source.Observation { return []source.Observation{referral(realmNS), market("inactive")} }},
 		{"a country's zone is empty", []string{"com", "org", "net", "de"}, func(name string) []source.Observation {
 			if !strings.HasSuffix(name, ".de") {
 				return nil
