@@ -14,8 +14,10 @@ import (
 
 	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/shared/cloud"
+	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/queue/sqs"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source/rdap"
 	"github.com/lapseguard/lapseguard/shared/store/dynamo"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -44,10 +46,17 @@ func wire(log *slog.Logger) (*fanout.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	servers, err := rdap.New(rdap.Config{Bootstrap: env.RDAPBootstrap, UserAgent: telemetry.UserAgent(env.Contact), Log: log})
+	var rates func(domain.Name) (rdap.Rate, bool)
+	if err != nil { // the plan is told; the watch goes on without it
+		log.Error("first_scan_without_a_plan", "error", err)
+	} else {
+		rates = fanout.Rates(servers, env.RDAPRate)
+	}
 	return fanout.New(fanout.Config{
 		Store: dynamo.New(dynamodb.NewFromConfig(aws), dynamo.Config{DomainsTable: env.DomainsTable, RecordsTable: env.RecordsTable, Now: time.Now}),
 		Queue: sqs.New(awssqs.NewFromConfig(aws), env.QueueURL),
 		List:  reg, Metrics: telemetry.NewMetrics(os.Stdout, time.Now, log), Log: log, Now: time.Now, Segments: env.Segments, BaselineDays: env.BaselineDays, Margin: 30 * time.Second,
-		CanaryLabel: "lapseguard-" + strings.ToLower(rand.Text()),
+		Rate: rates, CanaryLabel: "lapseguard-" + strings.ToLower(rand.Text()),
 	})
 }

@@ -40,7 +40,7 @@ func TestAForgottenFieldIsNamed(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	log := slog.New(slog.DiscardHandler)
-	forget(t, func(c fanout.Config) error { _, err := fanout.New(c); return err }, []string{"Metrics"},
+	forget(t, func(c fanout.Config) error { _, err := fanout.New(c); return err }, []string{"Metrics", "Rate"},
 		fanout.Config{Store: s, Queue: nobody{}, List: nobody{}, Log: log, Now: time.Now})
 	forget(t, func(c applier.Config) error { _, err := applier.New(c); return err }, []string{"Restorer", "Registry", "DryRun", "Differ", "Metrics", "Mail"},
 		applier.Config{Parts: applier.Parts{Store: s, Queue: nobody{}, Log: log, Now: time.Now}, Mode: func(context.Context) (applier.Mode, error) { return applier.Stop, nil }})

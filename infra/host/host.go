@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type Config struct {
 	Protected     []string
 	GraceUnverify bool
 	BaselineDays  int
+	Ahead         int           // see fanout.Config.Ahead
 	Park          time.Duration // see checker.Handler.Park; 0: the default
 	Workers       int           // message groups answered at the same time
 	CanaryLabel   string        // see fanout.Handler; empty: no synthetic domain
@@ -88,7 +90,8 @@ func build(c Config, db *bolt.Store) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	fan, err := fanout.New(fanout.Config{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays, CanaryLabel: c.CanaryLabel})
+	fan, err := fanout.New(fanout.Config{Store: db, Queue: sender, List: c.List, Log: c.Log, Now: c.Now, Segments: 1, BaselineDays: c.BaselineDays, CanaryLabel: c.CanaryLabel,
+		Ahead: c.Ahead, Rate: fanout.Rates(check.Servers, c.Sources.RDAPRate)})
 	if err != nil {
 		return nil, err
 	}
@@ -168,10 +171,11 @@ type Counts struct {
 	sent  map[queue.Kind]int
 	asked map[queue.Kind]int
 	by    map[string]int
+	about map[string]int // of by, those about domains: not about control names
 }
 
 func newCounts() *Counts {
-	return &Counts{sent: map[queue.Kind]int{}, asked: map[queue.Kind]int{}, by: map[string]int{}}
+	return &Counts{sent: map[queue.Kind]int{}, asked: map[queue.Kind]int{}, by: map[string]int{}, about: map[string]int{}}
 }
 
 // Progress is how many domains of a kind were sent and how many were answered or given up.
@@ -190,6 +194,19 @@ func (c *Counts) Upstreams() map[string]int {
 		by[k] = n
 	}
 	return by
+}
+
+// Asked is about how many domains each upstream of a kind was asked.
+func (c *Counts) Asked(k queue.Kind) map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	asked := map[string]int{}
+	for upstream, n := range c.about {
+		if of, ok := strings.CutPrefix(upstream, string(k)+"/"); ok {
+			asked[of] = n
+		}
+	}
+	return asked
 }
 
 type countingSender struct {
@@ -219,9 +236,14 @@ func (a countingAsker) Ask(ctx context.Context, m queue.Message) []source.Observ
 	a.c.mu.Lock()
 	defer a.c.mu.Unlock()
 	a.c.asked[m.Kind] += len(obs)
-	for _, o := range obs {
-		if o.Cause != source.CauseNotAsked {
-			a.c.by[string(m.Kind)+"/"+m.Upstream]++
+	upstream := string(m.Kind) + "/" + m.Upstream
+	for i, o := range obs {
+		if o.Cause == source.CauseNotAsked {
+			continue
+		}
+		a.c.by[upstream]++
+		if m.Domains[i].Version > 0 {
+			a.c.about[upstream]++
 		}
 	}
 	return obs

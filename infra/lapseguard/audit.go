@@ -25,6 +25,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source/rdap"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -78,6 +79,9 @@ func (u upstreams) sources(log *slog.Logger, now func() time.Time) checker.Sourc
 	}
 }
 
+// ahead is how many domains of the file are ordered by their addresses before the first is asked about.
+const ahead = 100_000
+
 // auditRounds is how often domains whose upstream failed are asked again.
 const auditRounds = 3
 
@@ -103,7 +107,7 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	log := c.logger(s)
-	h, err := host.Open(ctx, host.Config{Path: path, Sources: c.sources(log, now), List: &fileList{hosts: list.hosts, now: now}, Park: c.Park, Workers: 16, Log: log, Now: now})
+	h, err := host.Open(ctx, host.Config{Path: path, Sources: c.sources(log, now), List: &fileList{hosts: list.hosts, now: now}, Park: c.Park, Ahead: ahead, Workers: 16, Log: log, Now: now})
 	if err != nil {
 		return err
 	}
@@ -113,12 +117,12 @@ func (c *auditCommand) Run(ctx context.Context, s streams) (err error) {
 		fmt.Fprintf(s.err, "at %d hosts a verification lies before 1970 or in the future; it counts as unknown\n", n)
 	}
 	list.remarks(s.err)
-	plan, err := firstScan(ctx, h.Store, h.Checker.Servers, list.hosts, c.RDAPRate)
+	plan, err := firstScan(ctx, h.Store, h.Checker.Servers, list.hosts, c.RDAPRate, now())
 	if err != nil {
 		return err
 	}
 	writePlan(s.err, plan, now())
-	stop := progress(ctx, s.err, h.Counts)
+	stop := progress(ctx, s.err, h.Counts, plan)
 	err = c.look(ctx, h)
 	stop()
 	if err != nil {
@@ -363,10 +367,9 @@ func (l *fileList) List(_ context.Context, after string, limit int, _ time.Time)
 	return p, nil
 }
 
-// progress shows each second how far it is, with an estimate of the time left, until it is stopped.
-func progress(ctx context.Context, w io.Writer, c *host.Counts) (stop func()) {
+// progress shows each second how far it is, with the time that the rest of the plan takes, until it is stopped.
+func progress(ctx context.Context, w io.Writer, c *host.Counts, plan rdap.Plan) (stop func()) {
 	done, finished := make(chan struct{}), make(chan struct{})
-	began := time.Now()
 	line := liveOn(w)
 	go func() {
 		defer close(finished)
@@ -380,33 +383,37 @@ func progress(ctx context.Context, w io.Writer, c *host.Counts) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				line.show(progressLine(c, time.Since(began)))
+				line.show(progressLine(c, plan))
 			}
 		}
 	}()
 	return func() { close(done); <-finished }
 }
 
-func progressLine(c *host.Counts, spent time.Duration) string {
+func progressLine(c *host.Counts, plan rdap.Plan) string {
 	var parts []string
-	var left time.Duration
 	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail, queue.KindServers} {
 		sent, asked := c.Progress(k)
-		if sent == 0 && asked == 0 {
-			continue
-		}
-		if asked > sent { // canaries, or what an interrupted audit left: how much is to come is not known
+		switch {
+		case sent == 0 && asked == 0:
+		case asked > sent: // control names, or what an interrupted audit left: how much is to come is not known
 			parts = append(parts, fmt.Sprintf("%s %d asked", k, asked))
-			continue
-		}
-		parts = append(parts, fmt.Sprintf("%s %d/%d", k, asked, sent))
-		if asked > 0 {
-			left = max(left, time.Duration(float64(spent)/float64(asked)*float64(sent-asked)))
+		default:
+			parts = append(parts, fmt.Sprintf("%s %d/%d", k, asked, sent))
 		}
 	}
-	line := strings.Join(parts, ", ")
-	if left.Round(time.Second) == 0 { // the rest is a wait for an upstream, or not known
-		return line
+	if left := timeLeft(plan, c.Asked(queue.KindRDAP)); left != "" {
+		return strings.Join(parts, ", ") + "; " + left
 	}
-	return fmt.Sprintf("%s; about %s left", line, left.Round(time.Second))
+	return strings.Join(parts, ", ")
+}
+
+// timeLeft is how long the rest of the plan takes, after so many questions by base URL; empty: what is left is a wait for
+// an upstream, or not known.
+func timeLeft(plan rdap.Plan, asked map[string]int) string {
+	left := plan.Without(asked).Takes().Round(time.Second)
+	if left == 0 {
+		return ""
+	}
+	return fmt.Sprintf("about %s left", left)
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/lapseguard/lapseguard/functions/handler/checker"
+	"github.com/lapseguard/lapseguard/functions/handler/fanout"
 	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
@@ -17,7 +17,8 @@ import (
 
 // firstScan is the plan of what the registries' servers have not answered yet about the domains of hosts: it is made from
 // the state, so that an interrupted audit has the plan of what is left.
-func firstScan(ctx context.Context, s store.Store, servers checker.Directory, hosts []registry.HostCount, cautious float64) (rdap.Plan, error) {
+func firstScan(ctx context.Context, s store.Store, servers checker.Directory, hosts []registry.HostCount, cautious float64, now time.Time) (rdap.Plan, error) {
+	rate := fanout.Rates(servers, cautious)
 	questions, seen := map[string]int{}, map[string]bool{}
 	for _, h := range hosts {
 		name, reason := domain.Parse(h.Host)
@@ -25,7 +26,7 @@ func firstScan(ctx context.Context, s store.Store, servers checker.Directory, ho
 			continue
 		}
 		seen[name.Registrable] = true
-		base, _, ok := servers.Server(name.Registrable[strings.LastIndexByte(name.Registrable, '.')+1:])
+		r, ok := rate(name)
 		if !ok {
 			continue
 		}
@@ -34,10 +35,18 @@ func firstScan(ctx context.Context, s store.Store, servers checker.Directory, ho
 			return nil, fmt.Errorf("plan the first scan: %w", err)
 		}
 		if d.State.RegAt == 0 {
-			questions[base]++
+			questions[r.Server]++
 		}
 	}
-	return rdap.PlanOf(questions, cautious), nil
+	plan := rdap.PlanOf(questions, cautious)
+	for i, part := range plan {
+		budget, err := records.In(s).Budget(ctx, part.Server)
+		if err != nil {
+			return nil, fmt.Errorf("plan the first scan: %w", err)
+		}
+		plan[i].PerMinute /= float64(int(1) << budget.V.Slowed(now))
+	}
+	return plan, nil
 }
 
 // worthPlanning is from when on somebody who waits wants to know for how long.

@@ -11,6 +11,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source/rdap"
 	"github.com/lapseguard/lapseguard/shared/store/bolt"
 )
 
@@ -49,7 +50,7 @@ func TestFirstScan(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		plan, err := firstScan(t.Context(), s, orgOnly{}, hosts, 0.5)
+		plan, err := firstScan(t.Context(), s, orgOnly{}, hosts, 0.5, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,5 +58,19 @@ func TestFirstScan(t *testing.T) {
 		if writePlan(&out, plan, now); !strings.HasSuffix(out.String(), want) || (want == "") != (out.Len() == 0) {
 			t.Errorf("%d answered: %q", answered, out.String())
 		}
+	}
+}
+
+// TestTheTimeLeftIsThePlans: it is of what the registry was not asked yet, whoever asked before, and no rate since the start.
+func TestTheTimeLeftIsThePlans(t *testing.T) {
+	plan := rdap.PlanOf(map[string]int{"https://rdap.publicinterestregistry.org/rdap/": 30, "https://rdap.verisign.com/com/v1/": 100}, 0.5)
+	for asked, want := range map[int]string{0: "about 3m0s left", 10: "about 2m0s left", 29: "about 6s left", 30: "", 40: ""} {
+		line := timeLeft(plan, map[string]int{"https://rdap.publicinterestregistry.org/rdap/": asked, "https://rdap.verisign.com/com/v1/": 100})
+		if line != want {
+			t.Errorf("%d asked: %q", asked, line)
+		}
+	}
+	if plan.Takes() != 3*time.Minute {
+		t.Error("the plan itself was changed")
 	}
 }

@@ -54,6 +54,17 @@ func BaselineAt(name string, first Instant, days int) Instant {
 	return first + Instant(h.Sum64()%span) // #nosec G115 -- below days*86400
 }
 
+// RegistryAt is when the registry is first asked about a domain of the first list: within days from first on, those with
+// more addresses earlier. A domain with one address, as most have, gets a place in the last three quarters, one with two
+// in what is left down to a ninth, and so on. What looks lost does not wait for its place (see Questions).
+func RegistryAt(name string, first Instant, days, addresses int) Instant {
+	n := int64(min(max(addresses, 1), 1000)) // beyond, a place is narrower than a second
+	span := int64(max(days, 0)) * 86_400
+	from, to := span/((n+1)*(n+1)), span/(n*n)
+	place := int64(BaselineAt(name, 0, days)) // uniform in the span
+	return first + Instant(from+place*(to-from)/max(span, 1))
+}
+
 // nextRDAP is when the registry is to be asked again, given what it said at the state's RegAt: daily in trouble,
 // weekly around expiry where the zone is blind, else rarely, but never so rarely that a whole lapse fits between two looks.
 func nextRDAP(s State, t TLD, now Instant) Instant {

@@ -37,6 +37,9 @@ func nextLook(s State, f Facts) (Instant, string) {
 	if v := (judge{s: s, f: f, now: heard}).decide(); v.Action == Confirm {
 		return v.Next, fmt.Sprintf("a second look must agree (%s)", v.Reason)
 	}
+	if s.askedFirst() {
+		return min(s.NextRDAP, heard), asked + " before those that look well, for the first time"
+	}
 	if s.Service.lame() && s.delegated() {
 		return s.Service.At.Add(RetryLook), "its own name servers, which did not serve it, are asked again"
 	}

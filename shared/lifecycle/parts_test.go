@@ -37,6 +37,39 @@ func TestBaselineAtSpreads(t *testing.T) {
 	}
 }
 
+// TestRegistryAtFollowsTheAddresses: no domain with more addresses comes after one with fewer, and one address more or less
+// of two lists brings no burst.
+func TestRegistryAtFollowsTheAddresses(t *testing.T) {
+	const names, days = 2000, 14
+	first := instant(0)
+	latest := first
+	for _, n := range []int{1_000_000, 1000, 50, 7, 3, 2, 1} {
+		before, perDay := latest, make([]int, days)
+		for i := range names {
+			at := RegistryAt(fmt.Sprintf("name-%d.example", i), first, days, n)
+			if at < before || at >= first.Add(days*24*time.Hour) {
+				t.Fatalf("%d addresses: at %s, fewer at %s", n, at, before)
+			}
+			latest = max(latest, at)
+			perDay[at.Since(first)/(24*time.Hour)]++
+		}
+		if n == 1 && slices.Max(perDay) > names/days*3/2 {
+			t.Errorf("by day: %v", perDay)
+		}
+	}
+	if latest < first.Add((days-1)*24*time.Hour) {
+		t.Errorf("the last is at %s", latest)
+	}
+	for _, days := range []int{0, -3} {
+		if at := RegistryAt("a.example", first, days, 1); at != first {
+			t.Errorf("%d days: %s", days, at)
+		}
+	}
+	if RegistryAt("a.example", first, days, 0) != RegistryAt("a.example", first, days, 1) {
+		t.Error("none known is not as one")
+	}
+}
+
 func TestNearExpiry(t *testing.T) {
 	const year = 365 * day
 	for _, c := range []struct {
@@ -184,6 +217,14 @@ func TestQuestions(t *testing.T) {
 		{name: "trouble, asked a day ago", before: set(func(s *State) { s.Phase = Grace }), after: set(func(s *State) { s.Phase = Grace }), f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
 		{name: "trouble, asked an hour ago", after: set(func(s *State) { s.Phase, s.RegAt = Grace, instant(-1) }), f: com, asked: source.SourceDelegation},
 		{name: "trouble, never asked", after: set(func(s *State) { s.Phase, s.RegAt = Grace, 0 }), f: com, asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "first seen parked, never asked", before: set(func(s *State) { s.Deleg = DelegationUnknown }), after: set(func(s *State) { s.Deleg, s.Home, s.RegAt = DelegationParked, "", 0 }), f: com,
+			asked: source.SourceDelegation, want: []source.Source{source.SourceRDAP}},
+		{name: "first seen parked, asked", before: set(func(s *State) { s.Deleg = DelegationParked }), after: set(func(s *State) { s.Deleg, s.Home = DelegationParked, "" }), f: com, asked: source.SourceDelegation},
+		{name: "first seen parked, asked in vain", before: set(func(s *State) { s.Deleg = DelegationParked }), after: set(func(s *State) { s.Deleg, s.Home, s.RegAt, s.Silent = DelegationParked, "", 0, 1 }), f: com, asked: source.SourceDelegation},
+		{name: "lame, never asked", after: set(func(s *State) { s.Service.Serves, s.RegAt = source.Lame, 0 }), f: com, asked: source.SourceServers, want: []source.Source{source.SourceRDAP}},
+		{name: "lame, asked", after: set(func(s *State) { s.Service.Serves = source.Lame }), f: com, asked: source.SourceServers},
+		{name: "lame, nobody to ask", after: set(func(s *State) { s.Service.Serves, s.RegAt = source.Lame, 0 }), f: de, asked: source.SourceServers},
+		{name: "served, never asked", after: set(func(s *State) { s.RegAt = 0 }), f: com, asked: source.SourceServers},
 		{name: "due, no RDAP", after: quiet, f: de, asked: source.SourceDelegation, look: true, want: []source.Source{source.SourceStatus}},
 		{name: "due, supplemental", after: quiet, f: io, asked: source.SourceDelegation, look: true, want: []source.Source{source.SourceRDAP}},
 		{name: "after RDAP: quiet", after: quiet, f: com, asked: source.SourceRDAP, look: true},

@@ -104,6 +104,17 @@ func (s State) Trouble() bool {
 	return s.Deleg == DelegationGone || s.Deleg == DelegationParked && s.Home != ""
 }
 
+// LooksLost tells whether a domain is out of its zone, on a parking service's servers or on servers that do not have it, or
+// in trouble otherwise: its registry is asked before the others'.
+func (s State) LooksLost() bool {
+	return s.Trouble() || s.Deleg == DelegationParked || s.Service.lame() && s.delegated()
+}
+
+// askedFirst tells whether a domain looks lost and nobody was asked about its registration yet.
+func (s State) askedFirst() bool {
+	return s.RegAt == 0 && s.MktAt == 0 && s.Silent == 0 && s.LooksLost()
+}
+
 // Changed tells whether next says anything that old did not: the daily look at a quiet domain, which only
 // moves the time of its newest answer, is no change and costs no write.
 func Changed(old, next State) bool {

@@ -43,6 +43,12 @@ func (f Facts) authority() Authority {
 	return f.Authority
 }
 
+// RegistryAsked tells whether the RDAP server of a suffix is asked at all; authoritative: IANA's bootstrap names it.
+func RegistryAsked(suffix string, authoritative bool) bool {
+	f := Facts{TLD: TLDOf(suffix), Authority: AuthoritySupplemental}
+	return authoritative || f.authority() != AuthorityNone
+}
+
 // noRDAP: no server has the authority to say that a name is absent.
 func (f Facts) noRDAP() bool { return f.authority() != AuthorityIANA }
 
@@ -512,14 +518,17 @@ func (s State) afresh() State {
 // the registry after the delegation, when its look is due, when the tripwire moved, or when the domain is in
 // trouble; the status API only where it can be the second witness of a deletion, or where no registry has the
 // authority, or none that the TLD's data says to ask (TLD.Ask). look asks every source that can be asked, due or not.
+// Of a domain that looks lost the registry is asked for the first time at once, also after its own name servers.
 // Sources are asked one after the other, so that each answer is judged with those before it.
 func Questions(before, after State, f Facts, v Verdict, now Instant, asked source.Source, look bool) []source.Source {
 	tripped := before.Deleg != DelegationUnknown && (before.Deleg != after.Deleg || before.NS != after.NS)
 	opening := after.openingDue() != 0 && after.openingDue() <= now
 	unheard := before.RetryAt != 0 && after.RetryAt != 0 // once is a mishap; a zone that stays silent has the registry asked in its place
 	urgent := after.Silent == 0 && (opening || (after.Trouble() || unheard) && (after.RegAt == 0 || now.Since(after.RegAt) >= after.pause()))
-	due := look || tripped || urgent || after.NextRDAP <= now
+	due := look || tripped || urgent || after.NextRDAP <= now || after.askedFirst()
 	switch {
+	case asked == source.SourceServers && after.askedFirst() && f.authority() != AuthorityNone:
+		return []source.Source{source.SourceRDAP}
 	case asked == source.SourceDelegation && due && f.authority() != AuthorityNone:
 		return []source.Source{source.SourceRDAP}
 	case asked == source.SourceDelegation && due:

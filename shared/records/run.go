@@ -28,9 +28,12 @@ type Run struct {
 	// Addresses are those at the watched domains.
 	Addresses int `json:"addresses,omitempty"`
 	// Unseen counts by TLD the domains whose lapse nobody would see.
-	Unseen  map[string]int `json:"unseen,omitempty"`
-	Skipped int            `json:"skipped,omitempty"` // items that this version cannot read
-	Canary  string         `json:"canary,omitempty"`  // the synthetic domain that this run planted
+	Unseen map[string]int `json:"unseen,omitempty"`
+	// First is what is left of the first scan, by RDAP server, at FirstAt.
+	First   map[string]First  `json:"first,omitempty"`
+	FirstAt lifecycle.Instant `json:"first_at,omitempty"`
+	Skipped int               `json:"skipped,omitempty"` // items that this version cannot read
+	Canary  string            `json:"canary,omitempty"`  // the synthetic domain that this run planted
 }
 
 // Blind tells whether the run had to skip more domains than it asked about: it is no complete one, whatever was answered.
@@ -118,6 +121,8 @@ type Segment struct {
 	Unknown int                     `json:"unknown,omitempty"`
 	// Unseen counts by TLD the domains whose lapse nobody would see.
 	Unseen map[string]int `json:"unseen,omitempty"`
+	// First is what is left of the first scan, by RDAP server.
+	First map[string]First `json:"first,omitempty"`
 	// Skipped counts items that this version cannot read, of a newer schema or damaged.
 	Skipped int `json:"skipped,omitempty"`
 }

@@ -37,7 +37,7 @@ func (p *Parts) digest(ctx context.Context) error {
 	if err != nil || run.Started.Time().Format(records.Day) > yesterday && len(lines) == 0 {
 		return err // the guard's first day: nothing to tell of the day before
 	}
-	d, err := told(yesterday, run, lines)
+	d, err := told(yesterday, run, lines, p.Now())
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func worth(l records.Line) int {
 	return l.Changed
 }
 
-func told(date string, run records.Run, lines []records.Line) (day, error) {
+func told(date string, run records.Run, lines []records.Line, now time.Time) (day, error) {
 	slices.SortFunc(lines, func(a, b records.Line) int { // what is lost first
 		return cmp.Or(cmp.Compare(lifecycle.Phase(b.Phase).Risk(), lifecycle.Phase(a.Phase).Risk()), cmp.Compare(worth(b), worth(a)), cmp.Compare(a.Domain, b.Domain))
 	})
@@ -133,6 +133,9 @@ func told(date string, run records.Run, lines []records.Line) (day, error) {
 	d := day{at: t, head: fmt.Sprintf("On %s the guard watched %d domains.", t.Format("2 January 2006"), run.Watched)}
 	if unseen := run.UnseenWords(); unseen != "" {
 		d.head += " Of these, " + unseen + "."
+	}
+	if first := records.FirstWords(run.FirstLeft(now)); first != "" {
+		d.head += " " + strings.ToUpper(first[:1]) + first[1:] + "."
 	}
 	for _, k := range kinds {
 		names := byWhat[k.what]

@@ -21,6 +21,8 @@ type Status struct {
 	Watched  int       `json:"watched"`
 	Sent     bool      `json:"dispatched"`
 	Complete bool      `json:"complete"`
+	// First is what is left of the first scan, the server that takes longest first.
+	First []records.FirstPart `json:"first_scan,omitempty"`
 
 	Open   int       `json:"holds"`         // that wait for a person
 	Many   bool      `json:"more_holds"`    // than were counted
@@ -45,6 +47,7 @@ func (p *Parts) Stand(ctx context.Context) (Status, error) {
 	}
 	if run := stored.V; stored.Found() {
 		s.Run, s.Started, s.Watched, s.Sent, s.Complete, s.Closed, s.Unseen = run.ID, run.Started.Time(), run.Watched, run.Sent, run.Complete, run.Closed, run.Unseen
+		s.First = run.FirstLeft(p.Now())
 	}
 	w, err := p.waiting(ctx)
 	if err != nil {
@@ -116,8 +119,10 @@ func (s Status) Words() string {
 	if s.Counts > 0 {
 		say("%s took room within 24 hours", plural(s.Counts, "closing", "closings"))
 	}
-	if unseen := (records.Run{Unseen: s.Unseen}).UnseenWords(); unseen != "" {
-		say("%s", unseen)
+	for _, said := range []string{records.FirstWords(s.First), (records.Run{Unseen: s.Unseen}).UnseenWords()} {
+		if said != "" {
+			say("%s", said)
+		}
 	}
 	if s.Reported > 0 {
 		say("the registry reports %s that may have been taken: explain names them by domain", plural(s.Reported, "account", "accounts"))

@@ -1,9 +1,11 @@
 package checker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
@@ -16,6 +18,9 @@ const (
 	ResolverUpstream = "resolver"
 	// OwnUpstream names domains' own name servers, all together: each is asked for few names.
 	OwnUpstream = "own"
+	// firstGroup is the group of a registry's questions about what looks lost. They overtake the others', and share their
+	// server's budget.
+	firstGroup = "first"
 )
 
 // raise sends the questions that the answers raised, as messages to the next upstreams.
@@ -23,13 +28,17 @@ func (h *Handler) raise(ctx context.Context, m queue.Message, visits []visit) ([
 	type target struct {
 		kind     queue.Kind
 		upstream string
+		first    bool
 	}
 	entries := map[target][]queue.Entry{}
 	var order []target
+	// Who has more addresses is asked first; the order within a message is kept.
+	visits = slices.SortedStableFunc(slices.Values(visits), func(a, b visit) int { return cmp.Compare(b.after.Addresses, a.after.Addresses) })
 	for _, v := range visits {
 		for _, kind := range v.ask {
 			t := target{}
 			t.kind, t.upstream = h.upstream(kind, v.name)
+			t.first = t.kind == queue.KindRDAP && v.after.State.LooksLost()
 			if t.upstream == "" {
 				continue // switched off
 			}
@@ -41,8 +50,12 @@ func (h *Handler) raise(ctx context.Context, m queue.Message, visits []visit) ([
 	}
 	var raised []queue.Message
 	for _, t := range order {
+		group := queue.Group(t.kind, t.upstream)
+		if t.first {
+			group = queue.Group(t.kind, t.upstream, firstGroup)
+		}
 		raised = append(raised, queue.Pack(queue.Message{
-			Kind: t.kind, Upstream: t.upstream, Group: queue.Group(t.kind, t.upstream), Run: m.Run, Look: m.Look, Share: 1, Sent: m.Sent,
+			Kind: t.kind, Upstream: t.upstream, Group: group, Run: m.Run, Look: m.Look, Share: 1, Sent: m.Sent,
 		}, entries[t])...)
 	}
 	if len(raised) == 0 {

@@ -21,6 +21,9 @@ func (h *Handler) foldService(ctx context.Context, v *visit, f lifecycle.Facts, 
 	d, own := &v.after, v.obs.Service
 	d.State = lifecycle.SeeService(d.State, v.obs, f, now)
 	lookBy(d, now)
+	if v.ask = lifecycle.Questions(v.before.State, d.State, f, lifecycle.Verdict{}, now, v.obs.Source, false); len(v.ask) > 0 {
+		d.State.NextRDAP = min(d.State.NextRDAP, now) // stays due until the registry answers
+	}
 	v.changed = lifecycle.Changed(v.before.State, d.State) || v.before.NextLook != d.NextLook
 	if own == nil {
 		return

@@ -194,7 +194,7 @@ func TestAMessageIsToldInOneEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e.Level != "INFO" || e.Kind != "delegation" || e.Upstream != "com" || e.Run != faultyRun || e.Domains != 5 || e.Checked != 4 || e.Unknown != 0 || e.Changed != 2 ||
-		e.Parked != 1 || e.Raised != 2 || e.Dropped+e.Unasked+e.Broken+e.Skipped+len(e.Causes) != 0 {
+		e.Parked != 1 || e.Raised != 3 || e.Dropped+e.Unasked+e.Broken+e.Skipped+len(e.Causes) != 0 {
 		t.Errorf("%+v", e)
 	}
 	log.Reset()

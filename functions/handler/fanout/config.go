@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/functions/handler"
+	"github.com/lapseguard/lapseguard/shared/domain"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source/rdap"
 	"github.com/lapseguard/lapseguard/shared/store"
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
@@ -30,6 +32,12 @@ type Config struct {
 	Segments int
 	// BaselineDays spreads the first RDAP look at new domains.
 	BaselineDays int
+	// Rate gives the RDAP server that is asked about a domain and how fast it may be (see Rates); nil: the first scan has
+	// no plan.
+	Rate func(domain.Name) (rdap.Rate, bool)
+	// Ahead is how many domains are held back to be sent by their addresses, those with most first; 0: a run's are sent
+	// as they are found, because the first scan's order is that of its days.
+	Ahead int
 	// CanaryLabel names the synthetic domain: it should be long and not to be guessed, so that nobody registers it.
 	// It is stored with the first run; empty: no synthetic domain.
 	CanaryLabel string
@@ -42,7 +50,7 @@ type Handler struct{ Config }
 
 // New builds a handler; the error names what c lacks.
 func New(c Config) (*Handler, error) {
-	if err := handler.Complete(c, "Metrics"); err != nil {
+	if err := handler.Complete(c, "Metrics", "Rate"); err != nil {
 		return nil, err
 	}
 	return &Handler{c}, nil

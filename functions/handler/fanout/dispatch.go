@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,6 +60,9 @@ func (h *Handler) dispatch(ctx context.Context, run *records.Run) error {
 		run.Addresses += seg.Addresses
 		run.Skipped += seg.Skipped
 	}
+	if err := h.planFirst(ctx, run, segments); err != nil {
+		return err
+	}
 	run.Sent = true
 	return nil
 }
@@ -94,11 +98,11 @@ func place(run *records.Run, n int) int {
 func (h *Handler) stretch(ctx context.Context, run *records.Run, n, at int, stored *records.Of[records.Segment]) error {
 	seg := &stored.V
 	began := h.Now()
-	zones := map[string][]queue.Entry{}
+	zones := map[string][]found{}
 	var ids records.Sent
 	var ready []queue.Message
 	full := func() bool { return len(ids.IDs)+len(ready)+len(zones) >= maxSent }
-	for buffered := 0; buffered < maxBuffered && !seg.Done && !full(); {
+	for buffered := 0; buffered < max(maxBuffered, h.Ahead) && !seg.Done && !full(); {
 		items, next, err := h.Store.Scan(ctx, n, run.Segments, seg.Cursor, scanPage)
 		if err != nil {
 			return err
@@ -109,7 +113,7 @@ func (h *Handler) stretch(ctx context.Context, run *records.Run, n, at int, stor
 				continue
 			}
 			zones[zone] = append(zones[zone], e)
-			if buffered++; len(zones[zone]) == queue.MaxDelegation {
+			if buffered++; len(zones[zone]) == queue.MaxDelegation && h.Ahead == 0 {
 				ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
 				buffered -= len(zones[zone])
 				delete(zones, zone)
@@ -126,9 +130,7 @@ func (h *Handler) stretch(ctx context.Context, run *records.Run, n, at int, stor
 			break
 		}
 	}
-	for _, zone := range sortedKeys(zones) {
-		ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
-	}
+	ready = append(ready, h.packAll(run, zones, len(ids.IDs)+len(ready))...)
 	if err := h.sendAll(ctx, ready, &ids); err != nil {
 		return err
 	}
@@ -140,8 +142,41 @@ func (h *Handler) stretch(ctx context.Context, run *records.Run, n, at int, stor
 	return nil
 }
 
+// found is a domain to be asked about.
+type found struct {
+	queue.Entry
+
+	addresses int
+}
+
+// packAll makes messages of what is left of the zones, or was held back: of those the ones with the most addresses first,
+// in a message as among them.
+func (h *Handler) packAll(run *records.Run, zones map[string][]found, turn int) []queue.Message {
+	type part struct {
+		zone    string
+		domains []found
+	}
+	var parts []part
+	for _, zone := range sortedKeys(zones) {
+		if h.Ahead > 0 {
+			slices.SortStableFunc(zones[zone], func(a, b found) int { return cmp.Compare(b.addresses, a.addresses) })
+		}
+		for domains := range slices.Chunk(zones[zone], queue.MaxDelegation) {
+			parts = append(parts, part{zone, domains})
+		}
+	}
+	if h.Ahead > 0 {
+		slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.domains[0].addresses, a.domains[0].addresses) })
+	}
+	var messages []queue.Message
+	for _, p := range parts {
+		messages = append(messages, h.pack(run, p.zone, p.domains, turn+len(messages))...)
+	}
+	return messages
+}
+
 // entry is a domain's part of a message and the zone that is asked about it; the segment counts it.
-func (h *Handler) entry(ctx context.Context, run *records.Run, it store.Item, seg *records.Segment) (e queue.Entry, zone string, ok bool) {
+func (h *Handler) entry(ctx context.Context, run *records.Run, it store.Item, seg *records.Segment) (e found, zone string, ok bool) {
 	d, err := records.ParseDomain(it)
 	if err != nil {
 		h.Log.ErrorContext(ctx, "item_skipped", "domain", it.PK, "error", err)
@@ -152,15 +187,19 @@ func (h *Handler) entry(ctx context.Context, run *records.Run, it store.Item, se
 	if !d.Watched() || reason != "" {
 		return e, "", false
 	}
-	h.count(d, name.Suffix, seg)
+	h.count(d, name, seg)
 	if run.Sent && d.State.First != 0 {
 		return e, "", false
 	}
-	return queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, name.Suffix, true
+	return found{queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, d.Addresses}, name.Suffix, true
 }
 
 // pack makes messages to a zone; turn spreads them over the zone's groups.
-func (h *Handler) pack(run *records.Run, zone string, entries []queue.Entry, turn int) []queue.Message {
+func (h *Handler) pack(run *records.Run, zone string, domains []found, turn int) []queue.Message {
+	entries := make([]queue.Entry, len(domains))
+	for i, d := range domains {
+		entries[i] = d.Entry
+	}
 	groups := max(zoneGroups[zone], 1)
 	group := queue.Group(queue.KindDelegation, zone)
 	if groups > 1 {

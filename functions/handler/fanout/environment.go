@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/lapseguard/lapseguard/shared/cloud"
@@ -16,6 +17,9 @@ type Environment struct {
 	Contact      string `env:"LAPSEGUARD_CONTACT"`
 	Segments     int    `env:"LAPSEGUARD_SEGMENTS" envDefault:"4"`
 	BaselineDays int    `env:"LAPSEGUARD_BASELINE_DAYS" envDefault:"14"`
+	// Of checker, for the plan of the first scan.
+	RDAPBootstrap string  `env:"LAPSEGUARD_RDAP_BOOTSTRAP"`
+	RDAPRate      float64 `env:"LAPSEGUARD_RDAP_RATE" envDefault:"0.5"`
 }
 
 // ReadEnvironment reads the process's environment; the error lists everything wrong and what to set.
@@ -25,7 +29,11 @@ func ReadEnvironment() (Environment, error) { return ParseEnvironment(os.Environ
 func ParseEnvironment(environ []string) (Environment, error) {
 	var c Environment
 	err := cloud.Parse(&c, environ, func() []error {
-		return []error{cloud.Positive("LAPSEGUARD_SEGMENTS", c.Segments, 64), cloud.Positive("LAPSEGUARD_BASELINE_DAYS", c.BaselineDays, 90)}
+		errs := []error{cloud.Positive("LAPSEGUARD_SEGMENTS", c.Segments, 64), cloud.Positive("LAPSEGUARD_BASELINE_DAYS", c.BaselineDays, 90)}
+		if !(c.RDAPRate > 0) { // NaN too
+			errs = append(errs, fmt.Errorf("LAPSEGUARD_RDAP_RATE is %v: set questions a second and server, above 0", c.RDAPRate))
+		}
+		return errs
 	})
 	return c, err
 }

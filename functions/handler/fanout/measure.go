@@ -15,7 +15,7 @@ import (
 const unknownAfter = 7 * 24 * time.Hour
 
 // count counts a watched domain in its segment.
-func (h *Handler) count(d records.Domain, suffix string, seg *records.Segment) {
+func (h *Handler) count(d records.Domain, name domain.Name, seg *records.Segment) {
 	seg.Watched++
 	if d.Synthetic {
 		return
@@ -26,12 +26,13 @@ func (h *Handler) count(d records.Domain, suffix string, seg *records.Segment) {
 	if d.Listed && d.State.Control.Since != 0 {
 		seg.Closed++
 	}
-	if h.unseen(d, suffix) {
+	if suffix := name.Suffix; h.unseen(d, suffix) {
 		if seg.Unseen == nil {
 			seg.Unseen = map[string]int{}
 		}
 		seg.Unseen[suffix]++
 	}
+	h.countFirst(d, name, seg)
 	if seg.Phases == nil {
 		seg.Phases = map[lifecycle.Phase]int{}
 	}

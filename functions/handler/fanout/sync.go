@@ -219,7 +219,7 @@ func (h *Handler) apply(ctx context.Context, changes []change, spread int) error
 
 func (h *Handler) applyDomains(ctx context.Context, names []string, changes map[string][]change, spread int) error {
 	for try := 0; len(names) > 0; try++ {
-		domains, err := h.domains(ctx, names, spread)
+		domains, err := h.domains(ctx, names, changes, spread)
 		var newer *records.Newer
 		if errors.As(err, &newer) { // their hosts stay as they are: the next whole list finds the change again
 			h.Log.ErrorContext(ctx, "items_skipped", "error", err) // the run's scan meets and counts them too
@@ -288,7 +288,7 @@ func (h *Handler) reread(ctx context.Context, changes []change) error {
 }
 
 // domains are the stored domains, and new ones for those that are not; an error that is a Newer comes with the others.
-func (h *Handler) domains(ctx context.Context, names []string, spread int) (map[string]records.Domain, error) {
+func (h *Handler) domains(ctx context.Context, names []string, changes map[string][]change, spread int) (map[string]records.Domain, error) {
 	domains, err := h.book().Domains(ctx, names)
 	if domains == nil {
 		return nil, err
@@ -296,7 +296,11 @@ func (h *Handler) domains(ctx context.Context, names []string, spread int) (map[
 	now := lifecycle.At(h.Now())
 	for _, name := range names {
 		if _, known := domains[name]; !known {
-			domains[name] = records.NewDomain(name, lifecycle.BaselineAt(name, now, spread))
+			addresses := 0
+			for _, c := range changes[name] {
+				addresses += c.now.Addresses
+			}
+			domains[name] = records.NewDomain(name, lifecycle.RegistryAt(name, now, spread, addresses))
 		}
 	}
 	return domains, err

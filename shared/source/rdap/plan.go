@@ -40,11 +40,24 @@ func PlanOf(questions map[string]int, cautious float64) Plan {
 }
 
 // Takes is how long the whole takes: servers are asked at the same time.
-func (p Plan) Takes() time.Duration {
-	if len(p) == 0 {
-		return 0
+func (p Plan) Takes() (longest time.Duration) {
+	for _, part := range p {
+		longest = max(longest, part.Takes())
 	}
-	return p[0].Takes()
+	return longest
+}
+
+// Without is what is left of the plan after so many questions, given by base URL.
+func (p Plan) Without(asked map[string]int) Plan {
+	by := map[string]int{}
+	for base, n := range asked {
+		by[RateOf(base, 1).Server] += n
+	}
+	left := slices.Clone(p)
+	for i := range left {
+		left[i].Questions = max(0, left[i].Questions-by[left[i].Server])
+	}
+	return left
 }
 
 // String is the plan for a person, a line a server, of at most ten.
