@@ -40,6 +40,8 @@ func assumptions() model {
 		"blind":      {"share of domains in described TLDs whose zone need not show a lapse", 0.05},
 		"undescr":    {"share of domains in TLDs whose rules are not described: asked weekly", 0.05},
 		"trouble":    {"share of domains out of service or lapsing: asked daily, and written at each look", 0.005},
+		"doubt":      {"share of domains whose recovery was closed within sixty days and is closed still (make simulate: 82 closings per 1,000 domain-years, each for 31 of these days)", 0.007},
+		"looks":      {"looks a day at such a domain beside the daily one: 24 on the first day, then 4", 4.5},
 		"changed":    {"share of hosts that the list reports as changed each day", 0.002},
 		"acted":      {"share of domains that change their phase each day: a decision, a hold, history, an answer", 0.00005},
 		"rate":       {"seconds for a question by RDAP where the server is Verisign's (half of all domains)", 1 / 10.0},
@@ -84,6 +86,7 @@ type volumes struct {
 	mx        float64
 	own       float64 // messages of questions to domains' own name servers, as many domains as mx
 	raised    float64 // messages raised by answers
+	looks     float64 // messages of looks at domains whose recovery is closed
 	item      float64 // bytes of a domain's item
 	scanBytes float64
 	calls     float64 // invocations of Lambda; batches are half full
@@ -175,7 +178,8 @@ func (m model) volumes(domains int) (volumes, error) {
 	v.own = math.Max(some(1.0/7), v.mx/queue.MaxDelegation)
 	v.raised = math.Max(some(v.rdap/v.domains), v.rdap/queue.MaxSlow) + math.Max(some(1.0/7), v.mx/queue.MaxSlow) + v.own
 	v.scanBytes = v.domains * v.item
-	v.calls = (v.messages+v.raised)/queue.BatchSize*2 + 2*96 + 1
+	v.looks = v.domains * m["doubt"].value * m["looks"].value
+	v.calls = (v.messages+v.raised+v.looks)/queue.BatchSize*2 + 2*96 + 1
 	return v, nil
 }
 
@@ -230,7 +234,7 @@ func (m model) lambda(t *template.Template, v volumes) []line {
 func (m model) queue(v volumes) []line {
 	// A full message is a request of its own to send and to receive, for its size; raised ones are small: sent two
 	// at a time, received and deleted ten at a time.
-	requests := v.chunks*2 + v.messages/queue.BatchSize + v.raised/2 + v.raised/queue.BatchSize*2
+	requests := v.chunks*2 + v.messages/queue.BatchSize + v.raised/2 + v.raised/queue.BatchSize*2 + v.looks*(1+2.0/queue.BatchSize)
 	return []line{
 		{"questions sent, received, deleted", "sqs/fifo", requests * days},
 		{"Lambda polls the queue", "sqs/fifo", m["poll"].value * 60 * 24 * days},
@@ -253,6 +257,7 @@ func (m model) table(v volumes) []line {
 	items, stored := v.domains*(v.item+perItem)/gb, v.domains*(hosts+deps+history+run)/gb
 	return []line{
 		{"domains written after a quiet look by RDAP", "dynamodb/write", v.rdap * units(v.item) * days},
+		{"domains whose recovery is closed: each look is noted when sent and when answered, and moves in the index", "dynamodb/write", v.looks * 2 * 3 * units(v.item) * days},
 		{"domains in trouble, written at each look, and in the index", "dynamodb/write", v.domains * m["trouble"].value * 2 * units(v.item) * days},
 		{"domains changed by the list, decisions", "dynamodb/write", (changed + acted) * days},
 		{"markers: which message was answered", "dynamodb-ia/write", markers * days},
