@@ -97,7 +97,8 @@ func TestCandidates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if set.Candidate("academy") != "nic.academy" || set.Candidate("com") != "" || set.Candidate("co.zz") != "" || len(set.Zones()) < 1000 {
+	if set.Candidate("academy") != "nic.academy" || set.Candidate("com") != "" || set.Candidate("co.zz") != "" || len(set.Zones()) < 1000 ||
+		set.Candidate("th") != "" || set.CandidateBelow("th") != "google.co.th" || set.CandidateBelow("academy") != "nic.academy" || set.CandidateBelow("com") != "" {
 		t.Errorf("%q, %q, %d zones", set.Candidate("academy"), set.Candidate("com"), len(set.Zones()))
 	}
 	for zone, name := range candidateOf() {
@@ -106,7 +107,7 @@ func TestCandidates(t *testing.T) {
 		}
 	}
 	simulated, err := New([]string{"control.com"}, "free")
-	if err != nil || simulated.Candidate("academy") != "" || len(simulated.Zones()) != 1 {
+	if err != nil || simulated.Candidate("academy") != "" || simulated.CandidateBelow("th") != "" || len(simulated.Zones()) != 1 {
 		t.Errorf("%v, %q, %v", err, simulated.Candidate("academy"), simulated.Zones())
 	}
 }

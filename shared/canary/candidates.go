@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	_ "embed"
 	"strings"
 	"sync"
@@ -33,6 +34,27 @@ func (s *Set) Candidate(zone string) string {
 	}
 	return candidateOf()[zone]
 }
+
+// CandidateBelow is Candidate for a registry, which answers for all zones of its TLD: one directly below it, or else one in
+// a zone below.
+func (s *Set) CandidateBelow(tld string) string {
+	if !s.real || len(s.TLD(tld)) > 0 {
+		return ""
+	}
+	return cmp.Or(candidateOf()[tld], candidateBelow()[tld])
+}
+
+// candidateBelow gives the candidate of a TLD that has some in zones below it: the first by name.
+var candidateBelow = sync.OnceValue(func() map[string]string {
+	below := map[string]string{}
+	for zone, name := range candidateOf() {
+		tld := zone[strings.LastIndexByte(zone, '.')+1:]
+		if first := below[tld]; tld != zone && (first == "" || name < first) {
+			below[tld] = name
+		}
+	}
+	return below
+})
 
 // Zones gives the zones that have names known to be registered, or a candidate, by zone.
 func (s *Set) Zones() map[string]bool {

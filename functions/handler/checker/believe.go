@@ -146,8 +146,12 @@ func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) strin
 	known, suffix := h.known(set, m, zone)
 	key := string(m.Kind) + "/" + m.Upstream + "/" + zone
 	candidate := set.Candidate(zone)
+	if m.Kind == queue.KindRDAP {
+		candidate = set.CandidateBelow(zone)
+	}
 	if len(known) == 0 && candidate != "" && !h.dropped(ctx, key, candidate) {
-		known, suffix = []string{candidate}, zone
+		known = []string{candidate}
+		_, suffix, _ = strings.Cut(candidate, ".")
 	} else {
 		candidate = ""
 	}

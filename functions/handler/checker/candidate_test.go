@@ -61,3 +61,25 @@ func TestACandidateThatIsDeniedIsDropped(t *testing.T) {
 		t.Errorf("a zone that knows its candidate: %s", got)
 	}
 }
+
+// TestARegistryIsAskedAboutACandidateBelow: its TLD has names at the second level alone, and so has its control name.
+func TestARegistryIsAskedAboutACandidateBelow(t *testing.T) {
+	w := newWorld(t)
+	set, err := canary.NewReal(nil, "free")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Known = map[queue.Kind]*canary.Set{queue.KindRDAP: set}
+	m := queue.Message{Kind: queue.KindRDAP, Upstream: "https://rdap.th.example/"}
+	w.rdap.by["free.co.th"], w.rdap.by["google.co.th"] = gone(), gone()
+	if why := w.doubt(t.Context(), m, "th"); !strings.Contains(why, "google.co.th") {
+		t.Errorf("it denies its candidate: %q", why)
+	}
+	w.rdap.by["google.co.th"] = registered("active")
+	if why := w.doubt(t.Context(), m, "th"); why != "" {
+		t.Errorf("it is right about its candidate: %q", why)
+	}
+	if got := strings.Join(w.rdap.asked, " "); got != "free.co.th google.co.th free.co.th google.co.th" {
+		t.Errorf("asked %s", got)
+	}
+}
