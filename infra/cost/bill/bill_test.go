@@ -1,4 +1,4 @@
-package main
+package bill
 
 import (
 	"bytes"
@@ -13,27 +13,27 @@ import (
 )
 
 // limit is what a million domains may cost a month, in US dollars.
-const limit = 15
+const limit = 16
 
-func TestAMillionDomainsCostAtMostFifteenDollars(t *testing.T) {
+func TestAMillionDomainsCostAtMostSixteenDollars(t *testing.T) {
 	tpl, err := template.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := assumptions()
+	m := Assumptions()
 	last := 0.0
 	for _, n := range []int{1000, 100_000, 1_000_000} {
-		lines, err := m.bill(tpl, n)
+		lines, err := m.Bill(tpl, n, Usual)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, err := total(lines)
+		sum, err := Total(lines)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, l := range lines {
-			if l.quantity < 0 {
-				t.Errorf("%d domains: %s: %v", n, l.what, l.quantity)
+			if l.Quantity < 0 {
+				t.Errorf("%d domains: %s: %v", n, l.What, l.Quantity)
 			}
 		}
 		if sum <= last || sum > limit {
@@ -45,10 +45,10 @@ func TestAMillionDomainsCostAtMostFifteenDollars(t *testing.T) {
 
 func TestEveryAssumptionAndPriceIsPrintedAndUsed(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(&out); err != nil {
+	if err := Print(&out); err != nil {
 		t.Fatal(err)
 	}
-	for name, a := range assumptions() {
+	for name, a := range Assumptions() {
 		if !strings.Contains(out.String(), a.text) {
 			t.Errorf("the assumption %s is not printed", name)
 		}
@@ -62,7 +62,7 @@ func TestEveryAssumptionAndPriceIsPrintedAndUsed(t *testing.T) {
 			t.Errorf("the price %s is not used", p.key)
 		}
 	}
-	for name := range assumptions() {
+	for name := range Assumptions() {
 		if !strings.Contains(string(source), `m["`+name+`"].value`) {
 			t.Errorf("the assumption %s is not used", name)
 		}

@@ -1,4 +1,4 @@
-package main
+package bill
 
 // PricesOf and PricesIn say of which day and region the list is: on-demand list prices as AWS published them on its
 // pricing pages. Prices change seldom and mostly fall; compare before you rely on a cent.
