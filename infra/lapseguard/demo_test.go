@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,11 +67,34 @@ func TestDemoTwiceAndRestore(t *testing.T) {
 			t.Errorf("explain: exit %d %s, it lacks %q:\n%s", code, stderr, want, out)
 		}
 	}
+	checkManyRestored(t, dir)
 	if out, stderr, code := demonstrate(t, "restore", "--dir", dir, "on-hold.com"); code == 0 {
 		t.Errorf("restored what was never unverified: %s %s", out, stderr)
 	}
 	if out, _, code := demonstrate(t, "status", "--dir", dir); code != 0 || !strings.Contains(out, "holds wait") {
 		t.Errorf("status: %d %s", code, out)
+	}
+}
+
+// checkManyRestored: first it says at which domains a class was acted on within a time, and does it with their number alone.
+func checkManyRestored(t *testing.T, dir string) {
+	t.Helper()
+	many := []string{"restore", "--dir", dir, "--class", "127.0.0.1/pending delete", "--since", "2026-03-01T00:00:00Z", "--by", "test"}
+	for _, step := range []struct {
+		more []string
+		want string
+		code int
+	}{
+		{[]string{"--until", "2026-03-01T01:00:00Z"}, "nothing of", 0},
+		{nil, "would take back what was done at 2 domains", 0},
+		{[]string{"--reviewed", "3"}, "2", 1},
+		{[]string{"--reviewed", "2"}, "taken back at 2 domains", 0},
+		{nil, "nothing of", 0},
+	} {
+		out, stderr, code := demonstrate(t, append(slices.Clone(many), step.more...)...)
+		if code != step.code || !strings.Contains(out+stderr, step.want) {
+			t.Errorf("%v: exit %d %s %s, want %q", step.more, code, out, stderr, step.want)
+		}
 	}
 }
 
