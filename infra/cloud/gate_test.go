@@ -37,6 +37,7 @@ type gate struct {
 	targets map[string]string // URL by service
 	who     aws.Credentials   // of the account, which calls are passed on with
 	faults  *faults           // what becomes of the calls on their way
+	meter   *meter            // what they are charged with
 
 	mu      sync.Mutex
 	callers map[string]string           // function's folder by access key
@@ -163,7 +164,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_, operation, _ := strings.Cut(target, ".")
-	err = g.faults.spoil(w, m[2], operation, body, func(w http.ResponseWriter) error { return g.pass(r.Context(), w, r.Header, m[2], body) })
+	err = g.faults.spoil(w, m[2], operation, body, func(w http.ResponseWriter) error {
+		return g.meter.pass(w, g.caller(m[1]), m[2], operation, body, func(w http.ResponseWriter, body []byte) error { return g.pass(r.Context(), w, r.Header, m[2], body) })
+	})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 	}
@@ -178,6 +181,13 @@ func (g *gate) allowed(key string, c call) (who string, ok bool) {
 	}
 	g.seen[folder][c.what]++
 	return folder, g.grants[folder][c.what].covers(c.keys)
+}
+
+// caller is the folder of the function that has an access key.
+func (g *gate) caller(key string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.callers[key]
 }
 
 func (g *gate) refuse(w http.ResponseWriter, why string) {

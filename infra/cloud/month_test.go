@@ -18,6 +18,7 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lapseguard/lapseguard/infra/cost/bill"
 	"github.com/lapseguard/lapseguard/infra/refregistry"
 	"github.com/lapseguard/lapseguard/infra/sim"
 	"github.com/lapseguard/lapseguard/infra/template"
@@ -301,6 +302,7 @@ func TestThreeBadDays(t *testing.T) {
 	f := &faults{seed: badSeed, oneIn: 50, done: map[fault]map[string]int{}}
 	m.account(t, "as ever", root, zips, nil)
 	m.account(t, "bad days", root, zips, f)
+	m.accounts["as ever"].gate.meter = newMeter(m.accounts["as ever"].physical["DomainsTable"])
 	for _, c := range m.accounts {
 		defer c.say(t)
 	}
@@ -315,6 +317,45 @@ func TestThreeBadDays(t *testing.T) {
 	for _, key := range []string{"unverify " + lapsedSecond, "unverify " + lapsedThird, "recovery open " + onHoldADay, "hold of " + badCrowd[0]} {
 		if without[key] == "" {
 			t.Errorf("nothing came of it without faults: %s", key)
+		}
+	}
+	m.billed(t, m.accounts["as ever"])
+}
+
+// billed compares what calls are charged with, as the emulators count it, with what the bill takes for them: a quiet tick,
+// which costs less than the bill's, and one that sends looks at domains whose recovery is closed.
+func (m *month) billed(t *testing.T, c *cloud) {
+	t.Helper()
+	tpl, err := template.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := 2*day + stepsOfADay[len(stepsOfADay)-1]
+	for _, tc := range []struct {
+		name         string
+		ahead        time.Duration
+		looks, least float64 // at least so many looks, and which part of the bill
+	}{{"a quiet tick", last + time.Minute, 0, 0}, {"a tick with looks", last + 6*time.Hour + 2*time.Minute, 3, 0.5}} {
+		m.set(t, tc.ahead)
+		c.gate.meter.reset()
+		c.fire(t, "applier", `{"action":"tick"}`)
+		m.emptied(t)
+		units, looks := c.gate.meter.sums()
+		t.Logf("%s, %.0f looks:\n%s", tc.name, looks, c.gate.meter.told())
+		if looks < tc.looks || tc.looks == 0 && looks > 0 {
+			t.Errorf("%s: %.0f looks", tc.name, looks)
+		}
+		want := map[string]float64{}
+		for _, l := range bill.Assumptions().Lines(tpl, bill.Day{Ticks: 1, Looks: looks, Item: 800}) {
+			if !strings.HasPrefix(l.What, bill.Polls) { // Lambda's own calls do not pass here
+				want[l.Price] += l.Quantity
+			}
+		}
+		for _, key := range []string{"dynamodb/read", "dynamodb/write", "dynamodb-ia/read", "dynamodb-ia/write", "sqs/fifo"} {
+			// Half as much again, and some: a crowd's tick does more than a look's.
+			if units[key] > want[key]*1.5+8 || units[key] < want[key]*tc.least-2 {
+				t.Errorf("%s: %s %.1f units, the bill has %.1f", tc.name, key, units[key], want[key])
+			}
 		}
 	}
 }

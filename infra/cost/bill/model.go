@@ -270,7 +270,7 @@ func (m Model) queue(v Day) []Line {
 	}
 }
 
-// Index is in the name of what the index of due domains costs, which the emulator counts for nothing.
+// Index is in the name of what the index of due domains costs.
 const Index = "the index of what is due"
 
 func (m Model) table(v Day) []Line {
