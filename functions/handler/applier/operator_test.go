@@ -437,6 +437,31 @@ func TestHoldsThatWaitTooLong(t *testing.T) {
 }
 
 // TestAHoldEndsWithItsRisk: a hold has nothing to ask any more once the domain is renewed.
+// TestAHoldIsToldOnceForEachReason: a look at a domain that waits for a person tells nobody again; another reason, or another
+// lapse, is another question, which waits from then on.
+func TestAHoldIsToldOnceForEachReason(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.gg", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonUndescribed })
+	began := w.at
+	tell := func(what string, held int, since time.Time, edit func(*records.Domain)) {
+		t.Helper()
+		w.change("example-one.gg", func(d *records.Domain) {
+			edit(d)
+			d.NextLook = lifecycle.At(w.at)
+		})
+		res := w.tick()
+		if h, _ := w.held("example-one.gg"); res.Held != held || res.Looks != 1 || !h.Since.Equal(since) {
+			t.Errorf("%s: %+v, held since %s, want %s", what, res, h.Since, since)
+		}
+		w.later(24*time.Hour, "example-one.gg")
+	}
+	tell("at first", 1, began, func(*records.Domain) {})
+	tell("a look at it", 0, began, func(*records.Domain) {})
+	tell("another reason", 1, began.Add(48*time.Hour), func(d *records.Domain) { d.Reason = lifecycle.ReasonRestore })
+	tell("a look at that", 0, began.Add(48*time.Hour), func(*records.Domain) {})
+	tell("another lapse", 1, began.Add(96*time.Hour), func(d *records.Domain) { d.State.LapseAt = lifecycle.At(w.at) })
+}
+
 func TestAHoldEndsWithItsRisk(t *testing.T) {
 	w := newWorld(t)
 	w.lapsed("example-one.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })

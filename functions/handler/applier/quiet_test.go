@@ -140,6 +140,15 @@ func TestWhatIsNoQuietTick(t *testing.T) {
 			}
 			w.write(records.PutHold(safety.Hold{Domain: "example-00.com"}))
 		}, true},
+		"the breaker holds more than it allows": {func(w *world, _ *metered) {
+			w.write(records.Record(records.PKGuard, records.SKBreaker, safety.Ledger{Held: map[string]int{"rdap.example.net/redemption": 100}}, time.Time{}))
+		}, false},
+		"the breaker holds what fits by now": {func(w *world, _ *metered) {
+			w.write(records.Record(records.PKGuard, records.SKBreaker, safety.Ledger{Held: map[string]int{"rdap.example.net/redemption": 1}}, time.Time{}))
+		}, true},
+		"the breaker holds something, and there is no run to measure it by": {func(w *world, _ *metered) {
+			w.write(records.Forget(records.PKGuard, records.SKRun), records.Record(records.PKGuard, records.SKBreaker, safety.Ledger{Held: map[string]int{"rdap.example.net/redemption": 1}}, time.Time{}))
+		}, false},
 		"a run that nobody can read": {func(w *world, _ *metered) {
 			w.write(records.Record(records.PKGuard, "run", json.RawMessage(`{"id":7}`), time.Time{}))
 		}, true},

@@ -208,6 +208,8 @@ func TestSourcesKnowOnlyRealNamesOfRealUpstreams(t *testing.T) {
 		want map[queue.Kind]bool
 	}{
 		"all real":      {Sources{StatusURL: "https://api.fastly.com/domain-management/v1/tools/status"}, map[queue.Kind]bool{queue.KindDelegation: true, queue.KindServers: true, queue.KindRDAP: true, queue.KindStatus: true}},
+		"the default":   {Sources{}, map[queue.Kind]bool{queue.KindDelegation: true, queue.KindServers: true, queue.KindRDAP: true, queue.KindStatus: true}},
+		"Domainr":       {Sources{Bootstrap: "boot.json", DNSServers: []string{"127.0.0.1:53"}, StatusURL: "https://api.domainr.com/v2/status"}, map[queue.Kind]bool{queue.KindStatus: true}},
 		"other servers": {Sources{Bootstrap: "boot.json", DNSServers: []string{"127.0.0.1:53"}, StatusURL: "http://127.0.0.1/"}, nil},
 		"other RDAP":    {Sources{Bootstrap: "boot.json", StatusURL: "http://127.0.0.1/"}, map[queue.Kind]bool{queue.KindDelegation: true, queue.KindServers: true}},
 	}

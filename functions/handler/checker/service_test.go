@@ -156,3 +156,17 @@ func TestOneLameServerIsARemark(t *testing.T) {
 		t.Errorf("%d writes, the resolver was asked %q", w.count.writes, resolver.asked)
 	}
 }
+
+// TestAClosedZonesMailIsAskedOnceItIsServed: what opens it is its MX, and who serves none has none to tell.
+func TestAClosedZonesMailIsAskedOnceItIsServed(t *testing.T) {
+	w, resolver, servers := serviceWorld(t)
+	w.ask(queue.Message{}, w.entry("customer.com"))
+	for _, said := range []source.Serves{source.Lame, source.Lame, source.Lame, source.Served} {
+		w.at = w.at.Add(6 * time.Hour)
+		servers.by["customer.com"], resolver.asked = own(said, "ns1.hoster.example"), nil
+		w.ask(queue.Message{Kind: queue.KindServers, Upstream: OwnUpstream}, w.entry("customer.com"))
+		if asked := len(resolver.asked) > 0; asked != (said == source.Served) {
+			t.Errorf("%s, in the gap %q: the resolver was asked %q", said, w.get("customer.com").State.Control.Gap, resolver.asked)
+		}
+	}
+}
