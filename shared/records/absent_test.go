@@ -41,6 +41,156 @@ func TestNothingDamagedReadsAsNothing(t *testing.T) {
 	}
 }
 
+// down is a table of which nothing can be read, or written.
+type down struct{ store.Store }
+
+func (down) Get(context.Context, store.Key) (store.Item, error) { return store.Item{}, errDown }
+
+func (down) GetMany(context.Context, []store.Key) ([]store.Item, error) { return nil, errDown }
+
+func (down) Query(context.Context, store.Query) ([]store.Item, bool, error) {
+	return nil, false, errDown
+}
+
+// TestNothingThatCannotBeReadIsNothing: who asks while the table is down learns that, and not that there is none.
+func TestNothingThatCannotBeReadIsNothing(t *testing.T) {
+	b, ctx := In(down{newBook(t).Store}), t.Context()
+	reads := map[string]func() error{
+		"a walk through dependents": func() error {
+			n := 0
+			for _, err := range b.Dependents(ctx, "host.net") {
+				if n++; !errors.Is(err, errDown) {
+					t.Errorf("a dependent: %v", err)
+				}
+			}
+			return errors.Join(errDown, fmt.Errorf("%d steps", n))
+		},
+		"dependencies": func() error { _, err := b.Dependencies(ctx, "a.com"); return err },
+		"arrivals":     func() error { _, err := b.Arrivals(ctx, "a.com", DependsMail); return err },
+		"a domain":     func() error { _, err := b.Domain(ctx, "a.com"); return err },
+		"domains":      func() error { _, err := b.Domains(ctx, []string{"a.com"}); return err },
+		"a matter":     func() error { _, err := b.Matter(ctx, "a.com"); return err },
+		"an update":    func() error { _, err := b.Update(ctx, "a.com", nil); return err },
+		"a run":        func() error { _, err := b.Run(ctx); return err },
+		"its id":       func() error { _, err := b.Current(ctx); return err },
+		"a balance":    func() error { _, err := b.Balance(ctx, "r"); return err },
+		"a lease":      func() error { _, err := b.TakeLease(ctx, "job", now, time.Minute); return err },
+		"a host":       func() error { _, err := b.Host(ctx, "a.com"); return err },
+		"named hosts":  func() error { _, err := b.HostsNamed(ctx, []string{"a.com"}); return err },
+		"hosts":        func() error { return last(b.Hosts(ctx, "", "")) },
+		"a count":      func() error { _, err := b.Counts(ctx, []string{"a.com"}); return err },
+		"a sum":        func() error { _, err := b.Listed(ctx, "a.com"); return err },
+		"recoveries":   func() error { _, err := b.Recoveries(ctx, []string{"a.com"}); return err },
+		"rates":        func() error { return b.Slow(ctx, map[string]First{"rdap.example.net": {PerMinute: 1}}, now) },
+		"a budget":     func() error { return b.ChangeBudget(ctx, "rdap.example.net", nil) },
+		"a doubt":      func() error { _, err := b.AddDoubt(ctx, "com", []string{"a.com"}, 5, now); return err },
+		"a denial":     func() error { _, _, err := b.Deny(ctx, "rdap/x", "a.com", now); return err },
+		"a denied one": func() error { _, err := b.Denied(ctx, "rdap/x", "a.com"); return err },
+		"an admission": func() error { return b.Admitted(ctx, "rdap/x", "a.com") },
+		"requests":     func() error { _, err := b.Requests(ctx, "a.com"); return err },
+		"lines":        func() error { _, err := b.Lines(ctx, "2026-03-02"); return err },
+		"a history":    func() error { _, err := b.History(ctx, "a.com", 5); return err },
+		"upstreams":    func() error { _, err := b.Upstreams(ctx); return err },
+	}
+	for what, read := range reads {
+		if err := read(); !errors.Is(err, errDown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// readOnly is a table that takes no write.
+type readOnly struct{ store.Store }
+
+func (readOnly) Write(context.Context, ...store.Write) error { return errDown }
+
+// TestNothingIsTakenThatWasNotWritten: a lease, a change or a note that was lost is none.
+func TestNothingIsTakenThatWasNotWritten(t *testing.T) {
+	whole := newBook(t)
+	if _, _, err := whole.Deny(t.Context(), "rdap/x", "known.com", now); err != nil {
+		t.Fatal(err)
+	}
+	b, ctx := In(readOnly(whole)), t.Context()
+	for what, change := range map[string]func() error{
+		"a lease": func() error {
+			_, err := b.TakeLease(ctx, "job", now, time.Minute)
+			if errors.Is(err, ErrLeased) {
+				t.Error("nobody else has it")
+			}
+			return err
+		},
+		"an update": func() error {
+			_, err := b.Update(ctx, "a.com", func(*Domain) ([]store.Write, bool, error) { return nil, true, nil })
+			return err
+		},
+		"a budget":     func() error { return b.ChangeBudget(ctx, "rdap.example.net", func(b *Budget) { b.Slow++ }) },
+		"a doubt":      func() error { _, err := b.AddDoubt(ctx, "com", []string{"a.com"}, 5, now); return err },
+		"a denial":     func() error { _, _, err := b.Deny(ctx, "rdap/x", "a.com", now); return err },
+		"an admission": func() error { return b.Admitted(ctx, "rdap/x", "known.com") },
+	} {
+		if err := change(); !errors.Is(err, errDown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestAWalkEndsWithItsReader.
+func TestAWalkEndsWithItsReader(t *testing.T) {
+	b := newBook(t)
+	for _, name := range []string{"a.com", "b.com", "c.com"} {
+		write(t, b, Record(DependentsPK("host.net"), name+"/"+string(DependsServers), struct{}{}, time.Time{}), PutLeft("r", name, now))
+	}
+	for d, err := range b.Dependents(t.Context(), "host.net") {
+		if err != nil || d != (Dependent{"a.com", DependsServers}) {
+			t.Errorf("%+v %v", d, err)
+		}
+		break
+	}
+	for name, err := range b.Left(t.Context(), "r") {
+		if err != nil || name != "a.com" {
+			t.Errorf("%s %v", name, err)
+		}
+		break
+	}
+}
+
+// TestADoubtKeepsEnoughNames of a day and a little, each once.
+func TestADoubtKeepsEnoughNames(t *testing.T) {
+	b := newBook(t)
+	add := func(at time.Time, want int, names ...string) {
+		t.Helper()
+		d, err := b.AddDoubt(t.Context(), "com", names, 3, at)
+		if err != nil || d.Lost(at) != want {
+			t.Errorf("%+v %v, want %d", d, err, want)
+		}
+	}
+	add(now, 2, "a.com", "b.com")
+	add(now, 2, "b.com")
+	add(now, 3, "c.com", "d.com", "e.com")
+	add(now.Add(26*time.Hour-time.Second), 3, "f.com")
+	add(now.Add(26*time.Hour), 1, "g.com")
+}
+
+// TestWhatAMailHostsLapseDidIsTakenBack, and nothing else.
+func TestWhatAMailHostsLapseDidIsTakenBack(t *testing.T) {
+	for reason, back := range map[lifecycle.Reason]bool{lifecycle.ReasonMailHost: true, lifecycle.ReasonDeleted: false} {
+		d := lapsing("example-one.com")
+		d.State.MailLapsed, d.Reason = "host.net", reason
+		d.MailHostBack()
+		if d.State.MailLapsed != "" || (d.Action == lifecycle.None) != back || (d.Reason == lifecycle.ReasonDelegated) != back {
+			t.Errorf("%s: %+v", reason, d)
+		}
+	}
+}
+
+// TestWhatIsUnsentStaysSo: it stands in stored items, where another version must know it again.
+func TestWhatIsUnsentStaysSo(t *testing.T) {
+	d, err := ParseDomain(store.Item{Key: DomainKey("a.com"), Data: []byte(`{"v":1,"l":true,"cl":-1,"s":{"v":1}}`), Version: 1})
+	if err != nil || d.Closed != Unsent || !d.Differs() {
+		t.Errorf("%+v %v", d, err)
+	}
+}
+
 func last(walk func(func(Of[Host], error) bool)) (last error) {
 	for _, err := range walk {
 		last = err
@@ -97,5 +247,24 @@ func TestMattersNamesWhatIsNewer(t *testing.T) {
 	absent, err := b.Matter(t.Context(), "absent.com")
 	if want := NewDomain("absent.com", 0); err != nil || absent.Domain.State != want.State {
 		t.Errorf("an absent domain is %+v, want %+v: %v", absent.Domain.State, want.State, err)
+	}
+}
+
+// TestTheSyntheticDomainIsAboutToBeDeleted since its lapse began, and what is remembered of it is too old to judge by.
+func TestTheSyntheticDomainIsAboutToBeDeleted(t *testing.T) {
+	b := newBook(t)
+	write(t, b, lapsing("lapseguard-x.com").Put())
+	stored, err := b.Domain(t.Context(), "lapseguard-x.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, since := lifecycle.At(now), lifecycle.At(now.AddDate(0, 0, -70))
+	write(t, b, stored.Lapsing(at, since).Put()) // on the condition that nobody wrote it meanwhile
+	d, err := b.Domain(t.Context(), "lapseguard-x.com")
+	if err != nil || !d.Synthetic || d.Listed || d.State.Phase != lifecycle.PendingDelete || d.State.Since != since || d.State.First != since || d.State.LapseAt != since {
+		t.Errorf("%+v %v", d, err)
+	}
+	if s := d.State; at.Since(s.RegAt) <= lifecycle.Freshness || at.Since(s.DelegAt) <= lifecycle.Freshness || d.Action != "" || d.Arrived() {
+		t.Errorf("it was judged before it was asked about: %+v", d)
 	}
 }

@@ -40,3 +40,26 @@ func TestFirstLeft(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestUnseenWords name the TLDs with most domains.
+func TestUnseenWords(t *testing.T) {
+	unseen := map[string]int{}
+	if got := (Run{Unseen: unseen}).UnseenWords(); got != "" {
+		t.Error(got)
+	}
+	unseen["ch"] = 2
+	if got := (Run{Unseen: unseen}).UnseenWords(); !strings.HasPrefix(got, "nobody would see a lapse of 2: ") || !strings.HasSuffix(got, "(ch 2)") {
+		t.Error(got)
+	}
+	for _, tld := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "z"} {
+		unseen[tld] = 1
+	}
+	unseen["z"] = 3
+	if got := (Run{Unseen: unseen}).UnseenWords(); !strings.HasPrefix(got, "nobody would see a lapse of 14: ") || !strings.HasSuffix(got, "(z 3, ch 2, a 1, b 1, c 1, d 1, e 1, f 1, g 1, h 1, and 1 more TLDs)") {
+		t.Error(got)
+	}
+	delete(unseen, "i")
+	if got := (Run{Unseen: unseen}).UnseenWords(); !strings.HasSuffix(got, ", h 1)") {
+		t.Error(got)
+	}
+}

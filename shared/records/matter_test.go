@@ -98,7 +98,7 @@ func TestMatters(t *testing.T) {
 	one, two, old := lapsing("example-one.com"), lapsing("example-two.com"), lapsing("example-old.com")
 	old.OldDone, old.OldHeldBy = string(old.Decision()), "Ada"
 	write(t, b, one.Put(), two.Put(), old.Put(), PutCase("example-two.com", decision.Case{}.Judge(two.Verdict())), PutCase("example-gone.com", decision.Case{}))
-	found, err := b.Matters(t.Context(), []string{"example-one.com", "example-two.com", "example-old.com", "example-gone.com"})
+	found, err := b.Matters(t.Context(), []string{"example-gone.com", "example-one.com", "example-two.com", "example-old.com"})
 	if err != nil || len(found) != 3 {
 		t.Fatalf("%v %v", found, err)
 	}

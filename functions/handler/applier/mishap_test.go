@@ -55,7 +55,7 @@ func TestANameThatIsNoLongerRegistrableStopsNobodyElse(t *testing.T) {
 		d.Action, d.NextLook = lifecycle.Confirm, lifecycle.At(w.at)
 	})
 	for range 5 {
-		_, _ = w.Handle(t.Context(), Event{Action: "tick"})
+		w.tick()
 		w.at = w.at.Add(15 * time.Minute)
 	}
 	if len(w.reg.requests) != 1 {

@@ -274,6 +274,24 @@ func TestNobodysWordIsNotTaken(t *testing.T) {
 	}
 }
 
+// TestWhatAPersonMaySay: a name of a hundred bytes, a reason of three hundred, and neither with an address in it.
+func TestWhatAPersonMaySay(t *testing.T) {
+	for _, c := range []struct {
+		by, why string
+		ok      bool
+	}{
+		{"Ada", "seen", true}, {strings.Repeat("x", maxBy), strings.Repeat("x", maxWhy), true}, {"Zoë", "gültig bis März", true},
+		{strings.Repeat("x", maxBy+1), "seen", false}, {"Ada", strings.Repeat("x", 301), false}, {strings.Repeat("x", 101), "seen", false},
+		{"Ada", "said by ada" + "@" + "example.org", false}, {"Ada", "a\tb", false}, {"Ada", " ", false}, {" ", "seen", false},
+	} {
+		w, _ := leverWorld(t)
+		w.gap("gap.com", lifecycle.GapGone)
+		if _, err := w.Handle(t.Context(), Event{Action: "close", Domain: "gap.com", By: c.by, Why: c.why}); (err == nil) != c.ok {
+			t.Errorf("%d bytes by %d bytes: %v", len(c.why), len(c.by), err)
+		}
+	}
+}
+
 // TestARefusalGivesTheBudgetBackAndIsNotRepeated until a person approves; then the request is made anew.
 func TestARefusalGivesTheBudgetBackAndIsNotRepeated(t *testing.T) {
 	w := newWorld(t)

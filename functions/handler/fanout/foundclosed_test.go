@@ -92,7 +92,7 @@ func TestTheListSaysNothingNewOfWhatIsKnown(t *testing.T) {
 		if err := w.Store.Write(t.Context(), d.Put(), known.Put()); err != nil {
 			t.Fatal(err)
 		}
-		w.list.closed("example-one.com", registry.Closed{Addresses: 2, Since: w.Now(), ContinuousUntil: w.Now()})
+		w.list.closed("example-one.com", registry.Closed{Addresses: 1, Since: w.Now(), ContinuousUntil: w.Now()})
 		w.clock.advance(24 * time.Hour)
 		w.day(t)
 		if found := w.domain(t, "example-one.com").State.Control.Gap == lifecycle.GapFound; found != c.found {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -170,6 +171,7 @@ func TestNewSyncChoosesTheList(t *testing.T) {
 	}{
 		"the first":                    {records.Synced{}, true, false},
 		"yesterday":                    {records.Synced{WholeAt: ago(day), AsOf: ago(day)}, false, false},
+		"this very second":             {records.Synced{WholeAt: ago(0), AsOf: ago(0)}, false, false},
 		"almost a week":                {records.Synced{WholeAt: ago(7*day - 4*time.Hour - time.Minute), AsOf: ago(day)}, false, false},
 		"a week, less what runs vary":  {records.Synced{WholeAt: ago(7*day - 4*time.Hour), AsOf: ago(day)}, true, false},
 		"accepted two days ago":        {records.Synced{WholeAt: ago(day), AsOf: ago(day), Accepted: ago(2 * day)}, true, true},
@@ -236,6 +238,52 @@ func TestLargeZonesHaveSeveralGroups(t *testing.T) {
 	if _, err := w.Handle(t.Context(), Event{Action: "run"}); !errors.Is(err, errDown) || w.run(t).Sent {
 		t.Errorf("the first request failed: %v", err)
 	}
+}
+
+// TestAListThatDoesNotComeIsGivenUp twenty hours after its run began, before the next one's time.
+func TestAListThatDoesNotComeIsGivenUp(t *testing.T) {
+	w := newWorld(t)
+	for since, over := range map[time.Duration]bool{0: false, 20*time.Hour - time.Second: false, 20 * time.Hour: true} {
+		run := records.Run{ID: "x", Started: lifecycle.At(w.clock.at.Add(-since)), Sent: true, Sync: records.Sync{Behind: true}}
+		if got := w.over(run); got != over {
+			t.Errorf("after %s: over %t", since, got)
+		}
+		if run.Sent = false; w.over(run) {
+			t.Errorf("after %s: over before it was dispatched", since)
+		}
+	}
+}
+
+// TestWhatIsSentIsNotHeldBack: a stretch goes on, and costs one write, while its messages are full and leave.
+func TestWhatIsSentIsNotHeldBack(t *testing.T) {
+	w := newWorld(t)
+	w.Store = large{w.Store, maxBuffered + scanPage}
+	run := records.Run{ID: "20260302T030000Z", Segments: 1}
+	if err := w.dispatch(t.Context(), &run); err != nil || run.Watched != maxBuffered+scanPage || len(w.out.domains()) != run.Watched {
+		t.Fatalf("%+v, %d sent: %v", run, len(w.out.domains()), err)
+	}
+	if seg, err := w.book().Segment(t.Context(), run.ID, 0); err != nil || seg.V.Part != 1 {
+		t.Errorf("the place was noted %d times: %v", seg.V.Part, err)
+	}
+}
+
+// large is a table of so many domains of one zone.
+type large struct {
+	store.Store
+	domains int
+}
+
+func (l large) Scan(_ context.Context, _, _ int, cursor string, limit int) (items []store.Item, next string, err error) {
+	from, _ := strconv.Atoi(cursor)
+	for n := from; n < min(from+limit, l.domains); n++ {
+		d := records.NewDomain(fmt.Sprintf("d-%05d.com", n), 0)
+		d.Listed = true
+		items = append(items, d.Put().Item)
+	}
+	if from+limit < l.domains {
+		next = strconv.Itoa(from + limit)
+	}
+	return items, next, nil
 }
 
 // pages counts messages by call.
