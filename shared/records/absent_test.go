@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -188,6 +189,27 @@ func TestWhatIsUnsentStaysSo(t *testing.T) {
 	d, err := ParseDomain(store.Item{Key: DomainKey("a.com"), Data: []byte(`{"v":1,"l":true,"cl":-1,"s":{"v":1}}`), Version: 1})
 	if err != nil || d.Closed != Unsent || !d.Differs() {
 		t.Errorf("%+v %v", d, err)
+	}
+}
+
+// TestADamagedCaseIsNoNewerOne: what a newer version wrote is left alone, what is damaged stops who would act on it.
+func TestADamagedCaseIsNoNewerOne(t *testing.T) {
+	for data, newer := range map[string]bool{`{"v":1,"st":["damaged"]}`: false, `{"v":99,"st":["otherwise"]}`: true, `{"v":99}`: true} {
+		b := newBook(t)
+		k := caseKey("a.com")
+		write(t, b, lapsing("a.com").Put(), Record(k.PK, k.SK, json.RawMessage(data), time.Time{}))
+		if _, err := b.Matter(t.Context(), "a.com"); err == nil || errors.As(err, new(*Newer)) != newer {
+			t.Errorf("%s: %v", data, err)
+		}
+	}
+}
+
+// TestALineIsOfItsDayInUTC, wherever the clock is.
+func TestALineIsOfItsDayInUTC(t *testing.T) {
+	b := newBook(t)
+	write(t, b, PutLine(time.Date(2026, 3, 3, 5, 0, 0, 0, time.FixedZone("", 10*60*60)), "x", Line{Domain: "a.com"}))
+	if lines, err := b.Lines(t.Context(), "2026-03-02"); err != nil || len(lines) != 1 {
+		t.Errorf("%+v %v", lines, err)
 	}
 }
 

@@ -63,3 +63,11 @@ func TestUnseenWords(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestPartsOfTheFirstScanAddUp.
+func TestPartsOfTheFirstScanAddUp(t *testing.T) {
+	got := First{Due: 1, Later: 2, Until: 7, PerMinute: 10}.Add(First{Due: 10, Later: 20, Until: 5, PerMinute: 10})
+	if want := (First{Due: 11, Later: 22, Until: 7, PerMinute: 10}); got != want || (First{}).Add(got) != want {
+		t.Errorf("%+v", got)
+	}
+}

@@ -80,3 +80,12 @@ func TestHostsAreSpread(t *testing.T) {
 		t.Errorf("%+v %v", r, err)
 	}
 }
+
+// TestAHostStaysWhereItIs: where it is stored follows from its name, and must not change from one version to the next.
+func TestAHostStaysWhereItIs(t *testing.T) {
+	for host, pk := range map[string]string{"example.com": "hosts/06", "mail.example.org": "hosts/14", "a.example": "hosts/08"} {
+		if got := NewHost(host).Put().PK; got != pk {
+			t.Errorf("%s is looked for in %s, and was stored in %s", host, got, pk)
+		}
+	}
+}

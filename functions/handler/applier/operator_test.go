@@ -289,6 +289,11 @@ func TestWhatAPersonMaySay(t *testing.T) {
 		if _, err := w.Handle(t.Context(), Event{Action: "close", Domain: "gap.com", By: c.by, Why: c.why}); (err == nil) != c.ok {
 			t.Errorf("%d bytes by %d bytes: %v", len(c.why), len(c.by), err)
 		}
+		w.lapsed("asked.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonReviewNew })
+		said := c.ok || c.why == " " && c.by != " " // an approval needs no reason
+		if _, err := w.Handle(t.Context(), Event{Action: "approve", Domain: "asked.com", By: c.by, Why: strings.TrimSpace(c.why)}); (err == nil) != said {
+			t.Errorf("approve: %d bytes by %d bytes: %v", len(c.why), len(c.by), err)
+		}
 	}
 }
 

@@ -90,7 +90,9 @@ func TestWhatIsHeldBackIsSentByItsAddresses(t *testing.T) {
 		}
 		w.day(t)
 		var order []int
+		groups := map[string]bool{}
 		for _, m := range w.out.messages {
+			groups[m.Group] = true
 			if m.Kind != queue.KindDelegation {
 				t.Fatalf("%+v", m)
 			}
@@ -100,6 +102,15 @@ func TestWhatIsHeldBackIsSentByItsAddresses(t *testing.T) {
 				}
 			}
 			order = append(order, addresses[m.Domains[0].Name])
+		}
+		delete(groups, "delegation/info")
+		for group := range groups {
+			if n := strings.TrimPrefix(group, "delegation/com/"); len(n) != 1 || n < "0" || n > "9" {
+				t.Errorf("held %d: the group %q is none of com's ten", held, group)
+			}
+		}
+		if len(groups) != 3 { // its messages take turns
+			t.Errorf("held %d: %v", held, groups)
 		}
 		byAddresses := slices.IsSortedFunc(order, func(a, b int) int { return b - a })
 		if len(w.out.domains()) != 700 || len(order) < 5 || byAddresses != (held > 0) {

@@ -1,0 +1,189 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/records"
+	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/source"
+	"github.com/lapseguard/lapseguard/shared/store"
+)
+
+// TestAContradictionLastsFromAWeekOn.
+func TestAContradictionLastsFromAWeekOn(t *testing.T) {
+	now := time.Date(2026, 3, 2, 3, 30, 0, 0, time.UTC)
+	for since, lasts := range map[time.Duration]bool{7*24*time.Hour - time.Second: false, 7 * 24 * time.Hour: true} {
+		m := records.Matter{Domain: records.NewDomain("example-one.com", 0)}
+		m.Domain.State.RegSince = lifecycle.At(now.Add(-since))
+		if got := (view{now: now}).verdict(m).Lasts; got != lasts {
+			t.Errorf("after %s: %t", since, got)
+		}
+	}
+}
+
+// TestAnUpstreamIsSilentAfterTheSecondRun without an answer to believe: two days, less what runs vary.
+func TestAnUpstreamIsSilentAfterTheSecondRun(t *testing.T) {
+	for ago, silent := range map[time.Duration]int{44*time.Hour - time.Second: 0, 44 * time.Hour: 1} {
+		w := newWorld(t)
+		const upstream = "rdap/https://down.example/"
+		w.write(records.Record(records.PKUpstreams, upstream, records.Upstream{Asked: 1, LastGood: lifecycle.At(w.at.Add(-ago))}, time.Time{}),
+			records.PutSent(w.runID(), 0, 1, records.Sent{IDs: []records.SentID{{ID: "a", Upstream: upstream}}}, w.at),
+			records.Mark(w.runID(), "a", records.Marker{Checked: 2, Unknown: 2}, w.at))
+		if _, err := w.completeRun(t.Context()); err != nil || !strings.Contains(w.stats.String(), fmt.Sprintf(`"UpstreamsSilent":%d`, silent)) {
+			t.Errorf("after %s: %v, %s", ago, err, w.stats)
+		}
+	}
+}
+
+// TestTheEvidenceIsWhatEachWitnessSaidLast.
+func TestTheEvidenceIsWhatEachWitnessSaidLast(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	for i, saw := range [][]source.Source{{source.SourceRDAP}, {source.SourceDelegation, source.SourceStatus}, {source.SourceRDAP}} {
+		e := records.Entry{At: w.at.Add(time.Duration(i-3) * time.Hour), What: "look"}
+		for _, s := range saw {
+			e.Evidence = append(e.Evidence, records.Witness{Source: s, Server: "server", At: e.At, Said: fmt.Sprintf("its word %d", i)})
+		}
+		w.write(records.PutEntry("example-one.com", e, 0))
+	}
+	w.tick()
+	got := w.reg.requests[0].Evidence
+	want := []string{
+		got[0], "rdap (server) at 2026-03-02T02:30:00Z: its word 2", "delegation (server) at 2026-03-02T01:30:00Z: its word 1", "status (server) at 2026-03-02T01:30:00Z: its word 1",
+	}
+	if !slices.Equal(got, want) || got[0] == "" {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
+// answering is a lever whose answers say this of recovery.
+type answering struct {
+	*lever
+	recovery registry.Recovery
+}
+
+func (a answering) SetRecovery(ctx context.Context, r registry.RecoveryRequest) (registry.RecoveryAnswer, error) {
+	answer, err := a.lever.SetRecovery(ctx, r)
+	answer.Recovery = a.recovery
+	return answer, err
+}
+
+// TestAClosingAfterWhichRecoveryIsOpenIsAnAlarm; one that is closed is none, nor what is open on purpose.
+func TestAClosingAfterWhichRecoveryIsOpenIsAnAlarm(t *testing.T) {
+	for recovery, alarm := range map[registry.Recovery]bool{registry.RecoveryOpen: true, registry.RecoveryClosed: false, registry.RecoveryUnknown: false} {
+		w, l := leverWorld(t)
+		w.Registry = answering{l, recovery}
+		w.gap("a.com", lifecycle.GapGone)
+		w.change("a.com", func(d *records.Domain) { d.CloseAt = lifecycle.At(w.at.Add(-time.Hour)) }) // it waited for room
+		w.tick()
+		if says := strings.Contains(w.stats.String(), `"RecoveryOpen":1`) && strings.Contains(w.log.String(), "recovery_open"); says != alarm {
+			t.Errorf("closed, and recovery is %s: alarm %t", recovery, says)
+		}
+		if d := w.get("a.com"); d.CloseAt != 0 || d.Differs() {
+			t.Errorf("closed, and it waits for %s", d.CloseAt)
+		}
+		w.stats.Reset()
+		w.back("a.com")
+		if w.tick(); strings.Contains(w.stats.String(), "RecoveryOpen") {
+			t.Errorf("opened, and recovery is %s: an alarm", recovery)
+		}
+	}
+}
+
+// TestWhateverCallOfARefusalFailsIsTold, and the refusal is written down by the next tick.
+func TestWhateverCallOfARefusalFailsIsTold(t *testing.T) {
+	refused := func() (*world, *shaky) {
+		w := newWorld(t)
+		w.lapsed("example-one.com", nil)
+		w.reg.err = &registry.Problem{Status: 422, Type: registry.TypeTooMany, Title: "too many addresses"}
+		f := &shaky{Store: w.Store}
+		w.Store = f
+		return w, f
+	}
+	w, f := refused()
+	w.tick()
+	for at := 1; at <= f.n; at++ {
+		w, f := refused()
+		f.at = at
+		if _, err := w.Handle(t.Context(), Event{Action: "tick"}); !errors.Is(err, errThrottled) {
+			t.Errorf("%s (%d) fails: %v", f.what, at, err)
+		}
+		w.at = w.at.Add(20 * time.Minute)
+		w.tick()
+		if h, ok := w.held("example-one.com"); !ok || !h.Refused {
+			t.Errorf("%s (%d) failed, and then: %+v", f.what, at, h)
+		}
+	}
+}
+
+// TestALeverThatIsNotOfferedIsAskedForDaily, and what waits for it is judged in the same tick.
+func TestALeverThatIsNotOfferedIsAskedForDaily(t *testing.T) {
+	w, l := leverWorld(t)
+	w.offers(records.Synced{})
+	w.gap("a.com", lifecycle.GapGone)
+	w.change("a.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonReviewHands })
+	res := w.tick()
+	if d := w.get("a.com"); d.CloseAt != lifecycle.At(w.at.Add(24*time.Hour)) || res.Held != 1 || len(l.asked) != 0 {
+		t.Errorf("%+v, tried again at %s, asked %v", res, d.CloseAt, l.asked)
+	}
+}
+
+// TestAWalkThatWasKeptIsForgottenAtItsEnd, wherever it was kept: the next one begins with the first.
+func TestAWalkThatWasKeptIsForgottenAtItsEnd(t *testing.T) {
+	w := newWorld(t)
+	for i := range 8 {
+		w.lapsed(fmt.Sprintf("example-%03d.com", i), func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+	}
+	_, cursor, err := w.Store.Due(t.Context(), 0, w.at, "", 1)
+	if err != nil || cursor == "" {
+		t.Fatal(cursor, err)
+	}
+	for _, kept := range []records.Walk{{Cursor: cursor}, {Shard: store.Shards, Whole: true}} {
+		w.write(records.Record(records.PKGuard, records.SKWalk, kept, time.Time{}))
+		w.tick()
+		if at, err := w.book().Walk(t.Context()); err != nil || at.V.Cursor != "" || at.V.Shard != 0 || at.V.Whole {
+			t.Errorf("kept %+v, and after the walk %+v, %v", kept, at.V, err)
+		}
+	}
+	if w.tick(); len(w.holds()) != 8 {
+		t.Errorf("%d of %d are held", len(w.holds()), 8)
+	}
+}
+
+// TestWhoLeftTheTableStopsNobodyWhoIsDue: the index of what is due is a hint.
+func TestWhoLeftTheTableStopsNobodyWhoIsDue(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	walk, err := w.newWalk(t.Context(), records.Run{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err = walk.each(t.Context(), []string{"left.com", "example-one.com"}, func(_ context.Context, m records.Matter) error {
+		got = append(got, m.Domain.Name)
+		return nil
+	})
+	if err != nil || !slices.Equal(got, []string{"example-one.com"}) {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+// TestWhoHoldsADomainIsNamed to whoever holds it too.
+func TestWhoHoldsADomainIsNamed(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("example-one.com", nil)
+	w.must(Event{Action: "hold", Domain: "example-one.com", By: "Ada"})
+	if res, err := w.say(Event{Action: "hold", Domain: "example-one.com", By: "Zoë"}); err == nil || !strings.Contains(err.Error(), "Ada holds it already") {
+		t.Errorf("%+v %v", res, err)
+	}
+	if c := w.matter("example-one.com").Case.V; c.By != "Ada" {
+		t.Errorf("held by %s", c.By)
+	}
+}
