@@ -192,6 +192,48 @@ func TestWhatIsUnsentStaysSo(t *testing.T) {
 	}
 }
 
+// TestAMessageIsAnsweredOnce: of two answers the first counts.
+func TestAMessageIsAnsweredOnce(t *testing.T) {
+	b := newBook(t)
+	write(t, b, Mark("r", "a", Marker{Checked: 3}, now))
+	if err := b.Write(t.Context(), Mark("r", "a", Marker{Checked: 1}, now)); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("answered twice: %v", err)
+	}
+}
+
+// TestWhoDependsOnAHostIsTold of its lapse, of what is doubtful about it, again after twenty hours, and once it is fine.
+func TestWhoDependsOnAHostIsTold(t *testing.T) {
+	at := lifecycle.At(now)
+	for what, c := range map[string]struct {
+		edit           func(*Domain)
+		untold, better bool
+	}{
+		"lapsed":                {func(*Domain) {}, true, false},
+		"a host of nobody":      {func(d *Domain) { d.MailHost = false }, false, false},
+		"told":                  {func(d *Domain) { d.Told, d.State.DelegAt = at, at.Add(toldFor-time.Second) }, false, false},
+		"told twenty hours ago": {func(d *Domain) { d.Told, d.State.DelegAt = at, at.Add(toldFor) }, true, false},
+		"doubtful":              {func(d *Domain) { d.State.Phase, d.Action = lifecycle.Grace, lifecycle.Hold }, true, false},
+		"held, and active":      {func(d *Domain) { d.State.Phase, d.Action = lifecycle.Active, lifecycle.Hold }, false, false},
+		"held, and unknown":     {func(d *Domain) { d.State.Phase, d.Action = lifecycle.PhaseUnknown, lifecycle.Hold }, false, false},
+		"in a gap": {func(d *Domain) {
+			d.State.Phase, d.Action, d.State.Control.Since = lifecycle.Active, lifecycle.Watch, at
+		}, true, false},
+		"fine":                     {func(d *Domain) { d.State.Phase, d.Action = lifecycle.Active, lifecycle.None }, false, false},
+		"fine, and they were told": {func(d *Domain) { d.State.Phase, d.Action, d.Told = lifecycle.Active, lifecycle.None, at }, false, true},
+		"told, and active, but in a gap": {func(d *Domain) {
+			d.State.Phase, d.Action, d.Told, d.State.Control.Since = lifecycle.Active, lifecycle.None, at, at
+		}, false, false},
+		"told, and active, but held": {func(d *Domain) { d.State.Phase, d.Action, d.Told = lifecycle.Active, lifecycle.Hold, at }, false, false},
+	} {
+		d := lapsing("host.net")
+		d.MailHost, d.State.DelegAt = true, at
+		c.edit(&d)
+		if d.Untold() != c.untold || d.Recovered() != c.better {
+			t.Errorf("%s: to be told %t, to be told that it is fine %t", what, d.Untold(), d.Recovered())
+		}
+	}
+}
+
 // TestADamagedCaseIsNoNewerOne: what a newer version wrote is left alone, what is damaged stops who would act on it.
 func TestADamagedCaseIsNoNewerOne(t *testing.T) {
 	for data, newer := range map[string]bool{`{"v":1,"st":["damaged"]}`: false, `{"v":99,"st":["otherwise"]}`: true, `{"v":99}`: true} {

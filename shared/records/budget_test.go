@@ -69,3 +69,39 @@ func TestBudgetStaysAway(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// TestASilentServerIsLeftAloneForLonger each time, up to a day, until it is heard again.
+func TestASilentServerIsLeftAloneForLonger(t *testing.T) {
+	var b Budget
+	at := budgetNoon
+	for n, away := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 16 * time.Hour, 24 * time.Hour, 24 * time.Hour} {
+		if b.Silence(at); b.Silent != n+1 || !b.Until.Equal(at.Add(away)) {
+			t.Errorf("silent %d times: away until %s, want %s", b.Silent, b.Until, at.Add(away))
+		}
+		at = b.Until
+	}
+	b.Heard()
+	if b.Silence(at); !b.Until.Equal(at.Add(30 * time.Minute)) {
+		t.Errorf("heard meanwhile, and silent again: away until %s", b.Until)
+	}
+}
+
+// TestACandidateIsDeniedForAWeek until it is dropped, which is told once.
+func TestACandidateIsDeniedForAWeek(t *testing.T) {
+	b := newBook(t)
+	for _, c := range []struct {
+		after          time.Duration
+		dropped, first bool
+	}{{0, false, false}, {7*24*time.Hour - time.Second, false, false}, {7 * 24 * time.Hour, true, true}, {8 * 24 * time.Hour, true, false}} {
+		d, first, err := b.Deny(t.Context(), "delegation/com", "nic.com", now.Add(c.after))
+		if err != nil || first != c.first || d.Dropped.IsZero() == c.dropped || !d.Since.Equal(now) {
+			t.Errorf("after %s: %+v %t %v", c.after, d, first, err)
+		}
+	}
+	if err := b.Admitted(t.Context(), "delegation/com", "nic.com"); err != nil {
+		t.Error(err)
+	}
+	if d, err := b.Denied(t.Context(), "delegation/com", "nic.com"); err != nil || !d.Dropped.IsZero() || !d.Since.IsZero() {
+		t.Errorf("it is known again: %+v %v", d, err)
+	}
+}

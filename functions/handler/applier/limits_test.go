@@ -187,3 +187,34 @@ func TestWhoHoldsADomainIsNamed(t *testing.T) {
 		t.Errorf("held by %s", c.By)
 	}
 }
+
+// TestWhatIsOpenedIsWhatIsClosed: of a page each domain at which recovery is closed, once, and nothing that is nobody's.
+func TestWhatIsOpenedIsWhatIsClosed(t *testing.T) {
+	closed := registry.Closed{Addresses: 1}
+	got := closedAt(registry.Page{Hosts: []registry.HostCount{
+		{Host: "open.com", Addresses: 3}, {Host: "a.com", Closed: closed}, {Host: "mail.a.com", Closed: closed}, {Host: "open.a.com"},
+		{Host: "[192.0.2.1]", Closed: closed}, {Host: "co.uk", Closed: closed}, {Host: "mail.b.co.uk", Closed: closed},
+	}})
+	if !slices.Equal(got, []string{"a.com", "b.co.uk"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestAnApprovalIsNotedInItsHold, which waits for nobody then; where nothing is held there is nothing to note.
+func TestAnApprovalIsNotedInItsHold(t *testing.T) {
+	w, _ := leverWorld(t)
+	w.lapsed("asked.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonReviewNew })
+	w.deleted("closed.com", nil)
+	w.tick()
+	w.at = w.at.Add(time.Minute)
+	for name, held := range map[string]bool{"asked.com": true, "closed.com": false} {
+		w.must(Event{Action: "approve", Domain: name, By: "Ada"})
+		h, ok := w.held(name)
+		if ok != held || held && (h.ApprovedBy != "Ada" || !h.ApprovedAt.Equal(w.at) || h.Domain != name) {
+			t.Errorf("%s: %+v %t", name, h, ok)
+		}
+	}
+	if res := w.must(Event{Action: "status"}); res.Held != 0 {
+		t.Errorf("%+v", res)
+	}
+}

@@ -144,3 +144,25 @@ func TestTheListSaysWhatTheRegistryOffers(t *testing.T) {
 		t.Errorf("%+v %v", s.V, err)
 	}
 }
+
+// TestAnotherClosingOfAHostIsAChange of the list, and the same one is none.
+func TestAnotherClosingOfAHostIsAChange(t *testing.T) {
+	w := newWorld(t)
+	w.list.set("example-one.com", 3, long)
+	w.day(t)
+	since := w.clock.at
+	for _, c := range []struct {
+		what    string
+		closed  registry.Closed
+		changed int
+	}{
+		{"open", registry.Closed{}, 0}, {"closed", registry.Closed{Addresses: 1, Since: since}, 1}, {"closed still", registry.Closed{Addresses: 1, Since: since}, 0},
+		{"closed anew", registry.Closed{Addresses: 1, Since: since.Add(time.Hour)}, 1}, {"opened", registry.Closed{Since: since.Add(time.Hour)}, 1},
+		{"closed, and nobody knows since when", registry.Closed{Addresses: 1}, 1}, {"opened again", registry.Closed{}, 1},
+	} {
+		w.list.closed("example-one.com", c.closed)
+		if res := w.day(t); res.Changed != c.changed {
+			t.Errorf("%s: %d changes, want %d", c.what, res.Changed, c.changed)
+		}
+	}
+}
