@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/lapseguard/lapseguard/shared/queue"
 )
 
 // meter sums up what calls are charged with: DynamoDB says of each call how many units it took, SQS charges by 64 KB.
@@ -20,6 +22,7 @@ type meter struct {
 	mu    sync.Mutex
 	units map[string]float64 // by the price's key, see infra/cost/bill
 	calls map[string]float64 // units by folder, operation and price's key, to look at
+	looks float64            // domains in messages that applier sent
 }
 
 func newMeter(domains string) *meter {
@@ -32,7 +35,7 @@ func newMeter(domains string) *meter {
 func (m *meter) reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.units, m.calls = map[string]float64{}, map[string]float64{}
+	m.units, m.calls, m.looks = map[string]float64{}, map[string]float64{}, 0
 }
 
 func (m *meter) add(folder, operation, key string, n float64) {
@@ -50,6 +53,9 @@ func (m *meter) pass(w http.ResponseWriter, folder, service, operation string, b
 	switch service {
 	case "sqs":
 		m.add(folder, operation, "sqs/fifo", math.Max(1, math.Ceil(float64(len(body))/(64<<10))))
+		if folder == "applier" {
+			m.count(body)
+		}
 	case "ssm":
 		m.add(folder, operation, "ssm/read", 1)
 	}
@@ -99,14 +105,24 @@ func (m *meter) told() string {
 	return strings.Join(lines, "\n")
 }
 
-// sums are the units by the price's key, and how many looks applier sent.
+// count adds up the domains in a request of messages.
+func (m *meter) count(body []byte) {
+	var request struct {
+		Entries []struct{ MessageBody string }
+	}
+	_ = json.Unmarshal(body, &request) // it is the SDK's
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range request.Entries {
+		if message, err := queue.Decode([]byte(e.MessageBody)); err == nil {
+			m.looks += float64(len(message.Domains))
+		}
+	}
+}
+
+// sums are the units by the price's key, and at how many domains applier had checker look.
 func (m *meter) sums() (units map[string]float64, looks float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for what, n := range m.calls {
-		if strings.HasPrefix(what, "applier SendMessage") {
-			looks += n
-		}
-	}
-	return maps.Clone(m.units), looks
+	return maps.Clone(m.units), m.looks
 }

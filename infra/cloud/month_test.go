@@ -37,6 +37,9 @@ var badCrowd = []string{"one.org", "two.org", "three.org", "four.org", "five.org
 
 const badCount = 8
 
+// heldLater are out of DNS from the third day on, and on hold: what is looked at between the runs.
+var heldLater = []string{"held-one.com", "held-two.com", "held-three.net", "held-four.org"}
+
 // badSeed chooses the calls that are spoilt. Any other must do as well.
 const badSeed = 1
 
@@ -81,11 +84,15 @@ func badWorld(start time.Time) sim.World {
 	add(lapsedSecond, second)
 	add(lapsedThird, third)
 	add(onHoldADay, held, back)
+	held.From = 2*day - time.Hour
+	for _, name := range heldLater {
+		add(name, held)
+	}
 	return w
 }
 
 func badRows() (rows []refregistry.Row) {
-	for _, name := range slices.Concat(names(quietOnes), badCrowd, []string{lapsedSecond, lapsedThird, onHoldADay}) {
+	for _, name := range slices.Concat(names(quietOnes), badCrowd, heldLater, []string{lapsedSecond, lapsedThird, onHoldADay}) {
 		longAgo := time.Now().Add(-400 * day)
 		rows = append(rows, refregistry.Row{Address: "dee@" + name, VerifiedAt: longAgo}, refregistry.Row{Address: "eli@mail." + name, VerifiedAt: longAgo})
 	}
@@ -265,9 +272,14 @@ func (c *cloud) stands(t *testing.T) map[string]string {
 		changed[call.Op+" "+call.Domain] += call.Changed
 	}
 	for what, n := range changed {
+		// A closing that failed once comes after the unverify that did not, and finds nothing left to bind.
+		name, closed := strings.CutPrefix(what, "recovery closed ")
+		if _, both := changed["unverify "+name]; closed && both {
+			continue
+		}
 		out[what] = fmt.Sprintf("%d addresses", n)
 	}
-	for _, name := range slices.Concat(names(quietOnes), badCrowd, []string{lapsedSecond, lapsedThird, onHoldADay}) {
+	for _, name := range slices.Concat(names(quietOnes), badCrowd, heldLater, []string{lapsedSecond, lapsedThird, onHoldADay}) {
 		m, err := records.In(c.store).Matter(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)

@@ -146,6 +146,8 @@ func (l Load) markdown(b *strings.Builder) {
 		{"registry (RDAP) calls per domain-year", hours(l.RDAP)},
 		{"status API calls per domain-year", hours(l.Status)},
 		{"delegation questions per domain-year", hours(l.Zone)},
+		{"looks between the daily runs per domain-year", hours(l.Looks)},
+		{"of these after an answer that failed for a moment", hours(l.Failed)},
 		{"MX questions per domain-year", hours(l.MX)},
 		{"questions for own name servers per domain-year", hours(l.Own)},
 		{"items read per domain-day", fmt.Sprintf("%.2f", l.Reads)},

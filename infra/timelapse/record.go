@@ -27,6 +27,7 @@ type Record struct {
 	now       func() time.Time
 	decisions []Decision
 	Events    map[string]int // all events by name
+	Looks     int64          // at domains between the daily runs
 }
 
 func newRecord(now func() time.Time) *Record { return &Record{now: now, Events: map[string]int{}} }
@@ -40,6 +41,12 @@ func (r *Record) Enabled(context.Context, slog.Level) bool { return true }
 // Handle implements slog.Handler.
 func (r *Record) Handle(_ context.Context, e slog.Record) error {
 	r.Events[e.Message]++
+	e.Attrs(func(a slog.Attr) bool {
+		if e.Message == "tick" && a.Key == "looks" {
+			r.Looks += a.Value.Int64()
+		}
+		return true
+	})
 	if !slices.Contains(decisive, e.Message) {
 		return nil
 	}

@@ -53,6 +53,8 @@ type Load struct {
 	RDAP      float64            `json:"rdap_per_year"`
 	Status    float64            `json:"status_api_per_year"`
 	Zone      float64            `json:"delegation_questions_per_year"`
+	Looks     float64            `json:"looks_between_runs_per_year"`
+	Failed    float64            `json:"zone_answers_that_failed_per_year"` // for a moment: what is asked again in six hours
 	MX        float64            `json:"mx_questions_per_year"`
 	Own       float64            `json:"own_server_questions_per_year"`
 	Reads     float64            `json:"items_read_per_domain_day"`
@@ -153,6 +155,7 @@ func newLoad(p *Population, r *GuardRun) Load {
 	}
 	l.RDAP, l.Status = float64(asked(r.Asked[queue.KindRDAP]))/years, float64(asked(r.Asked[queue.KindStatus]))/years
 	l.Zone, l.MX = float64(asked(r.Asked[queue.KindDelegation]))/years, float64(asked(r.Asked[queue.KindMail]))/years
+	l.Looks, l.Failed = float64(r.Looks)/years, float64(r.Failed)/years
 	l.Own = ownQuestions * float64(asked(r.Asked[queue.KindServers])) / years
 	l.Reads, l.Writes, l.Scanned = float64(r.Reads)/domainDays, float64(r.Writes)/domainDays, float64(r.Scanned)/domainDays
 	l.History = float64(r.History) / years

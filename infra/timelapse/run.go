@@ -46,6 +46,8 @@ type GuardRun struct {
 	Decisions []Decision
 	Histories map[string][]records.Entry // of domains that were missed or wronged, oldest first
 	Asked     map[queue.Kind]map[string]int
+	Looks     int64 // at domains between the daily runs
+	Failed    int   // answers of zones that failed for a moment
 	Events    map[string]int
 	Reads     int64
 	Writes    int64
@@ -245,7 +247,7 @@ func (y *year) refresh(ctx context.Context, at time.Time) error {
 }
 
 func (y *year) result(ctx context.Context) (*GuardRun, error) {
-	r := &GuardRun{Ledger: y.ledger, Decisions: y.g.record.Decisions(), Asked: y.u.Asked, Events: y.g.record.Events, Histories: map[string][]records.Entry{},
+	r := &GuardRun{Ledger: y.ledger, Decisions: y.g.record.Decisions(), Asked: y.u.Asked, Events: y.g.record.Events, Looks: y.g.record.Looks, Failed: y.u.Failed[queue.KindDelegation], Histories: map[string][]records.Entry{},
 		Reads: y.g.store.reads.Load(), Writes: y.g.store.writes.Load(), History: y.g.store.history.Load(), Scanned: y.g.store.scanned.Load(), Attacks: y.thieves.got}
 	for _, f := range y.ledger.Fates() {
 		if !f.told() && f.Domain != y.o.Only {

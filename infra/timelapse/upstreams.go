@@ -20,13 +20,15 @@ type Upstreams struct {
 	now func() time.Time
 	// Asked counts questions by kind and domain; names that nobody has an account at count under "".
 	Asked map[queue.Kind]map[string]int
+	// Failed counts the answers about domains that failed for a moment, by kind.
+	Failed map[queue.Kind]int
 	// Watch is called with every answer; nil: by nobody.
 	Watch func(name string, o source.Observation)
 }
 
 // NewUpstreams answers about a population.
 func NewUpstreams(p *Population, now func() time.Time) *Upstreams {
-	u := &Upstreams{p: p, now: now, Asked: map[queue.Kind]map[string]int{}}
+	u := &Upstreams{p: p, now: now, Asked: map[queue.Kind]map[string]int{}, Failed: map[queue.Kind]int{}}
 	for _, k := range []queue.Kind{queue.KindDelegation, queue.KindRDAP, queue.KindStatus, queue.KindMail, queue.KindServers} {
 		u.Asked[k] = map[string]int{}
 	}
@@ -85,6 +87,9 @@ func (u *Upstreams) look(kind queue.Kind, name string) (v View, d *Domain, wrong
 	}
 	o := source.Observation{At: now, Outcome: source.Unknown}
 	if u.p.chance(u.p.World.Answers.Fails, "fails", string(kind), name, now.Format(time.RFC3339)) {
+		if counted != "" {
+			u.Failed[kind]++
+		}
 		o.Cause, o.Said = source.CauseTimeout, "no answer"
 		return v, d, o, true
 	}

@@ -19,6 +19,10 @@ const (
 	GraceLook = 20 * time.Hour
 	// RetryLook is when a domain is asked again after an answer that cannot be believed.
 	RetryLook = 6 * time.Hour
+	// punctual is how much sooner than due the next look at a closed domain may be.
+	punctual = 30 * time.Minute
+	// repeated is how old the zone's last answer may be as it is stored, where the new one says the same: well below Freshness.
+	repeated = 10 * time.Hour
 	// Daily is the distance of RDAP looks while the tripwire is blind or something is wrong; less than a
 	// day, so that a daily run always finds it due.
 	Daily = 20 * time.Hour
@@ -52,6 +56,21 @@ func BaselineAt(name string, first Instant, days int) Instant {
 	_, _ = h.Write([]byte(name)) // never fails
 	span := uint64(days) * 86_400
 	return first + Instant(h.Sum64()%span) // #nosec G115 -- below days*86400
+}
+
+const daySeconds = 86_400
+
+// MailDay is the day of the week on which a domain's MX and its own name servers are asked, counted from 1 January 1970 (0 to
+// 6): the days are spread by name.
+func MailDay(name string) int64 { return int64(BaselineAt(name, 1, 7)-1) / daySeconds }
+
+// IsMailDay tells whether a run that began then falls on a domain's MailDay.
+func IsMailDay(name string, began Instant) bool { return MailDay(name) == int64(began)/daySeconds%7 }
+
+// Raises tells whether the zone's daily answer about a domain will have others asked, as far as is known before: its MX, or
+// its registry.
+func Raises(name string, s State, began Instant) bool {
+	return IsMailDay(name, began) || s.MailWatched(began) || s.NextRDAP <= began
 }
 
 // RegistryAt is when the registry is first asked about a domain of the first list: within days from first on, those with

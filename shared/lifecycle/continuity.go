@@ -38,9 +38,11 @@ const (
 	AddGrace = 6 * 24 * time.Hour
 	// Expiring is for how long after an expiry another MX is no holder's move: the auto-renew period (RFC 3915).
 	Expiring = 45 * 24 * time.Hour
-	// HourlyLooks and then SixHourlyLooks are for how long a domain whose recovery is closed is looked at so often.
+	// HourlyLooks and then SixHourlyLooks are for how long a domain whose recovery is closed is looked at so often; MovedLooks,
+	// for how long six-hourly where it went to other servers or another MX.
 	HourlyLooks    = 24 * time.Hour
 	SixHourlyLooks = 60 * 24 * time.Hour
+	MovedLooks     = 7 * 24 * time.Hour
 )
 
 // Continuity is what is remembered of who controls a domain, and since when that is in doubt.
@@ -367,14 +369,18 @@ func (s State) openingDue() Instant {
 	}
 }
 
-// NextLook is when a domain whose recovery is closed is to be looked at again: hourly for a day, then every six hours
-// for sixty days; 0: the daily round is enough, as for who only waits for a mail host.
+// NextLook is when a domain whose recovery is closed is to be looked at again: hourly for a day, for what was a mistake of
+// the moment, then every six hours for sixty days, of one that went elsewhere for a week; 0: the daily round is enough, as for
+// a name that was deleted, or that only waits for a mail host.
 func (c Continuity) NextLook(now Instant) Instant {
+	moved := c.Gap == GapNewServers || c.Gap == GapNewMail
 	switch age := now.Since(c.Since); {
-	case c.Since == 0 || c.Gap == GapMailHost || age > SixHourlyLooks, c.Lost && age >= HourlyLooks:
+	case c.Since == 0 || c.Gap == GapMailHost || age > SixHourlyLooks:
 		return 0
 	case age < HourlyLooks:
 		return now.Add(time.Hour)
+	case c.Lost || c.Gap == GapDeleted || moved && age > MovedLooks:
+		return 0
 	default:
 		return now.Add(6 * time.Hour)
 	}

@@ -265,14 +265,38 @@ func TestWhoLeavesAMailHostOpens(t *testing.T) {
 }
 
 func TestLooksWhileClosed(t *testing.T) {
-	for _, c := range []struct{ age, want float64 }{{0, 1}, {23, 24}, {24, 30}, {59 * day, 59*day + 6}, {61 * day, -1}} {
-		got := Continuity{Since: instant(0)}.NextLook(instant(c.age))
-		if want := (map[bool]Instant{true: instant(c.want)})[c.want >= 0]; got != want {
-			t.Errorf("closed for %v hours: next look %s, want %s", c.age, got, want)
+	for gap, until := range map[Gap]float64{ // hours for which it is looked at
+		GapYoung: 60 * day, GapGone: 60 * day, GapParked: 60 * day, GapLame: 60 * day, // what the holder ends in the zone
+		GapNewServers: 7 * day, GapNewMail: 7 * day, GapDeleted: 23, GapReleased: 23, GapMailHost: -1,
+	} {
+		for _, c := range []struct{ age, want float64 }{{0, 1}, {23, 24}, {24, 30}, {7 * day, 7*day + 6}, {7*day + 1, 7*day + 7}, {60 * day, 60*day + 6}, {60*day + 1, 0}} {
+			got := Continuity{Since: instant(0), Gap: gap, Lost: gap == GapReleased}.NextLook(instant(c.age))
+			if want := (map[bool]Instant{true: instant(c.want)})[c.age <= until]; got != want {
+				t.Errorf("closed as %s for %v hours: next look %s, want %s", gap, c.age, got, want)
+			}
 		}
 	}
 	if got := (Continuity{}).NextLook(instant(0)); got != 0 {
 		t.Errorf("open: next look %s", got)
+	}
+}
+
+// TestALookStaysWhereItIsNoted: each move in the index is charged, and half an hour more or less does not matter. The own
+// name servers must be asked at their time.
+func TestALookStaysWhereItIsNoted(t *testing.T) {
+	closed := State{Control: Continuity{Since: instant(0)}}
+	lame := closed
+	lame.Service = Service{Serves: source.Lame, Since: instant(1), At: instant(30)}
+	for _, c := range []struct {
+		s           State
+		noted, want float64
+	}{{closed, 35.9, 35.9}, {closed, 35.5, 35.5}, {closed, 35.4, 36}, {closed, 36.1, 36}, {closed, 29, 36}, {closed, 30, 36}, {lame, 35.9, 36}} {
+		if got := c.s.NextLook(instant(c.noted), instant(30)); got != instant(c.want) {
+			t.Errorf("noted for hour %v, seen at hour 30: %s, want %s", c.noted, got, instant(c.want))
+		}
+	}
+	if got := (State{}).NextLook(instant(30.1), instant(30)); got != 0 {
+		t.Errorf("recovery is open: %s", got)
 	}
 }
 

@@ -374,9 +374,16 @@ func TestChangedAndNews(t *testing.T) {
 	}
 	trouble := moment(func(s *State) { s.Deleg = DelegationGone })
 	later := trouble
-	later.DelegAt++
-	if !Changed(trouble, later) {
-		t.Error("in trouble, the time of the newest answer is evidence")
+	for _, c := range []struct {
+		after  time.Duration
+		stored bool
+	}{{6 * time.Hour, false}, {repeated - time.Second, false}, {repeated, true}} {
+		if later.DelegAt = trouble.DelegAt.Add(c.after); Changed(trouble, later) != c.stored {
+			t.Errorf("in trouble, the time of the newest answer is evidence, stored after %s: %t", c.after, !c.stored)
+		}
+	}
+	if first := moment(func(s *State) { s.Deleg, s.DelegAt = DelegationGone, 0 }); !Changed(first, trouble) {
+		t.Error("in trouble, the first answer is not stored")
 	}
 	if News(trouble, later) {
 		t.Error("the same answer again is news")

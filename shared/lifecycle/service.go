@@ -49,10 +49,15 @@ func (s State) ServiceDue(now Instant) bool {
 }
 
 // NextLook is when the domain is to be looked at again beyond the daily round, for what its continuity asks; 0: the
-// daily round is enough. A zone that nobody serves is looked at again until two looks agree, or somebody does.
-func (s State) NextLook(now Instant) Instant {
+// daily round is enough. A zone that nobody serves is looked at again until two looks agree, or somebody does. A time
+// noted before stays where it is punctual: moving it in the index of what is due is charged twice.
+func (s State) NextLook(noted, now Instant) Instant {
 	if s.Control.Since != 0 || !s.Service.lame() {
-		return s.Control.NextLook(now)
+		look := s.Control.NextLook(now)
+		if noted > now && noted <= look && look.Since(noted) <= punctual && !s.Service.lame() {
+			return noted
+		}
+		return look
 	}
 	if second := s.Service.At.Add(RetryLook); second > now {
 		return second

@@ -132,7 +132,7 @@ func TestUnservedZoneOpensByItsHolder(t *testing.T) {
 
 func TestWhenOwnServersAreAsked(t *testing.T) {
 	s := ours(t, watched, rdap())
-	if s.ServiceDue(instant(0)) || s.NextLook(instant(0)) != 0 {
+	if s.ServiceDue(instant(0)) || s.NextLook(0, instant(0)) != 0 {
 		t.Error("a zone that was never heard to be lame is due")
 	}
 	if well := fed(s, watched, 0, []source.Observation{served, nobody}); well != s {
@@ -143,7 +143,7 @@ func TestWhenOwnServersAreAsked(t *testing.T) {
 		at, next float64
 		due      bool
 	}{{0, 6, false}, {5, 6, false}, {6, 12, true}, {30, 36, true}} {
-		if got := once.NextLook(instant(c.at)); got != instant(c.next) || once.ServiceDue(instant(c.at)) != c.due {
+		if got := once.NextLook(0, instant(c.at)); got != instant(c.next) || once.ServiceDue(instant(c.at)) != c.due {
 			t.Errorf("after %v hours: due %t, next look %s", c.at, once.ServiceDue(instant(c.at)), got)
 		}
 	}
@@ -151,10 +151,10 @@ func TestWhenOwnServersAreAsked(t *testing.T) {
 		t.Errorf("%s: %s", at, why)
 	}
 	twice := fed(once, watched, 6, []source.Observation{home(), lame})
-	if got := twice.NextLook(instant(6)); got != instant(7) || twice.openingDue() != 0 {
+	if got := twice.NextLook(0, instant(6)); got != instant(7) || twice.openingDue() != 0 {
 		t.Errorf("closed: next look %s, opening due %s", got, twice.openingDue())
 	}
-	if got := twice.NextLook(instant(6 + 61*day)); got != 0 || !twice.ServiceDue(instant(6+61*day)) {
+	if got := twice.NextLook(0, instant(6+61*day)); got != 0 || !twice.ServiceDue(instant(6+61*day)) {
 		t.Errorf("closed for two months: next look %s; the daily round asks its servers: %t", got, twice.ServiceDue(instant(6+61*day)))
 	}
 	if out := fed(once, watched, 6, []source.Observation{gone()}); out.ServiceDue(instant(12)) || out.Service != (Service{}) {

@@ -116,13 +116,14 @@ func (s State) askedFirst() bool {
 }
 
 // Changed tells whether next says anything that old did not: the daily look at a quiet domain, which only
-// moves the time of its newest answer, is no change and costs no write.
+// moves the time of its newest answer, is no change and costs no write. Where something is wrong, that time counts, but not
+// each of the many looks of a day.
 func Changed(old, next State) bool {
 	closed := next.Control.Since != 0 && next.DelegAt.Since(next.Control.Since) < SixHourlyLooks
 	if !closed {
 		old.Control.MXAt, next.Control.MXAt = 0, 0
 	}
-	if !closed && !next.Trouble() {
+	if !closed && !next.Trouble() || old.DelegAt != 0 && next.DelegAt.Since(old.DelegAt) < repeated {
 		old.DelegAt, next.DelegAt = 0, 0
 	}
 	return old != next

@@ -130,9 +130,9 @@ func (m Message) check() error {
 // MaxDomains is the most domains in one message of a kind; 0 for an unknown kind.
 func MaxDomains(k Kind) int {
 	switch k {
-	case KindDelegation, KindServers:
+	case KindDelegation, KindServers, KindMail:
 		return MaxDelegation
-	case KindRDAP, KindStatus, KindMail:
+	case KindRDAP, KindStatus:
 		return MaxSlow
 	default:
 		return 0

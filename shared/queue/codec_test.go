@@ -184,7 +184,7 @@ func TestGroup(t *testing.T) {
 func TestPackLimits(t *testing.T) {
 	t.Parallel()
 	for kind, limit := range map[queue.Kind]int{
-		queue.KindDelegation: queue.MaxDelegation, queue.KindRDAP: queue.MaxSlow, queue.KindStatus: queue.MaxSlow, queue.KindMail: queue.MaxSlow, queue.KindServers: queue.MaxDelegation,
+		queue.KindDelegation: queue.MaxDelegation, queue.KindRDAP: queue.MaxSlow, queue.KindStatus: queue.MaxSlow, queue.KindMail: queue.MaxDelegation, queue.KindServers: queue.MaxDelegation,
 	} {
 		if got := queue.Pack(queuetest.Base(kind), queuetest.Entries(limit, 1)); len(got) != 1 {
 			t.Errorf("%s: %d domains in %d messages", kind, limit, len(got))

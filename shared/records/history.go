@@ -43,16 +43,25 @@ type Entry struct {
 	By         string               `json:"by,omitempty"`
 	Answer     *registry.Answer     `json:"answer,omitempty"`
 	Request    string               `json:"request,omitempty"` // id of the invocation in which an operator acted
+	First      bool                 `json:"-"`                 // a first look at which all was well: kept for FirstTTL
 }
 
 // HistoryTTL is how long history is kept: two years cover an account holder's question about last year's lapse.
 const HistoryTTL = 2 * 365 * 24 * time.Hour
 
+// FirstTTL is how long the entry of a first look is kept at which all was well: the domain's state says the same for as long
+// as it is so, and every domain has two of them.
+const FirstTTL = 90 * 24 * time.Hour
+
 // PutEntry is the write that appends to a domain's history; n tells apart entries of one moment.
 func PutEntry(name string, e Entry, n int) store.Write {
+	ttl := HistoryTTL
+	if e.First {
+		ttl = FirstTTL
+	}
 	return store.Write{Any: true, Item: store.Item{
 		Key:  store.Key{Table: store.Records, PK: HistoryPK(name), SK: HistorySK(e.At, n)},
-		Data: mustJSON(e), Expires: e.At.Add(HistoryTTL),
+		Data: mustJSON(e), Expires: e.At.Add(ttl),
 	}}
 }
 

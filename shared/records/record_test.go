@@ -177,6 +177,14 @@ func TestUpdateGivesWayToAnotherWriter(t *testing.T) {
 	}
 }
 
+func TestHistoryIsKept(t *testing.T) {
+	for first, want := range map[bool]time.Duration{false: HistoryTTL, true: FirstTTL} {
+		if got := PutEntry("a.com", Entry{At: now, First: first}, 0).Item.Expires; !got.Equal(now.Add(want)) {
+			t.Errorf("a first look at which all was well: %t, kept until %s, want %s", first, got, now.Add(want))
+		}
+	}
+}
+
 func TestHistoryIsNewestFirstAndBounded(t *testing.T) {
 	b := newBook(t)
 	for i := range 5 {

@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lapseguard/lapseguard/shared/cloud"
 	"github.com/lapseguard/lapseguard/shared/decision"
@@ -386,6 +389,53 @@ func TestStaleEvidenceIsLookedAtAgain(t *testing.T) {
 	w.at = w.at.Add(15 * time.Minute)
 	if res := w.tick(); res.Looks != 0 {
 		t.Errorf("the look was sent again a quarter of an hour later: %+v", res)
+	}
+}
+
+// TestLooksAtOneZoneAreSentTogether, and each is noted, so that none is sent again before its time: an hour later on the first
+// day, six hours later after it.
+func TestLooksAtOneZoneAreSentTogether(t *testing.T) {
+	w, l := leverWorld(t)
+	for name, age := range map[string]time.Duration{"a.com": time.Hour, "b.com": 2 * 24 * time.Hour, "c.com": time.Hour, "a.de": time.Hour, "a.co.uk": time.Hour} {
+		w.gap(name, lifecycle.GapGone)
+		w.change(name, func(d *records.Domain) {
+			since := lifecycle.At(w.at).Add(-age)
+			d.State.Control.Since, d.Closed, d.NextLook = since, since, lifecycle.At(w.at)
+		})
+	}
+	odd := records.NewDomain("not registrable", lifecycle.At(w.at))
+	odd.Listed, odd.NextLook = true, lifecycle.At(w.at)
+	w.write(odd.Put())
+	res := w.tick()
+	got := map[string]string{}
+	for _, m := range w.out.messages {
+		var names []string
+		for _, e := range m.Domains {
+			names = append(names, e.Name)
+		}
+		slices.Sort(names)
+		got[m.Upstream] += strings.Join(names, " ")
+		if m.Look || m.Kind != queue.KindDelegation || m.Group != queue.Group(queue.KindDelegation, m.Upstream) {
+			t.Errorf("message %+v", m)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"com": "a.com b.com c.com", "de": "a.de", "co.uk": "a.co.uk"}, got); diff != "" || len(w.out.messages) != 3 {
+		t.Errorf("%d messages, looks %d, -want +got:\n%s", len(w.out.messages), res.Looks, diff)
+	}
+	for name, hours := range map[string]time.Duration{"a.com": 1, "b.com": 6, "a.de": 1} {
+		if d := w.get(name); d.LookSent != lifecycle.At(w.at) || d.NextLook != lifecycle.At(w.at.Add(hours*time.Hour)) {
+			t.Errorf("%s: sent %s, next %s", name, d.LookSent, d.NextLook)
+		}
+	}
+	if d := w.get("not registrable"); d.NextLook != 0 || !strings.Contains(w.log.String(), "domain_not_registrable") {
+		t.Errorf("a name that cannot be asked about: %+v", d)
+	}
+	w.at = w.at.Add(15 * time.Minute)
+	if res := w.tick(); res.Looks != 0 {
+		t.Errorf("a quarter of an hour later: %+v", res)
+	}
+	if len(l.asked) > 5 {
+		t.Errorf("%d requests", len(l.asked))
 	}
 }
 

@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,25 +13,57 @@ import (
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
-// look sends a second look and notes when to ask again should it bring no answer. While recovery is closed it is the zone
-// that is asked so often, and what that raises; the registry, where a decision waits for its word.
-func (p *Parts) look(ctx context.Context, d records.Domain, decides bool) error {
-	name, reason := domain.Parse(d.Name)
+// due is a domain that is to be looked at.
+type due struct {
+	d       records.Domain
+	decides bool // a decision waits for the registry's word
+}
+
+// lookAt sends second looks, those at one zone together, and notes when to ask again should they bring no answer. While
+// recovery is closed it is the zone that is asked so often, and what that raises; the registry, where a decision waits for
+// its word.
+func (p *Parts) lookAt(ctx context.Context, domains []due) error {
+	type question struct {
+		suffix string
+		look   bool
+	}
+	var order []question
+	entries := map[question][]queue.Entry{}
 	now := p.Now()
-	if reason != "" { // a newer list of suffixes: the domain's own trouble, which must not stop the others
-		p.Log.ErrorContext(ctx, "domain_not_registrable", "domain", d.Name, "reason", reason)
-		d.LookSent, d.NextLook = lifecycle.At(now), 0
-		return p.put(ctx, d)
+	var notes [][]store.Write
+	for _, l := range domains {
+		d := l.d
+		d.LookSent = lifecycle.At(now)
+		d.NextLook = cmp.Or(d.State.NextLook(0, d.LookSent), d.LookSent.Add(lifecycle.RetryLook))
+		name, reason := domain.Parse(d.Name)
+		if reason != "" { // a newer list of suffixes: the domain's own trouble, which must not stop the others
+			p.Log.ErrorContext(ctx, "domain_not_registrable", "domain", d.Name, "reason", reason)
+			d.NextLook = 0
+			notes = append(notes, []store.Write{d.Put()})
+			continue
+		}
+		q := question{name.Suffix, d.State.Control.Since == 0 || l.decides}
+		if entries[q] == nil {
+			order = append(order, q)
+		}
+		entries[q] = append(entries[q], queue.Entry{Name: d.Name})
+		notes = append(notes, []store.Write{d.Put()})
 	}
-	m := queue.Message{Kind: queue.KindDelegation, Upstream: name.Suffix, Group: queue.Group(queue.KindDelegation, name.Suffix), Share: 1, Sent: now,
-		Look: d.State.Control.Since == 0 || decides}
-	if _, err := p.Queue.Send(ctx, queue.Pack(m, []queue.Entry{{Name: d.Name}})); err != nil {
-		return fmt.Errorf("send a look at %s: %w", d.Name, err)
+	var messages []queue.Message
+	for _, q := range order {
+		messages = append(messages, queue.Pack(queue.Message{
+			Kind: queue.KindDelegation, Upstream: q.suffix, Group: queue.Group(queue.KindDelegation, q.suffix), Share: 1, Sent: now, Look: q.look,
+		}, entries[q])...)
 	}
-	d.LookSent = lifecycle.At(now)
-	d.NextLook = d.LookSent.Add(lifecycle.RetryLook)
-	if err := p.Store.Write(ctx, d.Put()); err != nil && !errors.Is(err, store.ErrConflict) {
-		return fmt.Errorf("note the look at %s: %w", d.Name, err)
+	if len(messages) > 0 {
+		if _, err := p.Queue.Send(ctx, messages); err != nil {
+			return fmt.Errorf("send looks at %d domains, first %s: %w", len(domains), domains[0].d.Name, err)
+		}
+	}
+	for i, err := range p.Store.WriteEach(ctx, notes) {
+		if err != nil && !errors.Is(err, store.ErrConflict) {
+			return fmt.Errorf("note the look at %s: %w", domains[i].d.Name, err)
+		}
 	}
 	return nil
 }

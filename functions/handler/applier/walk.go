@@ -38,7 +38,8 @@ type walk struct {
 	told                        map[string]bool // domains whose mail host's lapse, or recovery, it noted
 	relieved                    []string        // those of them whose mail host is back, and whose hold is to end
 	relieving                   bool
-	names                       int // that it found
+	due                         []due // of this page
+	names                       int   // that it found
 	looks, held, acted, waiting int
 	arrived                     *records.Domain
 	tripped                     []string
@@ -181,8 +182,10 @@ func (w *walk) relieve(ctx context.Context) error {
 	return nil
 }
 
-// each reads a page of domains consistently, with their cases; the index is only a hint.
+// each reads a page of domains consistently, with their cases; the index is only a hint. The looks that they want are sent
+// together.
 func (w *walk) each(ctx context.Context, names []string, do func(context.Context, records.Matter) error) error {
+	w.due = nil
 	matters, err := w.book().Matters(ctx, names)
 	if newer := (*records.Newer)(nil); errors.As(err, &newer) {
 		w.skip(ctx, newer)
@@ -203,7 +206,7 @@ func (w *walk) each(ctx context.Context, names []string, do func(context.Context
 			return err
 		}
 	}
-	return nil
+	return w.lookAt(ctx, w.due)
 }
 
 // visit carries out what is planned for one due domain, and counts it.
@@ -251,7 +254,7 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	}
 	if s.Look {
 		w.looks++
-		return w.look(ctx, m.Domain, s.Decides)
+		w.due = append(w.due, due{m.Domain, s.Decides})
 	}
 	return nil
 }

@@ -212,7 +212,7 @@ func (w *watched) add(name string, now time.Time) {
 // there is none, again a day later. Whoever comes to depend on it in between finds it under watch, and says so.
 func (h *Handler) foldAlone(ctx context.Context, v *visit, now, began lifecycle.Instant) error {
 	d := &v.after
-	weekly := d.Alone == 0 && mailDay(d.Name) == int64(began)/daySeconds%7
+	weekly := d.Alone == 0 && lifecycle.IsMailDay(d.Name, began)
 	if !d.MailHost || v.obs.Source != source.SourceDelegation || !weekly && (d.Alone == 0 || now.Since(d.Alone) < lifecycle.Daily) {
 		return nil
 	}
@@ -321,13 +321,8 @@ func (h *Handler) mailDue(d *records.Domain, before lifecycle.State, now, began 
 // mailDay tells whether it is the day of a domain's MX and of its own name servers.
 func (h *Handler) mailDay(d *records.Domain, began lifecycle.Instant) bool {
 	atOnce := d.State.MailSet == "" && h.BaselineDays <= 0
-	return atOnce || mailDay(d.Name) == int64(began)/daySeconds%7
+	return atOnce || lifecycle.IsMailDay(d.Name, began)
 }
 
 // moved tells whether the tripwire found other name servers.
 func moved(before, after lifecycle.State) bool { return before.NS != "" && before.NS != after.NS }
-
-const daySeconds = 24 * 60 * 60
-
-// mailDay is the day of the week on which a domain's MX set is asked, counted from 1 January 1970.
-func mailDay(name string) int64 { return int64(lifecycle.BaselineAt(name, 1, 7)-1) / daySeconds }

@@ -133,7 +133,7 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 	if d.NextLook = verdict.Next; verdict.Next != 0 && v.before.NextLook > now {
 		d.NextLook = min(verdict.Next, v.before.NextLook)
 	}
-	lookBy(d, now)
+	lookBy(d, v.before.NextLook, now)
 	fresh := v.before.State.RegAt != 0 && now.Since(v.before.State.RegAt) <= lifecycle.Freshness
 	decided := v.before.Action == lifecycle.Unverify || v.before.Action == lifecycle.Hold ||
 		fresh && (v.before.Confidence == lifecycle.Medium || v.before.Confidence == lifecycle.High)
@@ -149,8 +149,8 @@ func (h *Handler) carryVerdict(v *visit, now lifecycle.Instant) {
 }
 
 // lookBy has a domain looked at again when its continuity asks for it, if nothing else does so sooner.
-func lookBy(d *records.Domain, now lifecycle.Instant) {
-	if look := d.State.NextLook(now); look != 0 && (d.NextLook == 0 || look < d.NextLook) {
+func lookBy(d *records.Domain, noted, now lifecycle.Instant) {
+	if look := d.State.NextLook(noted, now); look != 0 && (d.NextLook == 0 || look < d.NextLook) {
 		d.NextLook = look
 	}
 }
@@ -234,10 +234,16 @@ func (h *Handler) writes(v visit) []store.Write {
 	if lifecycle.News(b.State, a.State) || b.Action != a.Action || b.Reason != a.Reason {
 		writes = append(writes, records.PutEntry(a.Name, records.Entry{
 			At: h.Now().UTC(), What: "look", Before: b.State.Phase, After: a.State.Phase, Action: a.Action, Confidence: a.Confidence,
-			Reason: a.Reason, Sentence: lifecycle.Sentence(a.State, v.verdict), Evidence: []records.Witness{witness(v.obs)},
+			Reason: a.Reason, Sentence: lifecycle.Sentence(a.State, v.verdict), Evidence: []records.Witness{witness(v.obs)}, First: firstAndWell(b, a),
 		}, entryOrder(v.obs.Source)))
 	}
 	return append(writes, h.dependWrites(v)...)
+}
+
+// firstAndWell tells whether the zone or the registry was heard for the first time, and nothing is wrong.
+func firstAndWell(before, after records.Domain) bool {
+	first := before.State.DelegAt == 0 || before.State.RegAt == 0 && after.State.RegAt != 0
+	return first && after.State.Phase == lifecycle.Active && after.Action == lifecycle.None && after.State.Control.Since == 0
 }
 
 // entryOrder keeps entries of one simulated moment apart and in the order in which sources are asked.

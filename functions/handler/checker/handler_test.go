@@ -282,6 +282,38 @@ func TestALapseIsSeenThroughTheChainOfQuestions(t *testing.T) {
 	}
 }
 
+// TestHowLongALookIsRemembered: a first one at which all was well for a quarter, as the state says the same; what is news, for
+// two years.
+func TestHowLongALookIsRemembered(t *testing.T) {
+	w := newWorld(t)
+	at := lifecycle.At(w.at)
+	well := records.NewDomain("a-one.com", at)
+	well.State.Phase, well.Action = lifecycle.Active, lifecycle.None
+	with := func(edit func(*records.Domain)) records.Domain { d := well; edit(&d); return d }
+	zone := with(func(d *records.Domain) { d.State.Deleg, d.State.DelegAt = lifecycle.DelegationHome, at })
+	both := zone
+	both.State.Reg, both.State.RegAt = lifecycle.WordRegistered, at
+	closed := both
+	closed.State.Control.Since = at
+	for name, tt := range map[string]struct {
+		before, after records.Domain
+		want          time.Duration
+	}{
+		"the zone, for the first time":     {with(func(*records.Domain) {}), zone, records.FirstTTL},
+		"the registry, for the first time": {zone, both, records.FirstTTL},
+		"first seen deleted":               {zone, func() records.Domain { d := both; d.State.Phase = lifecycle.Redemption; return d }(), records.HistoryTTL},
+		"first seen parked":                {zone, func() records.Domain { d := both; d.Action = lifecycle.Watch; return d }(), records.HistoryTTL},
+		"closed at once":                   {zone, closed, records.HistoryTTL},
+		"other name servers":               {both, func() records.Domain { d := both; d.State.NS = "other"; return d }(), records.HistoryTTL},
+		"other name servers, unregistered": {zone, func() records.Domain { d := zone; d.State.NS = "other"; return d }(), records.HistoryTTL},
+	} {
+		writes := w.writes(visit{before: tt.before, after: tt.after, obs: source.Observation{Source: source.SourceDelegation}})
+		if len(writes) != 2 || !writes[1].Item.Expires.Equal(w.at.Add(tt.want)) {
+			t.Errorf("%s: %d writes, kept until %s", name, len(writes), writes[len(writes)-1].Item.Expires)
+		}
+	}
+}
+
 func TestUnknownAnswersChangeNoPhase(t *testing.T) {
 	w := newWorld(t)
 	w.dns.by["example-one.com"] = delegated("ns1.host.example")

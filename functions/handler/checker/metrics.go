@@ -11,18 +11,26 @@ import (
 	"github.com/lapseguard/lapseguard/shared/telemetry"
 )
 
-// Upstreams are the values of telemetry.DimUpstream: with "other" of their kind at most ten. Each costs money every
-// month; the log's message_answered names all of them.
+// Upstreams are the values of telemetry.DimUpstream: the largest of a kind, and the others. Each costs money every month; the
+// log's message_answered names all of them.
 func Upstreams() []string {
-	return []string{
-		"delegation/com", "delegation/net", "delegation/org", "delegation/other",
-		"rdap/rdap.verisign.com", "rdap/rdap.publicinterestregistry.org", "rdap/rdap.identitydigital.services", "rdap/other",
-		"mail/resolver", "status",
-	}
+	return []string{"delegation/com", "delegation/other", "rdap/rdap.verisign.com", "rdap/other", "mail/resolver", "status"}
 }
+
+// large are upstreams besides whose failures count with few domains in a message too.
+var large = []string{"delegation/net", "delegation/org", "rdap/rdap.publicinterestregistry.org", "rdap/rdap.identitydigital.services"}
 
 // upstreamName is the value of telemetry.DimUpstream for a message's upstream: one of Upstreams.
 func upstreamName(m queue.Message) string {
+	name := wholeName(m)
+	if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(Upstreams(), name) {
+		return kind + "/other"
+	}
+	return name
+}
+
+// wholeName names a message's upstream by its kind, and what it is asked at.
+func wholeName(m queue.Message) string {
 	kind, name := string(m.Kind), m.Upstream
 	switch m.Kind {
 	case queue.KindRDAP:
@@ -36,9 +44,6 @@ func upstreamName(m queue.Message) string {
 	case queue.KindServers:
 		return "delegation/other" // what it does not answer, zones did not: their own servers have no failure that is ours
 	case queue.KindDelegation:
-	}
-	if !slices.Contains(Upstreams(), kind+"/"+name) {
-		name = "other"
 	}
 	return kind + "/" + name
 }
@@ -69,7 +74,7 @@ func (h *Handler) measure(m queue.Message, obs []source.Observation) {
 	if throttled > 0 {
 		whole[telemetry.UpstreamThrottled] = float64(throttled)
 	}
-	heavy := len(obs) >= manyDomains || !strings.HasSuffix(upstreamName(m), "/other")
+	heavy := len(obs) >= manyDomains || !strings.HasSuffix(upstreamName(m), "/other") || slices.Contains(large, wholeName(m))
 	heavy = heavy && !slices.Contains(h.AcceptedSilent, string(m.Kind)+"/"+m.Upstream)
 	if faults*2 >= len(obs) && faults > 0 && heavy {
 		whole[telemetry.UpstreamFailing] = 1

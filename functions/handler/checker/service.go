@@ -20,7 +20,7 @@ func (h *Handler) serversDue(d *records.Domain, m queue.Message, now lifecycle.I
 func (h *Handler) foldService(ctx context.Context, v *visit, f lifecycle.Facts, now lifecycle.Instant) {
 	d, own := &v.after, v.obs.Service
 	d.State = lifecycle.SeeService(d.State, v.obs, f, now)
-	lookBy(d, now)
+	lookBy(d, v.before.NextLook, now)
 	if v.ask = lifecycle.Questions(v.before.State, d.State, f, lifecycle.Verdict{}, now, v.obs.Source, false); len(v.ask) > 0 {
 		d.State.NextRDAP = min(d.State.NextRDAP, now) // stays due until the registry answers
 	}

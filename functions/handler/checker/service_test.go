@@ -33,7 +33,7 @@ func serviceWorld(t *testing.T) (w *world, resolver, servers *answers) {
 
 // toMailDay sets the clock to the next day of the domain's MX.
 func (w *world) toMailDay(name string) {
-	for w.at = w.at.Add(24 * time.Hour); mailDay(name) != w.at.Unix()/daySeconds%7; w.at = w.at.Add(24 * time.Hour) {
+	for w.at = w.at.Add(24 * time.Hour); !lifecycle.IsMailDay(name, lifecycle.At(w.at)); w.at = w.at.Add(24 * time.Hour) {
 	}
 }
 

@@ -50,7 +50,7 @@ func TestMailIsDue(t *testing.T) {
 	w, _ := mailWorld(t)
 	w.BaselineDays = 14
 	const day = 24 * 60 * 60
-	ours := lifecycle.Instant(mailDay("a-one.com")*day + 700*day)
+	ours := lifecycle.Instant(lifecycle.MailDay("a-one.com")*day + 700*day)
 	other := ours + day
 	d := records.NewDomain("a-one.com", 0)
 	d.Listed, d.State.Deleg, d.State.NS, d.State.MailSet = true, lifecycle.DelegationHome, "ns", "mx"
@@ -96,7 +96,7 @@ func TestMailIsDue(t *testing.T) {
 	}
 	days := map[int64]int{}
 	for i := range 700 {
-		days[mailDay(fmt.Sprintf("example-%d.com", i))]++
+		days[lifecycle.MailDay(fmt.Sprintf("example-%d.com", i))]++
 	}
 	for n := range int64(7) {
 		if days[n] < 60 {

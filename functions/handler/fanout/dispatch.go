@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lapseguard/lapseguard/shared/domain"
+	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/queue"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/store"
@@ -21,7 +23,7 @@ const (
 	// scanPage is the number of items read at once.
 	scanPage = 500
 	// maxBuffered is how many domains a segment holds back to fill messages; then it sends and notes its place.
-	maxBuffered = 30_000
+	maxBuffered = 60_000
 	// maxSent ends a stretch by its messages: their names are one record, and its size is limited (store.MaxData). A
 	// page of the scan and the zones at hand may add some.
 	maxSent = 3000
@@ -98,7 +100,7 @@ func place(run *records.Run, n int) int {
 func (h *Handler) stretch(ctx context.Context, run *records.Run, n, at int, stored *records.Of[records.Segment]) error {
 	seg := &stored.V
 	began := h.Now()
-	zones := map[string][]found{}
+	zones := map[pile][]found{}
 	var ids records.Sent
 	var ready []queue.Message
 	full := func() bool { return len(ids.IDs)+len(ready)+len(zones) >= maxSent }
@@ -108,15 +110,15 @@ func (h *Handler) stretch(ctx context.Context, run *records.Run, n, at int, stor
 			return err
 		}
 		for _, item := range items {
-			e, zone, ok := h.entry(ctx, run, item, seg)
+			e, p, ok := h.entry(ctx, run, item, seg)
 			if !ok {
 				continue
 			}
-			zones[zone] = append(zones[zone], e)
-			if buffered++; len(zones[zone]) == queue.MaxDelegation && h.Ahead == 0 {
-				ready = append(ready, h.pack(run, zone, zones[zone], len(ids.IDs)+len(ready))...)
-				buffered -= len(zones[zone])
-				delete(zones, zone)
+			zones[p] = append(zones[p], e)
+			if buffered++; len(zones[p]) == queue.MaxDelegation && h.Ahead == 0 {
+				ready = append(ready, h.pack(run, p.zone, zones[p], len(ids.IDs)+len(ready))...)
+				buffered -= len(zones[p])
+				delete(zones, p)
 			}
 			if len(ready) >= queue.BatchSize {
 				if err := h.sendAll(ctx, ready, &ids); err != nil {
@@ -149,20 +151,36 @@ type found struct {
 	addresses int
 }
 
+// pile is what goes into the same messages: domains of a zone, those apart that will raise further questions. Else nearly
+// every message would raise three, for a few of its domains each.
+type pile struct {
+	zone   string
+	raises bool
+}
+
+func (p pile) compare(q pile) int {
+	if c := cmp.Compare(p.zone, q.zone); c != 0 || p.raises == q.raises {
+		return c
+	} else if q.raises {
+		return -1
+	}
+	return 1
+}
+
 // packAll makes messages of what is left of the zones, or was held back: of those the ones with the most addresses first,
 // in a message as among them.
-func (h *Handler) packAll(run *records.Run, zones map[string][]found, turn int) []queue.Message {
+func (h *Handler) packAll(run *records.Run, zones map[pile][]found, turn int) []queue.Message {
 	type part struct {
 		zone    string
 		domains []found
 	}
 	var parts []part
-	for _, zone := range sortedKeys(zones) {
+	for _, p := range slices.SortedFunc(maps.Keys(zones), pile.compare) {
 		if h.Ahead > 0 {
-			slices.SortStableFunc(zones[zone], func(a, b found) int { return cmp.Compare(b.addresses, a.addresses) })
+			slices.SortStableFunc(zones[p], func(a, b found) int { return cmp.Compare(b.addresses, a.addresses) })
 		}
-		for domains := range slices.Chunk(zones[zone], queue.MaxDelegation) {
-			parts = append(parts, part{zone, domains})
+		for domains := range slices.Chunk(zones[p], queue.MaxDelegation) {
+			parts = append(parts, part{p.zone, domains})
 		}
 	}
 	if h.Ahead > 0 {
@@ -175,23 +193,24 @@ func (h *Handler) packAll(run *records.Run, zones map[string][]found, turn int) 
 	return messages
 }
 
-// entry is a domain's part of a message and the zone that is asked about it; the segment counts it.
-func (h *Handler) entry(ctx context.Context, run *records.Run, it store.Item, seg *records.Segment) (e found, zone string, ok bool) {
+// entry is a domain's part of a message and the pile it goes to; the segment counts it.
+func (h *Handler) entry(ctx context.Context, run *records.Run, it store.Item, seg *records.Segment) (e found, p pile, ok bool) {
 	d, err := records.ParseDomain(it)
 	if err != nil {
 		h.Log.ErrorContext(ctx, "item_skipped", "domain", it.PK, "error", err)
 		seg.Skipped++
-		return e, "", false
+		return e, p, false
 	}
 	name, reason := domain.Parse(d.Name)
 	if !d.Watched() || reason != "" {
-		return e, "", false
+		return e, p, false
 	}
 	h.count(d, name, seg)
 	if run.Sent && d.State.First != 0 {
-		return e, "", false
+		return e, p, false
 	}
-	return found{queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, d.Addresses}, name.Suffix, true
+	p = pile{name.Suffix, h.Ahead == 0 && lifecycle.Raises(d.Name, d.State, run.Started)}
+	return found{queue.Entry{Name: d.Name, Version: it.Version, Item: json.RawMessage(it.Data)}, d.Addresses}, p, true
 }
 
 // pack makes messages to a zone; turn spreads them over the zone's groups.
@@ -227,13 +246,4 @@ func (h *Handler) sendAll(ctx context.Context, messages []queue.Message, ids *re
 func (h *Handler) late(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && time.Until(deadline) < h.Margin
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -240,6 +240,36 @@ func TestLargeZonesHaveSeveralGroups(t *testing.T) {
 	}
 }
 
+// TestWhatRaisesQuestionsIsSentTogether: the domains whose MX or registry is due; the others' messages raise none.
+func TestWhatRaisesQuestionsIsSentTogether(t *testing.T) {
+	w := newWorld(t)
+	w.Segments, w.BaselineDays = 1, 60
+	for i := range 2000 {
+		w.list.set(fmt.Sprintf("example-%04d.com", i), 1, long)
+	}
+	w.day(t)
+	began, full := w.run(t).Started, map[bool]int{}
+	for _, m := range w.out.messages {
+		raises := map[bool]int{}
+		for _, e := range m.Domains {
+			d, err := records.ParseDomain(store.Item{Key: store.Key{PK: e.Name}, Data: e.Item})
+			if err != nil {
+				t.Fatal(err)
+			}
+			raises[lifecycle.Raises(d.Name, d.State, began)]++
+		}
+		if len(raises) != 1 {
+			t.Errorf("a message of %d domains: %v", len(m.Domains), raises)
+		}
+		if len(m.Domains) == queue.MaxDelegation {
+			full[raises[true] > 0]++
+		}
+	}
+	if n := len(w.out.domains()); n != 2000 || full[true] < 1 || full[false] < 9 {
+		t.Errorf("%d domains, full messages %v", n, full)
+	}
+}
+
 // TestAListThatDoesNotComeIsGivenUp twenty hours after its run began, before the next one's time.
 func TestAListThatDoesNotComeIsGivenUp(t *testing.T) {
 	w := newWorld(t)

@@ -42,21 +42,27 @@ func Assumptions() Model {
 		"blind":      {"share of domains in described TLDs whose zone need not show a lapse", 0.05},
 		"undescr":    {"share of domains in TLDs whose rules are not described: asked weekly", 0.05},
 		"trouble":    {"share of domains out of service or lapsing: asked daily, and written at each look", 0.005},
-		"gap":        {"share of domains whose recovery was closed within sixty days and is closed still (make simulate: 82 closings per 1,000 domain-years, each for 31 of these days)", 0.007},
-		"looks":      {"looks a day at such a domain beside the run's: 24 on the first day, then 4", 4.5},
-		"second":     {"messages raised by such a look", 0.5},
+		"looks":      {"looks a year at a domain while recovery through it is closed (make simulate: looks between the daily runs, without those after an answer that failed)", 6.2},
+		"again":      {"share of the zone's answers that fail for a moment, and are asked for again six hours later (make simulate has 0.005, to be hard)", 0.001},
+		"after":      {"share of domains within 46 days after an expiry or its anniversary, whose MX is asked daily", float64(lifecycle.Expiring+24*time.Hour) / float64(365*24*time.Hour)},
+		"mxasked":    {"questions to the resolver for a domain whose MX is asked, those for its own mail hosts' addresses among them (make simulate: MX questions per domain-year, 145)", 1.6},
+		"segments":   {"segments in which fanout goes through the table (Segments): each has small zones of its own", 4},
+		"raised":     {"messages raised by a message of such looks: to the resolver or a registry, once a day for each domain", 1},
 		"moved":      {"writes to the index of what is due when that changes: the old entry goes, a new one comes", 2},
+		"told":       {"share of looks at closed domains whose answer is stored: the time of one that says the same, twice a day", 0.35},
 		"tickreads":  {"reads of a quiet tick, and of fanout that finds nothing to resume", 11},
 		"silence":    {"seconds for a question that nobody answers, three at once", 10.0 / 3},
 		"changed":    {"share of hosts that the list reports as changed each day", 0.002},
-		"acted":      {"share of domains that change their phase each day: a decision, a hold, history, an answer", 0.00005},
+		"acted":      {"share of domains closed, opened or decided about each day: a case, an answer, history (make simulate: closings and unverified domains per 1,000 domain-years; each closing is opened again)", (2*82 + 18) / 1000.0 / 365},
+		"news":       {"history entries of a domain and year, each a transaction with the domain (make simulate; two of four are first looks)", 2},
 		"rate":       {"seconds for a question by RDAP where the server is Verisign's (half of all domains)", 1 / 10.0},
 		"slow":       {"seconds for a question by RDAP elsewhere (RdapRate of 2 a second)", 1 / 2.0},
 		"fast":       {"share of RDAP questions that go to Verisign", 0.5},
 		"overlap":    {"messages answered at once by one invocation: its batch of ten holds messages of several upstreams, each waits for its own", 2},
 		"delegation": {"seconds for a full message of questions to a zone, 32 at once: five rounds of 30 ms, and 10 ms of a whole core's work", 0.3},
 		"mail":       {"MX questions a second", 200},
-		"own":        {"seconds for a message of questions to domains' own name servers: 0.3, and 2 more for one in five, of which a server is silent", 0.7},
+		"own":        {"seconds for 64 questions to domains' own name servers, asked at once", 0.3},
+		"mute":       {"share of domains with a name server that is silent: the message waits 2 seconds more", 1.0 / 90},
 		"servers":    {"questions to DNS for a domain whose own name servers are asked: its zone, two or three servers, and now and then an address", 4},
 		"tick":       {"seconds of a tick of applier on a quiet day", 1.5},
 		"fanout":     {"seconds of fanout for a million domains (its benchmark takes 7 s on one core, at 0.3 of one here)", 60},
@@ -69,7 +75,7 @@ func Assumptions() Model {
 		"kms":        {"requests to KMS a month: tokens are read once an environment, tables cache their key", 5000},
 		"mails":      {"alarms and digests by e-mail a month", 80},
 		"dashboard":  {"dashboards charged: the first three of an account are free, always; this is the only free allowance that is counted", 0},
-		"kept":       {"history entries kept of a domain after a year: two first looks, and a change a year (they expire after two)", 3},
+		"kept":       {"history entries kept of a domain after a year (make simulate: 4 a year, two of them first looks, which expire after 90 days; the others after two years)", 2},
 		"deps":       {"domains that a domain's mail depends on (its MX and its name servers')", 2},
 		"dns":        {"bytes out of AWS for a question to DNS: 47 of the message, 28 of UDP and IP", 75},
 		"rdapout":    {"bytes out of AWS for a question by RDAP, connections being kept: request, acknowledgements, a part of the handshake", 800},
@@ -90,15 +96,17 @@ type Day struct {
 	Chunks   float64 // of 64 KB in them
 	RDAP     float64 // domains asked by RDAP in a run
 	MX       float64
-	Own      float64 // messages of questions to domains' own name servers, as many domains as MX
+	Own      float64 // messages of questions to domains' own name servers, each once a week
 	Raised   float64 // messages raised by answers
 	Slow     float64 // of these, to registries
 	Calls    float64 // invocations of checker; batches are half full
 	Ticks    float64 // of applier, and as often fanout looks for something to resume
 	Trouble  float64 // domains written at the run's look
-	Looks    float64 // looks between the runs, at a domain alone
+	Looks    float64 // looks between the runs at domains whose recovery is closed
+	Again    float64 // and at others, whose answer failed
 	Changed  float64 // domains that the list reports as changed
-	Acted    float64 // domains that change their phase
+	Acted    float64 // domains closed, opened, decided about
+	News     float64 // looks that found news: history
 	Balances float64 // ticks that weigh what a run sent against what was answered
 	Whole    float64 // whole lists: one a week
 	Parked   float64 // messages parked for a dead upstream, and sent again
@@ -165,7 +173,7 @@ func dispatch(domains, perMessage int) (messages int) {
 }
 
 // maxBuffered is fanout's (functions/handler/fanout/dispatch.go): how many domains a segment holds back.
-const maxBuffered = 30_000
+const maxBuffered = 60_000
 
 // Day is a day of so many domains.
 func (m Model) Day(domains int) (Day, error) {
@@ -181,24 +189,41 @@ func (m Model) Day(domains int) (Day, error) {
 	full := len(packed[0].Domains)
 	d := sample(0)
 	v := Day{Domains: float64(domains), Item: itemBytes(len(d.Name), 0, len(d.Data()))}
-	v.Messages = float64(dispatch(domains, full))
-	v.Chunks = math.Max(v.Messages, v.Domains/float64(full)*math.Ceil(float64(len(body))/(64<<10)))
 	day := 24 * time.Hour
 	weekly := m["near"].value*m["blind"].value + m["undescr"].value
 	rarely := 1 - weekly
 	v.RDAP = v.Domains * (weekly*float64(day)/float64(lifecycle.Weekly) + rarely*float64(day)/float64(lifecycle.Rarely) + m["trouble"].value)
-	v.MX = v.Domains / 7
-	// Each answered message raises one message to a registry, one to the resolver and one to own servers, if any of its domains is due.
-	each := v.Domains / v.Messages
-	some := func(share float64) float64 { return v.Messages * (1 - math.Pow(1-share, each)) }
-	v.Own = math.Max(some(1.0/7), v.MX/queue.MaxDelegation)
-	v.Slow = math.Max(some(v.RDAP/v.Domains), v.RDAP/queue.MaxSlow)
-	v.Raised = v.Slow + math.Max(some(1.0/7), v.MX/queue.MaxSlow) + v.Own
+	v.Own = v.Domains / 7
+	v.MX = v.Own + v.Domains*6/7*m["after"].value
+	// Fanout packs those that raise further questions apart; nearly all others raise none. Each segment has what is left over.
+	raises := 1 - (1-v.MX/v.Domains)*(1-v.RDAP/v.Domains)
+	segment := v.Domains / m["segments"].value
+	quiet, loud := dispatch(int(segment*(1-raises)), full), dispatch(int(segment*raises), full)
+	v.Messages = float64(quiet+loud) * m["segments"].value
+	v.Chunks = math.Max(v.Messages, v.Domains/float64(full)*math.Ceil(float64(len(body))/(64<<10)))
+	// Each of the others raises one message to a registry, one to the resolver and one to own servers, if any of its domains is due.
+	piles := float64(loud) * m["segments"].value
+	some := func(domains float64, most int) float64 {
+		share := domains / v.Domains / raises
+		return math.Max(piles*(1-math.Pow(1-share, v.Domains*raises/piles)), domains/float64(min(most, full)))
+	}
+	v.Slow, v.Own = some(v.RDAP, queue.MaxDomains(queue.KindRDAP)), some(v.Own, queue.MaxDomains(queue.KindServers))
+	v.Raised = v.Slow + some(v.MX, queue.MaxDomains(queue.KindMail)) + v.Own
 	v.Ticks, v.Balances, v.Whole, v.Mails = 96, m["balance"].value, 1.0/7, m["mails"].value/days
-	v.Trouble, v.Looks = v.Domains*m["trouble"].value, v.Domains*m["gap"].value*m["looks"].value
+	v.Trouble, v.Looks, v.Again = v.Domains*m["trouble"].value, v.Domains*m["looks"].value/365, v.Domains*m["again"].value
 	v.Changed, v.Acted = v.Domains*m["changed"].value, v.Domains*m["acted"].value
-	v.Calls = (v.Messages + v.Raised + v.Looks*(1+m["second"].value)) / queue.BatchSize * 2
+	v.News = v.Domains * m["news"].value / 365
+	v.Calls = (v.Messages + v.Raised + v.together()*(1+m["raised"].value)) / queue.BatchSize * 2
 	return v, nil
+}
+
+// together is how many messages looks go in: those of a tick at one zone are sent together.
+func (v Day) together() (messages float64) {
+	n := (v.Looks + v.Again) / v.Ticks
+	for _, share := range zones() {
+		messages += math.Max(1-math.Pow(1-share, n), n*share/queue.MaxDelegation)
+	}
+	return messages * v.Ticks
 }
 
 // itemBytes is the size of an item in DynamoDB: names and values of pk, sk, data, v and ttl.
@@ -233,7 +258,7 @@ func (m Model) Lines(t *template.Template, v Day) []Line {
 		{"SSM reads: the mode before anything is done, tokens", "ssm/read", v.Ticks * 2},
 		{"alarms and digests by e-mail", "sns/mail", v.Mails},
 		{"logs", "logs/ingest", m.logs(v)},
-		{"questions on their way to the internet", "transfer/out", ((v.Domains+v.MX*(1+m["servers"].value))*m["dns"].value + (v.RDAP+v.Silent)*m["rdapout"].value) / gb},
+		{"questions on their way to the internet", "transfer/out", ((v.Domains+v.MX*m["mxasked"].value+v.Domains/7*m["servers"].value)*m["dns"].value + (v.RDAP+v.Silent)*m["rdapout"].value) / gb},
 	})
 }
 
@@ -243,8 +268,8 @@ func (m Model) lambda(t *template.Template, v Day) []Line {
 		return float64(n) / 1024
 	}
 	rdap := v.RDAP * (m["fast"].value*m["rate"].value + (1-m["fast"].value)*m["slow"].value) / m["overlap"].value
-	asking := v.Domains/queue.MaxDelegation*m["delegation"].value + (v.Messages-v.Domains/queue.MaxDelegation+v.Looks)*m["delegation"].value/2
-	check := (asking + rdap + v.MX/m["mail"].value + v.Own*m["own"].value/m["overlap"].value + v.Silent*m["silence"].value) * memory("checker")
+	asking := v.Domains/queue.MaxDelegation*m["delegation"].value + (v.Messages-v.Domains/queue.MaxDelegation+v.together())*m["delegation"].value/2
+	check := (asking + rdap + v.MX*m["mxasked"].value/m["mail"].value + m.own(v)/m["overlap"].value + v.Silent*m["silence"].value) * memory("checker")
 	apply := v.Ticks * m["tick"].value * memory("applier")
 	fan := (m["fanout"].value*v.Domains/million + v.Ticks*m["resume"].value) * memory("fanout")
 	return []Line{
@@ -256,13 +281,22 @@ func (m Model) lambda(t *template.Template, v Day) []Line {
 	}
 }
 
+// own is how many seconds messages of questions to domains' own name servers take.
+func (m Model) own(v Day) float64 {
+	if v.Own == 0 {
+		return 0
+	}
+	each := v.Domains / 7 / v.Own
+	return v.Own * (math.Ceil(each/64)*m["own"].value + 2*(1-math.Pow(1-m["mute"].value, each)))
+}
+
 // Polls is the price's key of what Lambda itself asks the queue: nobody but AWS counts it.
 const Polls = "Lambda polls the queue"
 
 func (m Model) queue(v Day) []Line {
 	// A full message is a request of its own to send and to receive, for its size; raised ones are small: sent two
 	// at a time, received and deleted ten at a time.
-	small := v.Looks*(1+m["second"].value) + v.Parked
+	small := v.together()*(1+m["raised"].value) + v.Parked
 	return []Line{
 		{"questions sent", "sqs/fifo", v.Chunks + (v.Raised+small)/2},
 		{Polls + ": questions received, deleted", "sqs/fifo", v.Chunks + v.Messages/queue.BatchSize + (v.Raised+small)/queue.BatchSize*2},
@@ -279,19 +313,20 @@ func (m Model) table(v Day) []Line {
 	changed := v.Changed * 2 // in one transaction of host and domain, which costs twice
 	acted := v.Acted * 10
 	reads := v.Domains*v.Item/(8<<10) + // eventually consistent: 8 KB a unit
-		changed + acted + v.Looks + v.Ticks // the list's changes, and ticks: the index
+		changed + acted + v.Looks + v.Again + v.Ticks // the list's changes, and ticks: the index
 	kept := v.Domains*200/(4<<10)*v.Whole + // the whole list against the stored hosts
-		v.Ticks*m["tickreads"].value + v.Looks + v.Calls + v.Slow + 2*v.Parked + v.Balances*markers*marker/(4<<10) + 2*changed + acted
+		v.Ticks*m["tickreads"].value + v.Looks + v.Again + v.Calls + v.Slow + 2*v.Parked + v.Balances*markers*marker/(4<<10) + 2*changed + acted
 	return []Line{
 		{"domains written after a quiet look by RDAP", "dynamodb/write", v.RDAP * units(v.Item)},
 		{"domains in trouble, written at each look of a run", "dynamodb/write", v.Trouble * units(v.Item)},
-		{"domains whose control is in doubt: when a look is sent, and after it", "dynamodb/write", v.Looks * 2 * units(v.Item)},
-		{Index + " of these", "dynamodb/write", v.Trouble + v.Looks*2*m["moved"].value},
-		{"domains changed by the list, decisions", "dynamodb/write", changed + acted},
+		{"domains whose control is in doubt: when a look is sent, and after some", "dynamodb/write", v.Looks * (1 + m["told"].value) * units(v.Item)},
+		{"domains whose answer failed: then, when another look is sent, and after it", "dynamodb/write", v.Again * 3 * units(v.Item)},
+		{Index + " of these", "dynamodb/write", v.Trouble + (v.Looks+2*v.Again)*m["moved"].value},
+		{"domains changed by the list, decisions, news", "dynamodb/write", changed + acted + v.News}, // a transaction costs twice
 		{"markers: which message was answered", "dynamodb-ia/write", markers},
 		{"budgets of registries, leases of ticks", "dynamodb-ia/write", v.Slow + 2*v.Ticks},
 		{"messages parked, and when they are due", "dynamodb-ia/write", 3 * v.Parked},
-		{"hosts and sums changed by the list, holds, history", "dynamodb-ia/write", 2*changed + acted},
+		{"hosts and sums changed by the list, holds, history", "dynamodb-ia/write", 2*changed + acted + 2*v.News},
 		{"the daily scan of domains, ticks", "dynamodb/read", reads},
 		{"the list against stored hosts, ticks, budgets", "dynamodb-ia/read", kept},
 	}
@@ -316,7 +351,7 @@ func (m Model) kept(v Day) []Line {
 // logs are gigabytes of a day.
 func (m Model) logs(v Day) float64 {
 	calls := v.Calls + 2*v.Ticks + 1
-	return ((v.Messages+v.Raised+v.Looks+v.Parked)*m["logline"].value + calls*m["logcall"].value) / gb
+	return ((v.Messages+v.Raised+v.together()*(1+m["raised"].value)+v.Parked)*m["logline"].value + calls*m["logcall"].value) / gb
 }
 
 func (m Model) watch(t *template.Template) []Line {
@@ -344,6 +379,12 @@ type Kind func(Day) Day
 
 // Usual is a day as most are.
 func Usual(v Day) Day { return v }
+
+// WithoutLooks is a day of a guard that, once recovery through a domain is closed, waits for the next run.
+func WithoutLooks(v Day) Day {
+	v.Looks, v.Again = 0, 0
+	return v
+}
 
 // bads are what a month may bring. https://docs.aws.amazon.com/ has no price for any of it: it is more of the same.
 var bads = []struct {

@@ -74,6 +74,15 @@ func printOne(w io.Writer, m Model, t *template.Template, domains int) error {
 		}
 	}
 	tw.Render()
+	quiet, err := m.Bill(t, domains, WithoutLooks)
+	if err != nil {
+		return err
+	}
+	watch, err := Total(quiet)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "Of this %.2f dollars are for the looks between the runs, at domains whose recovery is closed: so that it opens soon.\n", sum-watch)
 	if err := bad(w, m, t, domains, sum); err != nil {
 		return err
 	}
