@@ -72,3 +72,27 @@ func TestWhatIsUnknownForAWeekIsCounted(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatARunCounts of a domain: addresses and a gap of one that is listed, nothing of the synthetic one but that it is asked.
+func TestWhatARunCounts(t *testing.T) {
+	w := newWorld(t)
+	name, _ := domain.Parse("example.com")
+	for what, c := range map[string]struct {
+		edit                       func(*records.Domain)
+		addresses, closed, counted int
+	}{
+		"listed":             {func(d *records.Domain) { d.Listed = true }, 3, 0, 1},
+		"listed, in a gap":   {func(d *records.Domain) { d.Listed, d.State.Control.Since = true, 7 }, 3, 1, 1},
+		"a host, in a gap":   {func(d *records.Domain) { d.MailHost, d.State.Control.Since = true, 7 }, 0, 0, 1},
+		"the synthetic one":  {func(d *records.Domain) { d.Synthetic, d.Listed, d.State.Control.Since = true, true, 7 }, 0, 0, 0},
+		"unverified, lapsed": {func(d *records.Domain) { d.Acted, d.State.LapseAt = true, 7 }, 0, 0, 1},
+	} {
+		d := records.NewDomain("example.com", 0)
+		d.Addresses = 3
+		c.edit(&d)
+		var seg records.Segment
+		if w.count(d, name, &seg); seg.Watched != 1 || seg.Addresses != c.addresses || seg.Closed != c.closed || seg.Phases[d.State.Phase] != c.counted {
+			t.Errorf("%s: %+v", what, seg)
+		}
+	}
+}
