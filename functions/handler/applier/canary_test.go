@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -91,5 +92,28 @@ func TestSyntheticDomainIsMissing(t *testing.T) {
 				t.Error("the metric says that it completed")
 			}
 		})
+	}
+}
+
+// TestAProbeThatFailedIsMadeByTheNextTick: an answer that was lost is not to cost a day's probe.
+func TestAProbeThatFailedIsMadeByTheNextTick(t *testing.T) {
+	for _, mode := range []Mode{Observe, Enforce} {
+		w := newWorld(t)
+		w.mode, w.reg.err = mode, errLost
+		w.arrive()
+		if _, err := w.Handle(t.Context(), Event{Action: "tick"}); !errors.Is(err, errLost) {
+			t.Fatal(err)
+		}
+		w.reg.err = nil
+		for range 3 {
+			w.at = w.at.Add(15 * time.Minute)
+			w.tick()
+		}
+		if n := strings.Count(w.stats.String(), `"CanaryCompleted":1`); n != 1 || len(w.reg.requests) != 2 {
+			t.Errorf("%s: it completed %d times, by %d requests", mode, n, len(w.reg.requests))
+		}
+		if d := w.get(synthetic); d.Arrived() || d.Unsettled() {
+			t.Errorf("%s: it is due again: %+v", mode, d)
+		}
 	}
 }

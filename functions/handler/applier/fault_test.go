@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,6 +129,7 @@ func (w *world) came(l *lever, names ...string) map[string]string {
 		w.t.Fatal(err)
 	}
 	got["digest"] = digest.V.Text
+	got["canary"] = fmt.Sprint(strings.Contains(w.stats.String(), `"CanaryCompleted":1`))
 	sent := map[string]bool{}
 	for _, m := range w.out.messages {
 		sent[fmt.Sprint(m.Kind, m.Upstream, len(m.Domains), m.Look)] = true

@@ -230,7 +230,9 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 	s := w.plan(m)
 	if s.Arrived {
 		d := m.Domain
-		w.arrived = &d
+		if w.arrived = &d; w.act != nil {
+			return nil // its probe settles it: one that fails is made again by the next tick
+		}
 	}
 	if s.ends(m) && !w.relieving {
 		w.relieved = append(w.relieved, m.Domain.Name)
