@@ -40,15 +40,17 @@ func (p *Parts) takes(m records.Matter) bool {
 }
 
 // rank is the place of a domain in the order in which closings get what room there is: those that were watched for long
-// first, among them those that the registry itself calls deleted; whoever only depends on another one after those who
-// lapsed themselves. Of one rank those that were watched longest go first.
+// first; among them those that went to somebody else or could, then those that the registry itself calls deleted; whoever
+// only depends on another one after those who lapsed themselves. Of one rank those that were watched longest go first.
 func rank(d records.Domain, now lifecycle.Instant) int {
-	rank := 2
+	rank := 3
 	switch long := now.Since(d.State.First) > longWatched; {
-	case long && deleted(d.State.Reg):
+	case long && d.State.Control.Gap == lifecycle.GapReleased:
 		rank = 0
-	case long:
+	case long && deleted(d.State.Reg):
 		rank = 1
+	case long:
+		rank = 2
 	}
 	if rank *= 2; d.State.Control.Gap == lifecycle.GapMailHost {
 		rank++
@@ -113,4 +115,4 @@ func keepFirst(ranked map[int][]string, most int) map[int][]string {
 }
 
 // ranks is how many ranks there are.
-const ranks = 6
+const ranks = 8
