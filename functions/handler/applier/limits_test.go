@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lapseguard/lapseguard/shared/decision"
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/source"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
@@ -216,5 +218,60 @@ func TestAnApprovalIsNotedInItsHold(t *testing.T) {
 	}
 	if res := w.must(Event{Action: "status"}); res.Held != 0 {
 		t.Errorf("%+v", res)
+	}
+}
+
+// TestWhoseTimeIsUpEndsAfterThePageAtHand: two hundred domains, and the next invocation goes on behind them.
+func TestWhoseTimeIsUpEndsAfterThePageAtHand(t *testing.T) {
+	w := newWorld(t)
+	for i := range 250 {
+		w.lapsed(fmt.Sprintf("example-%03d.com", i), func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonRestore })
+	}
+	full := w.Store
+	for _, want := range []int{200, 50} {
+		s := &short{Store: full, left: 1}
+		w.Store = s
+		res, err := w.Handle(deadline{t.Context(), s}, Event{Action: "tick"})
+		if err != nil || res.Held != want {
+			t.Errorf("%+v %v, want %d held", res, err, want)
+		}
+		w.at = w.at.Add(15 * time.Minute)
+	}
+}
+
+// TestAWalkTakesUpNoMoreThanItCanNote of what fits again; the next one takes up the rest.
+func TestAWalkTakesUpNoMoreThanItCanNote(t *testing.T) {
+	w := newWorld(t)
+	for i := range 11 {
+		w.lapsed(fmt.Sprintf("example-%02d.com", i), nil)
+	}
+	if res := w.tick(); res.Held != 11 {
+		t.Fatalf("%+v", res)
+	}
+	w.Limits = safety.Limits{Count: 100, Share: 0.5}
+	run, err := w.book().Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	walk, err := w.newWalk(t.Context(), run.V, enforcer{&w.Parts, w.reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	walk.names = maxNames - 3
+	rulings, err := walk.rulings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := walk.fit(t.Context(), rulings); err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for i := range 11 {
+		if w.stands(fmt.Sprintf("example-%02d.com", i)) == decision.Pending {
+			taken++
+		}
+	}
+	if taken != 3 || walk.names != maxNames {
+		t.Errorf("%d are taken up, %d noted", taken, walk.names)
 	}
 }
