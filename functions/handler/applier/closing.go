@@ -40,12 +40,13 @@ func (p *Parts) takes(m records.Matter) bool {
 }
 
 // rank is the place of a domain in the order in which closings get what room there is: those that were watched for long
-// first; among them those that went to somebody else or could, then those that the registry itself calls deleted; whoever
-// only depends on another one after those who lapsed themselves. Of one rank those that were watched longest go first.
+// first; among them those whose mail goes to somebody else now, then those that the registry itself calls deleted, whose
+// mail goes nowhere; whoever only depends on another one after those who lapsed themselves. Of one rank those that were
+// watched longest go first.
 func rank(d records.Domain, now lifecycle.Instant) int {
 	rank := 3
 	switch long := now.Since(d.State.First) > longWatched; {
-	case long && d.State.Control.Gap == lifecycle.GapReleased:
+	case long && elsewhere(d.State.Control.Gap):
 		rank = 0
 	case long && deleted(d.State.Reg):
 		rank = 1
@@ -56,6 +57,11 @@ func rank(d records.Domain, now lifecycle.Instant) int {
 		rank++
 	}
 	return rank
+}
+
+// elsewhere tells whether somebody else has the name in such a gap, and its mail.
+func elsewhere(gap lifecycle.Gap) bool {
+	return gap == lifecycle.GapReleased || gap == lifecycle.GapNewServers || gap == lifecycle.GapNewMail
 }
 
 func deleted(w lifecycle.Word) bool {

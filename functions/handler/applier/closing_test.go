@@ -39,26 +39,30 @@ func (l *lever) closedNames() []string {
 	return names
 }
 
-// Of more closings than a day has room for: those watched for long go first, of these those that somebody else has, or could
-// have, then those that the registry calls deleted, and whoever only depends on another one last. What waits is said, and follows in that order.
+// Of more closings than a day has room for: those watched for long go first, of these those whose mail goes to somebody
+// else, then those that the registry calls deleted, and whoever only depends on another one last. What waits is said, and follows in that order.
 func TestWhoIsClosedFirst(t *testing.T) {
 	w, l := leverWorld(t)
-	for i := range 6 {
+	for i := range 12 {
 		w.since(fmt.Sprintf("a-new-%d.com", i), lifecycle.GapDeleted, 10+i)
+	}
+	for i := range 6 {
 		w.since(fmt.Sprintf("b-old-%d.com", i), lifecycle.GapGone, 100)
 		w.since(fmt.Sprintf("c-old-dependent-%d.com", i), lifecycle.GapMailHost, 100)
 		w.since(fmt.Sprintf("d-old-deleted-%d.com", i), lifecycle.GapDeleted, 100)
 	}
-	w.since("e-old-released.com", lifecycle.GapReleased, 95)
+	for i, gap := range []lifecycle.Gap{lifecycle.GapReleased, lifecycle.GapNewServers, lifecycle.GapNewMail} {
+		w.since(fmt.Sprintf("e-old-elsewhere-%d.com", i), gap, 95)
+	}
 	res := w.tick()
 	var asked strings.Builder
 	for _, r := range l.asked {
 		asked.WriteString(r.Domain[:1])
 	}
-	if got := asked.String(); got != "eddddddbbb" {
+	if got := asked.String(); got != "eeeddddddb" {
 		t.Errorf("the first day: %s", got)
 	}
-	if res.Waiting != 15 || !strings.Contains(w.log.String(), `"closings_wait","class":"own","count":9`) || !strings.Contains(w.stats.String(), `"BreakerTripped":1`) {
+	if res.Waiting != 23 || !strings.Contains(w.log.String(), `"closings_wait","class":"own","count":17`) || !strings.Contains(w.stats.String(), `"BreakerTripped":1`) {
 		t.Errorf("what waits is not said: %+v", res)
 	}
 	w.at = w.at.Add(25 * time.Hour)
@@ -66,9 +70,11 @@ func TestWhoIsClosedFirst(t *testing.T) {
 	if got := len(l.closedNames()); got != 20 {
 		t.Errorf("after the second day: %d", got)
 	}
-	for _, name := range []string{"b-old-4.com", "b-old-5.com", "c-old-dependent-4.com", "a-new-5.com", "a-new-4.com"} {
+	w.at = w.at.Add(25 * time.Hour)
+	w.tick()
+	for _, name := range []string{"b-old-4.com", "b-old-5.com", "c-old-dependent-4.com", "a-new-11.com", "a-new-5.com"} {
 		if !l.closed[name] {
-			t.Errorf("the second day left %s open: %v", name, l.closedNames())
+			t.Errorf("the third day left %s open: %v", name, l.closedNames())
 		}
 	}
 	if l.closed["a-new-0.com"] {

@@ -11,6 +11,7 @@ import (
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
 	"github.com/lapseguard/lapseguard/shared/records"
 	"github.com/lapseguard/lapseguard/shared/registry"
+	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -76,6 +77,68 @@ func TestACrowdDoesNotStarveTheNewestLapse(t *testing.T) {
 }
 
 // TestAHeldDomainCostsATickNothing: neither what a verdict holds nor what the breaker does.
+// TestWhatIsGoneForLongWaitsForADayWithRoom: a portfolio of twelve that zone and registry showed deleted for three weeks is no
+// upstream's mistake, and passes ten a day. A crowd of yesterday's is held whole, and with it what is gone for long; so is
+// a doubtful class.
+func TestWhatIsGoneForLongWaitsForADayWithRoom(t *testing.T) {
+	long := func(back time.Duration, edit func(*records.Domain)) func(*records.Domain) {
+		return func(d *records.Domain) {
+			since := d.State.DelegAt.Add(-back)
+			d.State.DelegSince, d.State.Deleted = since, since
+			if edit != nil {
+				edit(d)
+			}
+		}
+	}
+	const held = 12
+	for name, tt := range map[string]struct {
+		edit   func(*records.Domain)
+		before func(*world)
+		acted  []int // a day
+		holds  int
+	}{
+		"for three weeks":           {edit: long(longDeleted, nil), acted: []int{10, 2}},
+		"not quite":                 {edit: long(longDeleted-time.Second, nil), acted: []int{0, 0}, holds: held},
+		"the zone, since yesterday": {edit: long(longDeleted, func(d *records.Domain) { d.State.DelegSince = d.State.DelegAt.Add(-24 * time.Hour) }), acted: []int{0, 0}, holds: held},
+		"the registry, since then":  {edit: long(longDeleted, func(d *records.Domain) { d.State.Deleted = d.State.DelegAt.Add(-24 * time.Hour) }), acted: []int{0, 0}, holds: held},
+		"delegated as ever":         {edit: long(longDeleted, func(d *records.Domain) { d.State.Deleg = lifecycle.DelegationHome }), acted: []int{0, 0}, holds: held},
+		"in a doubtful class": {edit: long(longDeleted, nil), acted: []int{0, 0}, holds: held, before: func(w *world) {
+			w.write(records.Record(records.PKGuard, records.SKBreaker, safety.Ledger{Doubted: map[string]time.Time{redemption: w.at}}, time.Time{}))
+		}},
+		"beside a crowd of yesterday's": {edit: long(longDeleted, nil), acted: []int{0, 0}, holds: held + 11, before: func(w *world) {
+			for i := range 11 {
+				w.lapsed(fmt.Sprintf("yesterday-%02d.com", i), nil)
+			}
+			w.tick()
+		}},
+	} {
+		w := newWorld(t)
+		if tt.before != nil {
+			tt.before(w)
+		}
+		for i := range held {
+			w.lapsed(fmt.Sprintf("gone-%02d.com", i), tt.edit)
+		}
+		for day, want := range tt.acted {
+			w.reg.requests = nil
+			for range 3 {
+				w.tick()
+				w.at = w.at.Add(15 * time.Minute)
+			}
+			if len(w.reg.requests) != want {
+				t.Errorf("%s: %d acted on on day %d, want %d", name, len(w.reg.requests), day+1, want)
+			}
+			w.at = w.at.Add(23*time.Hour + 20*time.Minute)
+			for i := range held {
+				w.change(fmt.Sprintf("gone-%02d.com", i), func(d *records.Domain) { d.State.RegAt, d.State.DelegAt = lifecycle.At(w.at), lifecycle.At(w.at) })
+			}
+		}
+		if n := len(w.holds()); n != tt.holds || tt.holds == 0 && strings.Contains(w.log.String(), "breaker_tripped") {
+			t.Errorf("%s: %d holds, want %d", name, n, tt.holds)
+		}
+	}
+}
+
 func TestAHeldDomainCostsATickNothing(t *testing.T) {
 	w, m := newQuiet(t)
 	for i := range 50 {

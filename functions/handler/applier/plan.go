@@ -15,6 +15,8 @@ import (
 const (
 	// closingTime is how long a closing may take before its domain is judged as if there were none.
 	closingTime = 24 * time.Hour
+	// longDeleted is from when on a deletion that the zone and the registry show all the while is no upstream's mistake.
+	longDeleted = 21 * 24 * time.Hour
 	// lasting is for how long a contradiction stands before a person is asked about a domain whose recovery is closed.
 	lasting = 7 * 24 * time.Hour
 )
@@ -128,6 +130,13 @@ func (w view) finalAt(d records.Domain) lifecycle.Instant {
 
 // lastsAt is when what its registry says, and the zone contradicts, has lasted.
 func lastsAt(d records.Domain) lifecycle.Instant { return d.State.RegSince.Add(lasting) }
+
+// longGone tells whether a domain was deleted by both its zone and its registry for so long that no upstream was mistaken:
+// many of them on one day are many holders', or one's, and pass one day's budget after the other.
+func (w view) longGone(d records.Domain) bool {
+	s, now := d.State, lifecycle.At(w.now)
+	return s.Deleg == lifecycle.DelegationGone && deleted(s.Reg) && s.Deleted != 0 && min(now.Since(s.DelegSince), now.Since(s.Deleted)) >= longDeleted
+}
 
 // turns is when a domain is to be judged anew although nothing new is heard of it; 0: never.
 func (w view) turns(m records.Matter) (first lifecycle.Instant) {

@@ -243,6 +243,10 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 		return err
 	}
 	c := m.Case.V
+	if c.Counts() && w.defers(m.Domain) {
+		w.waiting++
+		return nil
+	}
 	if c.Counts() { // stale ones too: of a crowd whose upstream answers for a few at a time, those few are no less a crowd
 		w.at.V.Pending[m.Domain.Class()]++
 	}
@@ -259,6 +263,30 @@ func (w *walk) visit(ctx context.Context, m records.Matter) error {
 		w.due = append(w.due, due{m.Domain, s.Decides})
 	}
 	return nil
+}
+
+// defers tells whether a decision waits for a day with room, and not with its class for a person: one about a domain that is
+// gone for long, where nothing of its class is held.
+func (w *walk) defers(d records.Domain) bool {
+	class := d.Class()
+	if !w.longGone(d) || w.ledger.Held[class] > 0 || !w.ledger.Doubted[class].IsZero() {
+		return false
+	}
+	pending := w.pending(w.ledger)
+	pending[class]++
+	return safety.Judge(w.ledger, w.Limits, w.run.Watched, pending, w.now)[class].Held
+}
+
+// pending counts what waits for the breaker's word, by class: what was found due, and what it holds.
+func (w *walk) pending(ledger safety.Ledger) map[string]int {
+	pending := maps.Clone(w.at.V.Pending)
+	if pending == nil {
+		pending = map[string]int{}
+	}
+	for class, n := range ledger.Held {
+		pending[class] += n
+	}
+	return pending
 }
 
 // ends tells whether a plan says that a hold ends, and nothing else.
@@ -377,15 +405,12 @@ func (w *walk) decideClass(ctx context.Context, class string, rulings map[string
 
 // rulings are the breaker's, on what is due and on what it holds.
 func (w *walk) rulings(ctx context.Context) (map[string]safety.Ruling, error) {
-	pending := maps.Clone(w.at.V.Pending)
 	ledger, err := w.book().Ledger(ctx)
 	if err != nil {
 		return nil, err
 	}
 	w.ledger = ledger.V
-	for class, n := range ledger.V.Held {
-		pending[class] += n
-	}
+	pending := w.pending(ledger.V)
 	rulings := safety.Judge(ledger.V, w.Limits, w.run.Watched, pending, w.now)
 	for class, r := range rulings {
 		if r.Held {

@@ -46,9 +46,15 @@ type dependency struct {
 func (h *Handler) foldMail(ctx context.Context, v *visit) error {
 	s := &v.after.State
 	if v.obs.Outcome == source.Unknown || v.obs.Mail == nil {
-		s.NextMail = lifecycle.At(h.Now()).Add(lifecycle.Daily)
-		v.changed = true
-		heard := s.Service.At != 0 && lifecycle.At(h.Now()).Since(s.Service.At) < lifecycle.RetryLook
+		now := lifecycle.At(h.Now())
+		s.NextMail, v.changed = now.Add(lifecycle.Daily), true
+		if s.MailWatched(now) { // it may be who bought the name that is not heard
+			s.NextMail = now.Add(lifecycle.RetryLook)
+			if d := &v.after; d.NextLook <= now || d.NextLook > s.NextMail {
+				d.NextLook = s.NextMail
+			}
+		}
+		heard := s.Service.At != 0 && now.Since(s.Service.At) < lifecycle.RetryLook
 		if v.after.Listed && !heard && h.Ask[queue.KindServers] != nil {
 			v.ask = append(v.ask, source.SourceServers) // who has no MX to tell may not serve the zone at all
 		}

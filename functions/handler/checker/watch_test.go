@@ -45,6 +45,32 @@ func TestAFailedMXLookIsMadeTheNextDay(t *testing.T) {
 	}
 }
 
+// TestAFailedMXLookIsMadeInSixHours while the MX is watched, after an expiry: whom the resolver did not tell of may have
+// bought the name. A look that is due sooner stays.
+func TestAFailedMXLookIsMadeInSixHours(t *testing.T) {
+	w, resolver := mailWorld(t)
+	resolver.by["customer.com"] = silence(source.CauseTimeout)
+	w.quiet("customer.com")
+	for _, noted := range []time.Duration{0, -time.Hour, time.Hour, 9 * time.Hour} {
+		d := w.get("customer.com")
+		d.State.Expires, d.NextLook = lifecycle.At(w.at).Add(-24*time.Hour), 0
+		if noted != 0 {
+			d.NextLook = lifecycle.At(w.at).Add(noted)
+		}
+		if err := w.Store.Write(t.Context(), d.Put()); err != nil {
+			t.Fatal(err)
+		}
+		w.askMail("customer.com")
+		next, look := lifecycle.At(w.at).Add(6*time.Hour), lifecycle.At(w.at).Add(6*time.Hour)
+		if noted == time.Hour {
+			look = d.NextLook
+		}
+		if d := w.get("customer.com"); d.State.NextMail != next || d.NextLook != look {
+			t.Errorf("a look noted in %s: MX %s, next look %s", noted, d.State.NextMail, d.NextLook)
+		}
+	}
+}
+
 // TestMailIsDue on the domain's day of the week, when its name servers moved, and after a failure.
 func TestMailIsDue(t *testing.T) {
 	w, _ := mailWorld(t)
