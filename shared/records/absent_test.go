@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lapseguard/lapseguard/shared/lifecycle"
+	"github.com/lapseguard/lapseguard/shared/safety"
 	"github.com/lapseguard/lapseguard/shared/store"
 )
 
@@ -231,6 +232,102 @@ func TestWhoDependsOnAHostIsTold(t *testing.T) {
 		if d.Untold() != c.untold || d.Recovered() != c.better {
 			t.Errorf("%s: to be told %t, to be told that it is fine %t", what, d.Untold(), d.Recovered())
 		}
+	}
+}
+
+// TestWhoIsWatched: whom the list has, others' mail depends on, the synthetic one, and what was unverified until its lapse ends.
+func TestWhoIsWatched(t *testing.T) {
+	for what, c := range map[string]struct {
+		edit func(*Domain)
+		want bool
+	}{
+		"nobody":                       {func(*Domain) {}, false},
+		"listed":                       {func(d *Domain) { d.Listed = true }, true},
+		"a mail host":                  {func(d *Domain) { d.MailHost = true }, true},
+		"the synthetic one":            {func(d *Domain) { d.Synthetic = true }, true},
+		"something is open":            {func(d *Domain) { d.Settled = again }, true},
+		"unverified":                   {func(d *Domain) { d.Acted, d.State.LapseAt = true, 7 }, true},
+		"by an earlier version":        {func(d *Domain) { d.OldDone, d.State.LapseAt = "x", 7 }, true},
+		"unverified, and not lapsed":   {func(d *Domain) { d.Acted = true }, false},
+		"lapsed, and not unverified":   {func(d *Domain) { d.State.LapseAt = 7 }, false},
+		"unverified, and somebody's":   {func(d *Domain) { d.Acted, d.State.LapseAt, d.State.Phase = true, 7, lifecycle.ReRegistered }, false},
+		"settled, of an earlier lapse": {func(d *Domain) { d.Settled = "x" }, false},
+	} {
+		d := NewDomain("a.com", 0)
+		c.edit(&d)
+		if d.Watched() != c.want || d.Verdict().Watched != c.want {
+			t.Errorf("%s: watched %t", what, d.Watched())
+		}
+	}
+}
+
+// TestWhenADomainIsDue: at the first of what is to come, and since its phase began where something was not looked at yet.
+func TestWhenADomainIsDue(t *testing.T) {
+	at := lifecycle.At(now)
+	for what, c := range map[string]struct {
+		edit func(*Domain)
+		want lifecycle.Instant
+	}{
+		"nothing":                     {func(*Domain) {}, 0},
+		"a look":                      {func(d *Domain) { d.NextLook = at }, at},
+		"a turn":                      {func(d *Domain) { d.Turns = at }, at},
+		"a look, and a turn sooner":   {func(d *Domain) { d.NextLook, d.Turns = at, at.Add(-time.Hour) }, at.Add(-time.Hour)},
+		"a look sooner than a turn":   {func(d *Domain) { d.NextLook, d.Turns = at.Add(-time.Hour), at }, at.Add(-time.Hour)},
+		"a closing, when it was seen": {func(d *Domain) { d.State.Control.Since, d.State.DelegAt = 7, at }, at},
+		"a closing, when it has room": {func(d *Domain) { d.State.Control.Since, d.State.DelegAt, d.CloseAt = 7, at, at.Add(time.Hour) }, at.Add(time.Hour)},
+		"a closing, at once":          {func(d *Domain) { d.State.Control.Since = 7 }, 1},
+		"a look at nobody's":          {func(d *Domain) { d.NextLook, d.Listed = at, false }, 0},
+		"a verdict":                   {func(d *Domain) { d.Action, d.State.Since = lifecycle.Unverify, at }, at},
+		"it came back":                {func(d *Domain) { d.Acted, d.State.Phase, d.State.Since = true, lifecycle.Active, at }, at},
+		"it came back, as was told":   {func(d *Domain) { d.Acted, d.Returned, d.State.Phase, d.State.Since = true, true, lifecycle.Active, at }, 0},
+		"its host is in a lapse":      {func(d *Domain) { d.MailHost, d.Action, d.State.Since, d.Settled = true, lifecycle.Unverify, at, "" }, at},
+	} {
+		d := NewDomain("a.com", 0)
+		d.Listed = true
+		c.edit(&d)
+		if got := d.due(); !got.Equal(c.want.Time()) {
+			t.Errorf("%s: due %s, want %s", what, got, c.want)
+		}
+	}
+}
+
+// TestHowLongThingsAreKept: history for two years, what a run left for two weeks.
+func TestHowLongThingsAreKept(t *testing.T) {
+	for what, c := range map[string]struct {
+		w    store.Write
+		days int
+	}{
+		"history": {PutEntry("a.com", Entry{At: now}, 0), 730}, "a first look": {PutEntry("a.com", Entry{At: now, First: true}, 0), 90}, "a line": {PutLine(now, "x", Line{}), 14}, "a host that left": {PutLeft("r", "a.com", now), 14},
+		"what was sent": {PutSent("r", 0, 1, Sent{}, now), 14}, "what was answered": {Mark("r", "x", Marker{}, now), 14}, "a hold": {PutHold(safety.Hold{Domain: "a.com"}), 0},
+	} {
+		if want := now.AddDate(0, 0, c.days); c.days > 0 && !c.w.Expires.Equal(want) || c.days == 0 && !c.w.Expires.IsZero() {
+			t.Errorf("%s until %s, want %d days", what, c.w.Expires, c.days)
+		}
+	}
+	alone := NewDomain("host.net", 0)
+	alone.Alone = lifecycle.At(now)
+	if got := alone.Put().Expires; !got.Equal(now.AddDate(0, 0, 30)) {
+		t.Errorf("a host that nobody depends on until %s", got)
+	}
+	if alone.Listed = true; !alone.Put().Expires.IsZero() {
+		t.Error("a domain that is listed is forgotten")
+	}
+}
+
+// TestASlowServersRateIsHalved for each refusal that still counts.
+func TestASlowServersRateIsHalved(t *testing.T) {
+	b := newBook(t)
+	for range 2 {
+		if err := b.ChangeBudget(t.Context(), "slow.example", func(b *Budget) { b.Refuse(now, 0, true) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := map[string]First{"slow.example": {PerMinute: 60}, "fine.example": {PerMinute: 60}}
+	if err := b.Slow(t.Context(), first, now); err != nil || first["slow.example"].PerMinute != 15 || first["fine.example"].PerMinute != 60 {
+		t.Errorf("%v %v", first, err)
+	}
+	if err := b.Slow(t.Context(), first, now.Add(72*time.Hour)); err != nil || first["slow.example"].PerMinute != 15 {
+		t.Errorf("three days later: %v %v", first, err)
 	}
 }
 
