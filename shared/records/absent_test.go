@@ -331,6 +331,58 @@ func TestASlowServersRateIsHalved(t *testing.T) {
 	}
 }
 
+// lame is a table of which single items cannot be read.
+type lame struct{ store.Store }
+
+func (lame) Get(context.Context, store.Key) (store.Item, error) { return store.Item{}, errDown }
+
+// TestAnAbsentDomainsRecoveryMustBeRead: what is closed in the registry may be of a domain that is not watched.
+func TestAnAbsentDomainsRecoveryMustBeRead(t *testing.T) {
+	b := newBook(t)
+	if _, err := In(lame{b.Store}).Matter(t.Context(), "absent.com"); !errors.Is(err, errDown) {
+		t.Errorf("%v", err)
+	}
+	r, err := b.Recovery(t.Context(), "absent.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.V.Since = 7
+	write(t, b, r.Put())
+	if m, err := b.Matter(t.Context(), "absent.com"); err != nil || m.Domain.Known() || m.Recovery.V.Since != 7 {
+		t.Errorf("%+v %v", m, err)
+	}
+}
+
+// TestWhatRecoveryShouldBe: by its operator's word while that stands, else by the domain's gap.
+func TestWhatRecoveryShouldBe(t *testing.T) {
+	for what, c := range map[string]struct {
+		gap    lifecycle.Instant
+		known  Recovery
+		wanted lifecycle.Instant
+		held   bool
+	}{
+		"open":                               {0, Recovery{}, 0, true},
+		"a gap":                              {7, Recovery{}, 7, false},
+		"a gap that is closed":               {7, Recovery{Since: 7, Sent: 7}, 7, true},
+		"a gap that was told too early":      {7, Recovery{Since: 7, Sent: 6}, 7, false},
+		"a gap, and an older one is closed":  {7, Recovery{Since: 5, Sent: 5}, 7, false},
+		"over, and closed":                   {0, Recovery{Since: 7, Sent: 7}, 0, false},
+		"an operator opened it":              {7, Recovery{Word: &Word{Gap: 7, At: 9}}, 0, true},
+		"an operator opened another gap":     {7, Recovery{Word: &Word{Gap: 5, At: 6}}, 7, false},
+		"an operator closed it":              {7, Recovery{Word: &Word{Closed: true, Gap: 7, At: 9}}, 7, false},
+		"an operator closed what is in none": {0, Recovery{Word: &Word{Closed: true, At: 9}}, 9, false},
+		"and it is closed":                   {0, Recovery{Since: 9, Sent: 9, Word: &Word{Closed: true, At: 9}}, 9, true},
+		"an operator opened what was in one": {0, Recovery{Word: &Word{Gap: 7, At: 9}}, 0, true},
+	} {
+		d := NewDomain("a.com", 0)
+		d.State.Control.Since = c.gap
+		m := Matter{Domain: d, Recovery: Of[Recovery]{V: c.known}}
+		if m.Wanted() != c.wanted || m.Held() != c.held {
+			t.Errorf("%s: wanted %d, held %t", what, m.Wanted(), m.Held())
+		}
+	}
+}
+
 // TestADamagedCaseIsNoNewerOne: what a newer version wrote is left alone, what is damaged stops who would act on it.
 func TestADamagedCaseIsNoNewerOne(t *testing.T) {
 	for data, newer := range map[string]bool{`{"v":1,"st":["damaged"]}`: false, `{"v":99,"st":["otherwise"]}`: true, `{"v":99}`: true} {
