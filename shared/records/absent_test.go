@@ -339,7 +339,7 @@ func (lame) Get(context.Context, store.Key) (store.Item, error) { return store.I
 // TestAnAbsentDomainsRecoveryMustBeRead: what is closed in the registry may be of a domain that is not watched.
 func TestAnAbsentDomainsRecoveryMustBeRead(t *testing.T) {
 	b := newBook(t)
-	if _, err := In(lame{b.Store}).Matter(t.Context(), "absent.com"); !errors.Is(err, errDown) {
+	if _, err := In(lame(b)).Matter(t.Context(), "absent.com"); !errors.Is(err, errDown) {
 		t.Errorf("%v", err)
 	}
 	r, err := b.Recovery(t.Context(), "absent.com")
