@@ -275,3 +275,98 @@ func TestAWalkTakesUpNoMoreThanItCanNote(t *testing.T) {
 		t.Errorf("%d are taken up, %d noted", taken, walk.names)
 	}
 }
+
+// TestWhoWasWatchedForLong goes first from more than ninety days on, and a name takes room again after thirty.
+func TestWhoWasWatchedForLong(t *testing.T) {
+	w := newWorld(t)
+	now := lifecycle.At(w.at)
+	d := records.NewDomain("a.com", 0)
+	d.Listed, d.State.Control = true, lifecycle.Continuity{Since: now, Gap: lifecycle.GapGone}
+	ranked := func(ago time.Duration) int {
+		d.State.First = now.Add(-ago)
+		return rank(d, now)
+	}
+	if long, short := ranked(90*24*time.Hour+time.Second), ranked(90*24*time.Hour); long >= short || ranked(0) != short || ranked(400*24*time.Hour) != long {
+		t.Errorf("watched for long %d, for ninety days %d", long, short)
+	}
+	for ago, takes := range map[time.Duration]bool{0: false, 30*24*time.Hour - time.Second: false, 30 * 24 * time.Hour: true} {
+		m := records.Matter{Domain: d}
+		m.Recovery.V.Counted = now.Add(-ago)
+		if got := w.takes(m); got != takes {
+			t.Errorf("took room %s ago, and takes it again: %t", ago, got)
+		}
+	}
+}
+
+// busy is a table whose first write about a domain meets another writer.
+type busy struct {
+	store.Store
+	name string
+	met  bool
+}
+
+func (b *busy) Write(ctx context.Context, w ...store.Write) error {
+	if w[0].PK == b.name && !b.met {
+		b.met = true
+		return store.ErrConflict
+	}
+	return b.Store.Write(ctx, w...)
+}
+
+// TestAHoldThatMetAnotherWriterIsNone: it is not told, and the next tick judges what is there then.
+func TestAHoldThatMetAnotherWriterIsNone(t *testing.T) {
+	w := newWorld(t)
+	w.lapsed("asked.com", func(d *records.Domain) { d.Action, d.Reason = lifecycle.Hold, lifecycle.ReasonReviewNew })
+	w.Store = &busy{Store: w.Store, name: "asked.com"}
+	for _, want := range []int{0, 1, 0} {
+		if res := w.tick(); res.Held != want {
+			t.Errorf("%+v, want %d held", res, want)
+		}
+	}
+	if n := strings.Count(w.stats.String(), `"Held":1`); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
+
+// TestOneStaleHoldIsLogged, where the open ones are measured.
+func TestOneStaleHoldIsLogged(t *testing.T) {
+	for n := range 3 {
+		w, _ := newQuiet(t)
+		w.at = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+		for i := range n {
+			w.write(records.PutHold(safety.Hold{Domain: fmt.Sprintf("h%d.com", i), Since: w.at.Add(-safety.StaleHold - time.Duration(i+1)*time.Hour)}))
+		}
+		w.tick()
+		if logged := strings.Contains(w.log.String(), fmt.Sprintf(`"msg":"holds_stale","count":%d,"oldest":"h%d.com"`, n, n-1)); logged != (n > 0) || !strings.Contains(w.stats.String(), fmt.Sprintf(`"HoldsOpen":%d,"HoldsStale":%d`, n, n)) {
+			t.Errorf("%d: %s, %s", n, w.log, w.stats)
+		}
+	}
+}
+
+// TestWhichPlansOnlyEndAHold: those that tell nobody of anything.
+func TestWhichPlansOnlyEndAHold(t *testing.T) {
+	held := records.Matter{}
+	held.Case.V.Status = decision.Held
+	idle := decision.Case{Decision: decision.Decision{Status: decision.Idle}}
+	pending := decision.Case{Decision: decision.Decision{Status: decision.Pending}}
+	for _, c := range []struct {
+		m    records.Matter
+		s    step
+		want bool
+	}{
+		{held, step{Case: idle}, true}, {held, step{Case: idle, Tell: true}, false}, {held, step{Case: idle, Back: true}, false}, {held, step{Case: pending}, false}, {records.Matter{}, step{Case: idle}, false},
+	} {
+		if got := c.s.ends(c.m); got != c.want {
+			t.Errorf("%s to %s, tell %t, back %t: ends %t", c.m.Case.V.At(), c.s.Case.At(), c.s.Tell, c.s.Back, got)
+		}
+	}
+}
+
+// TestAStatusThatCannotBeReadIsAnError: of the kill switch as of the tables.
+func TestAStatusThatCannotBeReadIsAnError(t *testing.T) {
+	w := newWorld(t)
+	w.Mode = func(context.Context) (Mode, error) { return Stop, errLost }
+	if res, err := w.say(Event{Action: "status"}); !errors.Is(err, errLost) || res.Status != nil {
+		t.Errorf("%+v %v", res, err)
+	}
+}
