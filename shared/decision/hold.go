@@ -5,8 +5,8 @@ import (
 )
 
 // When a hold ends: with a verdict for which it does not stand (stands), with its class fitting the limits again (Fit),
-// by what an operator says (operator.go), and by another stage or lapse, which is another decision (another). Nothing
-// else ends one; transition.go says what follows.
+// by what an operator says (operator.go), and by another stage or lapse, which is another decision (another), but for an
+// operator's own. Nothing else ends one; transition.go says what follows.
 
 // stands tells whether a verdict says nothing that the decision does not answer already: a person was asked, or said
 // no, about the very same.

@@ -9,14 +9,15 @@ import (
 	"github.com/lapseguard/lapseguard/shared/registry"
 )
 
-// Mode is what the applier may do. It is read by each tick that has work, so that it changes without a deployment.
+// Mode is what the applier may do. It is read by each tick that has work, so that it changes without a deployment, and
+// obeyed in tick.go (seam, probe). What an operator says is done in every mode.
 type Mode string
 
 // The modes.
 const (
 	Observe Mode = "observe" // writes "would …", changes nothing
 	Enforce Mode = "enforce"
-	Stop    Mode = "stop" // the kill switch: no call to the registry at all
+	Stop    Mode = "stop" // the kill switch: no tick calls the registry
 )
 
 func (m Mode) valid() bool { return m == Observe || m == Enforce || m == Stop }

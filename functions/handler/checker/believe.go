@@ -137,7 +137,8 @@ func zone(m queue.Message, name string) string {
 }
 
 // doubt asks the upstream about names known to be registered and a name known to be free, and says why its bad
-// news does not count; empty: it does. Without a known name there is nothing to compare with.
+// news does not count; empty: it does. Without a known name there is nothing to compare with: then two looks must agree
+// (lifecycle.Facts.Control).
 func (h *Handler) doubt(ctx context.Context, m queue.Message, zone string) string {
 	set := h.Known[m.Kind]
 	if set == nil {
