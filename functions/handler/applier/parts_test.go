@@ -212,7 +212,7 @@ func TestAHoldTellsWhatIsKnown(t *testing.T) {
 	}
 	w.change("asked.com", quiet)
 	w.tick()
-	if e := w.newest("asked.com"); e.What != "hold ended" {
+	if e := w.newest("asked.com"); e.What != "hold ended" || !strings.Contains(w.log.String(), `"msg":"hold_ended","domain":"asked.com"`) {
 		t.Errorf("%+v", e)
 	}
 }
