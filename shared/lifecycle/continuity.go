@@ -106,9 +106,10 @@ func (s State) expiredLately(now Instant) bool {
 	return false
 }
 
-// SeeMail folds what the resolver said of the domain's MX set; what is not known changes nothing.
+// SeeMail folds what the resolver said of the domain's MX set; what is not known changes nothing, nor what is heard of a
+// name that is out of the zone: it has no MX just then, or one from a cache.
 func SeeMail(s State, o source.Observation, f Facts, now Instant) State {
-	if o.Outcome != source.Observed || o.Mail == nil {
+	if o.Outcome != source.Observed || o.Mail == nil || s.Deleg == DelegationGone {
 		return s
 	}
 	before := s
@@ -189,6 +190,15 @@ func control(before, s State, f Facts, now Instant) State {
 	}
 	c := &j.s.Control
 	gap := j.gap()
+	if gap == GapNone && c.Since == 0 && before.Deleg == DelegationGone {
+		switch s.Deleg { // what was out of the zone for a reason is its holder's as long as it comes back as it went
+		case DelegationMoved:
+			gap = GapGone
+		case DelegationHome:
+			c.Back = now
+		case DelegationUnknown, DelegationParked, DelegationGone:
+		}
+	}
 	c.Lost = c.Lost || gap == GapReleased
 	switch {
 	case gap != GapNone && c.Since == 0:
@@ -280,9 +290,10 @@ func (j judge) gap() Gap {
 		return GapYoung
 	case deleted[reg] && (!there || again(s.RegAt, s.RegSince)):
 		return GapDeleted
-	case deleted[market] && (!there || !j.f.TLD.Shows && again(s.MktAt, s.MktSince)): // else the zone would show it
+	case deleted[market] && (!there || market != WordAbsent && !j.f.TLD.Shows && again(s.MktAt, s.MktSince)):
+		// Else the zone would show it, and no zone delegates a name that is free.
 		return GapDeleted
-	case d == DelegationGone && (j.f.Control || again(s.DelegAt, s.DelegSince)):
+	case d == DelegationGone && !j.takenOff() && (again(s.DelegAt, s.DelegSince) || j.f.Control && !j.mayBeTakenOff()):
 		return GapGone
 	case d == DelegationParked && (s.Home != "" || j.expired()):
 		return GapParked
@@ -292,6 +303,24 @@ func (j judge) gap() Gap {
 		return GapMailHost
 	}
 	return j.movedGap()
+}
+
+// takenOff tells whether the registry itself says why the name is out of the zone, and the reason is no lapse: in the middle
+// of a term that is paid for it is held, or has no name servers (RFC 8056). It says so daily, and a deletion takes longer.
+func (j judge) takenOff() bool {
+	w := j.registry()
+	return j.midTerm() && (w == WordOnHold || w == WordInactive) && j.s.RegAt >= j.s.DelegSince && j.now.Since(j.s.RegAt) <= 2*Freshness
+}
+
+// mayBeTakenOff tells whether the registry, which is asked at once, could still say so.
+func (j judge) mayBeTakenOff() bool {
+	return j.midTerm() && j.s.RegAt < j.s.DelegSince && j.s.Silent == 0
+}
+
+// midTerm tells whether the registration ends later than now, did not end lately nor renewed itself, and whether a deletion
+// would show before anybody else could have the name.
+func (j judge) midTerm() bool {
+	return j.f.authority() == AuthorityIANA && j.f.TLD.Release > 4*Freshness && j.s.Expires > j.now && !j.s.expiredLately(j.now)
 }
 
 // anew: it was registered after it had been somebody's. The date of the baseline is the same server's.

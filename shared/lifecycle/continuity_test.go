@@ -75,9 +75,9 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 		begin source.Observation
 		looks []look
 	}{
-		{"gone at first sight, and back", watched, rdap(), []look{
+		{"gone at first sight, and back", watched, expiresAt(340 * day), []look{
 			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
-			{"the registry knows nothing bad", 1, []source.Observation{rdap()}, GapGone, 0},
+			{"the registry knows nothing bad", 1, []source.Observation{expiresAt(340 * day)}, GapGone, 0},
 			{"back, by the zone alone", 5, []source.Observation{home()}, GapGone, 0},
 			{"the MX too", 5, []source.Observation{mine}, GapGone, 0},
 			{"and the registry", 5, []source.Observation{rdap()}, GapNone, 0},
@@ -86,7 +86,7 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
 			{"gone again", 7, []source.Observation{gone()}, GapGone, 7},
 		}},
-		{"an answer that is not known changes nothing", watched, rdap(), []look{
+		{"an answer that is not known changes nothing", watched, expiresAt(340 * day), []look{
 			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
 			{"no answers", 2, allUnknown(), GapGone, 0},
 			{"no MX heard", 2, []source.Observation{unknown(source.SourceMail, source.CauseServfail)}, GapGone, 0},
@@ -154,10 +154,74 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 			{"the same MX", 1, []source.Observation{mine, moved()}, GapNone, 0},
 			{"another MX, later", 90 * day, []source.Observation{moved(), theirs}, GapNone, 0},
 		}},
-		{"gone, back and gone: a new gap", watched, rdap(), []look{
+		{"gone, back and gone: a new gap", watched, expiresAt(340 * day), []look{
 			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
 			{"back, the registry silent", 5, []source.Observation{home(), mine}, GapGone, 0},
 			{"gone again", 9, []source.Observation{gone()}, GapGone, 9},
+		}},
+		{"held in the middle of its term, and back", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
+			{"the registry says why", 0.1, []source.Observation{rdap("server hold"), noMX()}, GapNone, 0},
+			{"the same, a day later", day, []source.Observation{gone(), rdap("server hold")}, GapNone, 0},
+			{"one question is lost", 2 * day, []source.Observation{gone(), unknown(source.SourceRDAP, source.CauseTimeout)}, GapNone, 0},
+			{"back", 3 * day, []source.Observation{home(), rdap(), mine}, GapNone, 0},
+			{"another MX within 45 days", 20 * day, []source.Observation{theirs}, GapNewMail, 20 * day},
+		}},
+		{"taken out by its holder, and back on other servers", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap("inactive"), noMX()}, GapNone, 0},
+			{"back elsewhere", 9 * day, []source.Observation{gone(), rdap("inactive"), moved()}, GapGone, 9 * day},
+			{"it stays closed", 10 * day, []source.Observation{moved(), rdap(), mine}, GapGone, 9 * day},
+		}},
+		{"taken out by its holder, and back with another MX", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap("inactive"), noMX()}, GapNone, 0},
+			{"back", day, []source.Observation{home(), rdap(), theirs}, GapNewMail, day},
+		}},
+		{"held while it was in the zone, and gone", watched, rdap(), []look{
+			{"held", 0, []source.Observation{home(), rdap("server hold")}, GapNone, 0},
+			{"gone, and the registry fails", 1, []source.Observation{gone(), unknown(source.SourceRDAP, source.CauseTimeout)}, GapNone, 0},
+			{"an hour later", 2, []source.Observation{gone()}, GapGone, 2},
+		}},
+		{"held, long after an expiry that nobody paid", watched, expiresAt(-60 * day), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+		}},
+		{"deleted, and back on other servers", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap("redemption period")}, GapDeleted, 0},
+			{"elsewhere", 5 * day, []source.Observation{moved()}, GapDeleted, 0},
+		}},
+		{"held, and deleted", watched, rdap(), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
+			{"deleted", day, []source.Observation{gone(), rdap("redemption period")}, GapDeleted, day},
+		}},
+		{"held, until the registry says no more", watched, rdap(), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
+			{"silent for two days", 2*day + 1, []source.Observation{gone()}, GapGone, 2*day + 1},
+		}},
+		{"held after its expiry", watched, expiresAt(-1), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+		}},
+		{"held after its expiry, as the registry's own renewal shows", watched, expiresAt(340 * day), []look{
+			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
+		}},
+		{"gone in the middle of its term, and the registry does not say why", watched, rdap(), []look{
+			{"registered, it says", 0, []source.Observation{gone(), rdap()}, GapGone, 0},
+		}},
+		{"gone in the middle of its term, and the registry fails", watched, rdap(), []look{
+			{"no answer", 0, []source.Observation{gone(), unknown(source.SourceRDAP, source.CauseTimeout)}, GapNone, 0},
+			{"an hour later", 1, []source.Observation{gone()}, GapGone, 1},
+		}},
+		{"gone in the middle of its term, and the registry has no time", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
+			{"the second look", 6, []source.Observation{gone()}, GapGone, 6},
+		}},
+		{"gone and back before the registry could be asked", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
+			{"on its servers", 1, []source.Observation{home()}, GapNone, 0},
+		}},
+		{"held, by a server that IANA does not name", with(watched, func(f *Facts) { f.Authority = AuthoritySupplemental }), rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap("server hold")}, GapGone, 0},
+		}},
+		{"held, in a zone where a deletion may take no time", undescribed, rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap("server hold")}, GapGone, 0},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -302,7 +366,7 @@ func TestALookStaysWhereItIsNoted(t *testing.T) {
 
 // While recovery is closed and everything is back but the registry's word, the registry is asked, and Next says why.
 func TestTheRegistryIsAskedBeforeRecoveryOpens(t *testing.T) {
-	s := ours(t, watched, rdap())
+	s := ours(t, watched, expiresAt(340*day))
 	if s.openingDue() != 0 || s.Control.Recovery() != RecoveryOpen {
 		t.Errorf("while it is open: %s", s.openingDue())
 	}
@@ -349,7 +413,7 @@ func TestWhenTheMXIsWatched(t *testing.T) {
 }
 
 func TestGapSentence(t *testing.T) {
-	s := ours(t, watched, rdap())
+	s := ours(t, watched, expiresAt(340*day))
 	if got := GapSentence(s); !strings.Contains(got, "is continuous") {
 		t.Error(got)
 	}
@@ -455,20 +519,26 @@ func TestAMailHostOfItsOwnIsAsBeforeAtItsAddresses(t *testing.T) {
 }
 
 // The status API alone says that a name is deleted, which the zone delegates as before: where the zone must show a deletion
-// it is wrong; where that is not known, it counts after a second look.
+// it is wrong; where that is not known, it counts after a second look. No zone delegates a name that is free.
 func TestTheStatusAPIAgainstTheZone(t *testing.T) {
-	for suffix, want := range map[string]Gap{"it": GapNone, "ch": GapDeleted, "ru": GapDeleted} {
-		f := with(watched, func(f *Facts) { f.TLD, f.Authority = TLDOf(suffix), AuthorityNone })
+	for _, c := range []struct {
+		suffix, says string
+		want         Gap
+	}{
+		{"it", "expiring", GapNone}, {"it", "inactive", GapNone},
+		{"ch", "expiring", GapDeleted}, {"ru", "deleting", GapDeleted}, {"ch", "inactive", GapNone}, {"ru", "inactive", GapNone},
+	} {
+		f := with(watched, func(f *Facts) { f.TLD, f.Authority = TLDOf(c.suffix), AuthorityNone })
 		s := fed(NewState(instant(-2*day)), f, -day, []source.Observation{home(), status("active"), mx("mx.provider.example")})
-		s = fed(s, f, 0, []source.Observation{home(), status("inactive")})
+		s = fed(s, f, 0, []source.Observation{home(), status(c.says)})
 		if s.Control.Since != 0 {
-			t.Errorf("%s: closed at first sight", suffix)
+			t.Errorf("%s, %s: closed at first sight", c.suffix, c.says)
 		}
-		if s = fed(s, f, 7, []source.Observation{home(), status("inactive")}); s.Control.Gap != want {
-			t.Errorf("%s: %q, want %q", suffix, s.Control.Gap, want)
+		if s = fed(s, f, 7, []source.Observation{home(), status(c.says)}); s.Control.Gap != c.want {
+			t.Errorf("%s, %s: %q, want %q", c.suffix, c.says, s.Control.Gap, c.want)
 		}
-		if s = fed(s, f, 13, []source.Observation{gone(), status("inactive")}); s.Control.Since == 0 {
-			t.Errorf("%s: open though the zone agrees", suffix)
+		if s = fed(s, f, 13, []source.Observation{gone(), status(c.says)}); s.Control.Since == 0 {
+			t.Errorf("%s, %s: open though the zone agrees", c.suffix, c.says)
 		}
 	}
 }

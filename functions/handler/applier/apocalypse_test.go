@@ -224,18 +224,20 @@ func TestFalseApocalypses(t *testing.T) {
 		name     string
 		suffixes []string
 		wrong    func(name string) []source.Observation // nil: it is as it was
+		quiet    bool                                   // nobody is closed; what is wrong about its control names has an alarm of its own
 	}{
-		{"not found, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{referral(realmNS), notFound()} }},
-		{"not in the zone, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), said("active")} }},
-		{"neither, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), notFound()} }},
-		{"in redemption, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), said("redemption period")} }},
-		{"inactive by the status API, all of them", []string{"ch"}, func(string) []source.Observation { return []source.Observation{referral(realmNS), market("inactive")} }},
+		{"not found, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{referral(realmNS), notFound()} }, false},
+		{"not in the zone, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), said("active")} }, false},
+		{"neither, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), notFound()} }, false},
+		{"in redemption, all of them", []string{"com"}, func(string) []source.Observation { return []source.Observation{gone(), said("redemption period")} }, false},
+		{"expiring by the status API, all of them", []string{"ch"}, func(string) []source.Observation { return []source.Observation{referral(realmNS), market("expiring")} }, false},
+		{"inactive by the status API, all of them", []string{"ch"}, func(string) []source.Observation { return []source.Observation{referral(realmNS), market("inactive")} }, true},
 		{"a country's zone is empty", []string{"com", "org", "net", "de"}, func(name string) []source.Observation {
 			if !strings.HasSuffix(name, ".de") {
 				return nil
 			}
 			return []source.Observation{gone(), said("active")}
-		}},
+		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRealm(t, realmNS, c.suffixes...)
@@ -248,7 +250,9 @@ func TestFalseApocalypses(t *testing.T) {
 				r.pass(time.Hour)
 			}
 			r.again(realmNS)
-			r.end(true)
+			if r.end(!c.quiet); c.quiet && r.worst["closed"] > 0 {
+				t.Error("somebody was closed")
+			}
 		})
 	}
 }
