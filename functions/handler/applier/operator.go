@@ -211,7 +211,7 @@ func (p *Parts) approveClass(ctx context.Context, w word) (string, error) {
 	now := p.Now()
 	text := fmt.Sprintf("approved: the %d domains of %s that are held now, %d a day%s", w.count, w.class, w.perDay, because(w))
 	var id int64
-	err = p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+	text, err = p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
 		l, err := l.Approve(w.class, safety.Approval{By: w.by, At: now, Until: now.Add(safety.MaxApproval), PerDay: w.perDay, Left: w.count})
 		id = l.Approvals[w.class].ID
 		return l, err //nolint:wrapcheck // says itself what is wrong
@@ -221,7 +221,7 @@ func (p *Parts) approveClass(ctx context.Context, w word) (string, error) {
 	}
 	for _, h := range held {
 		if err := p.approveOne(ctx, w, h.Domain, id); err != nil {
-			return "", fmt.Errorf("approve %s as one of %s: %w; approve again what is still held", h.Domain, w.class, err)
+			return "", fmt.Errorf("approve %s as one of %s: %w; approve again what is still held, with the number that holds --class gives now", h.Domain, w.class, err)
 		}
 	}
 	return text, nil
@@ -283,7 +283,7 @@ func (p *Parts) heldOf(ctx context.Context, class string) (held []safety.Hold, e
 // revokeClass takes the approval of a class back: the breaker judges it again.
 func (p *Parts) revokeClass(ctx context.Context, w word) (string, error) {
 	text := fmt.Sprintf("revoked: %s is judged by the breaker again; what was done stays done", w.class)
-	return text, p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+	return p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
 		if _, ok := l.Approvals[w.class]; !ok {
 			return l, fmt.Errorf("revoke %q: no such class is approved", w.class)
 		}
@@ -294,7 +294,7 @@ func (p *Parts) revokeClass(ctx context.Context, w word) (string, error) {
 // trustClass ends the doubt about a class: the breaker judges it by its limits alone.
 func (p *Parts) trustClass(ctx context.Context, w word) (string, error) {
 	text := fmt.Sprintf("trusted: %s is judged by the breaker's limits again", w.class)
-	return text, p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
+	return p.class(ctx, w, text, func(l safety.Ledger) (safety.Ledger, error) {
 		if l.Doubted[w.class].IsZero() {
 			return l, fmt.Errorf("trust %q: no such class is doubtful", w.class)
 		}
@@ -321,21 +321,22 @@ func (p *Parts) accept(ctx context.Context, w word) (string, error) {
 	return text, nil
 }
 
-// class changes the breaker's ledger on a person's word. The entry is in the history of the class.
-func (p *Parts) class(ctx context.Context, w word, text string, change func(safety.Ledger) (safety.Ledger, error)) error {
+// class changes the breaker's ledger on a person's word, and gives the text back once it is done. The entry is in the history
+// of the class.
+func (p *Parts) class(ctx context.Context, w word, text string, change func(safety.Ledger) (safety.Ledger, error)) (string, error) {
 	ledger, err := p.book().Ledger(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if ledger.V, err = change(ledger.V); err != nil {
-		return err
+		return "", err
 	}
 	entry := records.PutEntry(w.class, p.entry(ctx, w, records.Domain{}, text), 40)
 	if err := p.Store.Write(ctx, ledger.Put(), entry); err != nil {
-		return fmt.Errorf("%s %s: %w", w.action, w.class, err)
+		return "", fmt.Errorf("%s %s: %w", w.action, w.class, err)
 	}
 	p.logAction(ctx, w, "", w.class)
-	return nil
+	return text, nil
 }
 
 // errNotCarriedOut: the request was sent and never answered, and the registry knows nothing of its key.

@@ -104,8 +104,8 @@ func TestWhatAnOperatorIsRefused(t *testing.T) {
 		{Event{Action: "trick"}, `action "trick"`},
 	} {
 		w := crowded(t)
-		if res, err := w.say(c.e); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: %+v %v, want %q", c.e, res, err, c.want)
+		if res, err := w.say(c.e); err == nil || res.Text != "" || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %+v %v, want %q and no more", c.e, res, err, c.want)
 		}
 	}
 }
