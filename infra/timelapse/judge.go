@@ -77,6 +77,7 @@ type Fate struct {
 	Hours     float64   `json:"hours,omitempty"`     // from the first sign to protection; -1: never
 	Wrong     int       `json:"wrong,omitempty"`     // addresses unverified although their owner kept the domain
 	Shut      float64   `json:"shut_h,omitempty"`    // hours in which recovery was closed although the holder had the mail
+	Still     bool      `json:"still,omitempty"`     // and an address is shut out at the end still
 	Lapsed    bool      `json:"lapsed,omitempty"`    // it lapsed, whoever has it in the end
 	Left      bool      `json:"left,omitempty"`      // deleted beyond restore by the registry's word, and an address is still verified at the end
 	Protected time.Time `json:"protected,omitzero"`  // when no address of the former holder could be used any more
@@ -120,7 +121,8 @@ func (l *Ledger) fate(d *Domain) Fate {
 			f.Wrong++
 		}
 	}
-	f.Shut, f.Lapsed = l.shut(d), !d.Sign.IsZero()
+	f.Shut, f.Still = l.shut(d)
+	f.Lapsed = !d.Sign.IsZero()
 	if !d.Lost.IsZero() && d.Lost.After(begin) && d.Lost.Add(settle).Before(end) && d.saidDeleted() {
 		for i, a := range d.Accounts {
 			last, ok := l.last(d, i)
@@ -163,11 +165,10 @@ func (l *Ledger) protected(d *Domain) time.Time {
 }
 
 // shut sums up the time for which an address of a domain that its holder had, and whose mail arrived, was closed or
-// unverified wrongly.
-func (l *Ledger) shut(d *Domain) float64 {
-	hours := 0.0
+// unverified wrongly; still: at the end it is.
+func (l *Ledger) shut(d *Domain) (hours float64, still bool) {
 	if !d.Taken.IsZero() || !d.Lost.IsZero() {
-		return 0
+		return 0, false
 	}
 	for i := range d.Accounts {
 		var from time.Time
@@ -176,14 +177,15 @@ func (l *Ledger) shut(d *Domain) float64 {
 				continue
 			}
 			if !from.IsZero() {
-				hours = max(hours, l.mailWorked(d, from, c.at))
+				h := l.mailWorked(d, from, c.at)
+				hours, still = max(hours, h), still || h > 0 && c.at.Equal(l.p.end)
 			}
 			if from = c.at; c.usable() {
 				from = time.Time{}
 			}
 		}
 	}
-	return hours
+	return hours, still
 }
 
 // mailWorked is for how many hours of a time the holder's mail arrived.

@@ -50,6 +50,7 @@ type Load struct {
 	// domain-years.
 	ShutDays  map[string]float64 `json:"shut_days_per_1000_years"`
 	ShutHours float64            `json:"shut_median_h"` // from where a holder's mail worked to where recovery was open
+	BackHours float64            `json:"back_median_h"` // the same, of those that are open in the end
 	RDAP      float64            `json:"rdap_per_year"`
 	Status    float64            `json:"status_api_per_year"`
 	Zone      float64            `json:"delegation_questions_per_year"`
@@ -176,6 +177,7 @@ func newLoad(p *Population, r *GuardRun) Load {
 			l.UnlapsedBy[why[f.Domain]] += 1000 / years
 		}
 	}
+	l.BackHours = Sum(fates, func(f Fate) bool { return !f.Still }).ShutHours
 	t := Sum(fates, func(Fate) bool { return true })
 	l.Missed, l.Takeovers, l.Wrong, l.ShutHours = t.Missed, t.Takeovers, t.Wrong, t.ShutHours
 	return l

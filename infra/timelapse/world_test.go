@@ -142,6 +142,7 @@ func TestFates(t *testing.T) {
 		{"the next owner is wronged", true, []at{{12, 0, false, false}, {30, 1, false, false}}, Fate{Takeover: true, Hours: 48, Wrong: 1}},
 		{"a holder is wronged, for two days", false, []at{{12, 0, false, false}, {14, 0, true, false}}, Fate{Wrong: 1, Shut: 48}},
 		{"a holder is shut out for a day", false, []at{{12, 0, true, true}, {13, 0, true, false}}, Fate{Shut: 24}},
+		{"a holder is shut out until the end", false, []at{{12, 0, true, true}, {13, 0, true, false}, {50, 0, true, true}}, Fate{Shut: 240, Still: true}},
 		{"nothing", false, nil, Fate{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
