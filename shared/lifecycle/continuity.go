@@ -25,7 +25,7 @@ const (
 	GapReleased   Gap = "released"          // free, or registered anew: its holder has lost it
 	GapYoung      Gap = "registered lately" // within the add grace period a deletion frees it at once (RFC 3915)
 	GapDeleted    Gap = "deleted"           // by the registry's word, or the status API's
-	GapGone       Gap = "out of the zone"   // NXDOMAIN from the zone above
+	GapGone       Gap = "out of the zone"   // NXDOMAIN from the zone above; or back otherwise than it went
 	GapParked     Gap = "parked"            // on name servers known for parking and expiry pages
 	GapLame       Gap = "not served"        // none of its own name servers has the zone
 	GapMailHost   Gap = "mail host"         // the domain of its mail host or name servers is in a gap
@@ -50,7 +50,10 @@ type Continuity struct {
 	Since Instant `json:"g,omitempty"` // first look that found the newest gap; 0: recovery is open
 	Gap   Gap     `json:"w,omitempty"` // of the first look, or of a worse one since
 	Until Instant `json:"u,omitempty"` // last look before it at which all was well; 0: none
-	Back  Instant `json:"b,omitempty"` // recovery was opened again then; 0: not lately
+	Back  Instant `json:"b,omitempty"` // it was back as before then: opened again, or no longer away; 0: not lately
+	// Away is the first look that found it out of the zone while its registry says why, or is asked: recovery stays open, and
+	// what counts as its holder's stays what it was, until all of it is back. 0: it is not away.
+	Away  Instant `json:"y,omitempty"`
 	Lost  bool    `json:"x,omitempty"` // a release was seen: nothing the domain shows opens it again
 	Giver string  `json:"z,omitempty"` // the DNS host that gave the unserved zone to whoever asked: the same
 
@@ -78,10 +81,10 @@ func (c Continuity) Recovery() Recovery {
 	return RecoveryOpen
 }
 
-// Watched tells whether the MX is asked daily: after an expiry, while closed, and for 45 days after opening.
+// MailWatched tells whether the MX is asked daily: after an expiry, while closed or away, and for 45 days after that.
 func (s State) MailWatched(now Instant) bool {
 	c := s.Control
-	return s.expiredLately(now) || c.Since != 0 || c.Back != 0 && now.Since(c.Back) < Expiring
+	return s.expiredLately(now) || c.Since != 0 || c.Away != 0 || c.Back != 0 && now.Since(c.Back) < Expiring
 }
 
 // expiredLately tells whether now is within Expiring after an expiry, or after its anniversary a year or more before
@@ -149,7 +152,7 @@ func MailHost(s State, host string, since, now Instant) State {
 	switch c := &s.Control; {
 	case host == "":
 	case c.Since == 0:
-		c.Since, c.Gap, c.Until, c.Back = now, GapMailHost, s.wellUntil(now), 0
+		*c = c.closed(now, GapMailHost, s.wellUntil(now))
 	case since > c.Since:
 		c.Since = now
 	}
@@ -185,24 +188,18 @@ func (s State) wellUntil(now Instant) Instant {
 // was before this answer.
 func control(before, s State, f Facts, now Instant) State {
 	j := judge{s: s, f: f, now: now}
-	if c := s.Control; c.Since != 0 && c.Since <= now && j.verifiedSince(c.Since) && s.delegated() {
-		j.s.Control = c.begun(s) // nobody is left who verified before the gap
+	if at := cmp.Or(s.Control.Since, s.Control.Away); at != 0 && at <= now && j.verifiedSince(at) && s.delegated() {
+		j.s.Control = s.Control.begun(s) // nobody is left who verified before the gap
 	}
 	c := &j.s.Control
 	gap := j.gap()
-	if gap == GapNone && c.Since == 0 && before.Deleg == DelegationGone {
-		switch s.Deleg { // what was out of the zone for a reason is its holder's as long as it comes back as it went
-		case DelegationMoved:
-			gap = GapGone
-		case DelegationHome:
-			c.Back = now
-		case DelegationUnknown, DelegationParked, DelegationGone:
-		}
+	if gap == GapNone && c.Since == 0 {
+		gap = j.away(before.wellUntil(now))
 	}
 	c.Lost = c.Lost || gap == GapReleased
 	switch {
 	case gap != GapNone && c.Since == 0:
-		c.Since, c.Gap, c.Until, c.Back = j.gapSince(gap), gap, before.wellUntil(now), 0
+		*c = c.closed(j.gapSince(gap), gap, before.wellUntil(now))
 	case gap != GapNone && (before.inService(f, now) || gap == GapReleased && c.Gap != GapReleased):
 		c.Since, c.Gap = j.gapSince(gap), gap // it was back in service, or control changed again: a new gap begins
 	case gap != GapNone:
@@ -210,7 +207,7 @@ func control(before, s State, f Facts, now Instant) State {
 	case c.Since != 0 && j.back():
 		*c = c.begun(j.s)
 		c.Back = now
-	case c.Since == 0:
+	case c.Since == 0 && c.Away == 0:
 		if c.MX == c.NowMX && j.paid() {
 			c.Paid = j.s.Expires
 		}
@@ -232,6 +229,34 @@ func control(before, s State, f Facts, now Instant) State {
 		}
 	}
 	return j.s
+}
+
+// away follows a domain that is out of the zone with its registry's word for it. What comes back otherwise than it went, or
+// is not known to be back as it was after the time of a second look, is in a gap.
+func (j *judge) away(well Instant) Gap {
+	s, c := j.s, &j.s.Control
+	switch {
+	case s.Deleg == DelegationGone && (j.takenOff() || j.f.Control && j.mayBeTakenOff()):
+		if c.Away == 0 {
+			c.Away, c.Until = j.now, well
+		}
+	case c.Away == 0 || s.Deleg == DelegationGone:
+	case j.back():
+		*c = c.begun(s)
+		c.Back = j.now
+	case s.Deleg != DelegationHome, min(c.MXAt, s.RegAt) >= s.DelegSince, j.now.Since(s.DelegSince) >= j.f.secondLook():
+		return GapGone
+	}
+	return GapNone
+}
+
+// closed is the continuity as it is closed. All was well until the time given, or until it was away.
+func (c Continuity) closed(since Instant, gap Gap, until Instant) Continuity {
+	if c.Away == 0 {
+		c.Until = until
+	}
+	c.Since, c.Gap, c.Away, c.Back = since, gap, 0, 0
+	return c
 }
 
 // paid tells whether the registration was paid for until its expiry, by its dates: the registry's is more than a year ahead,
@@ -280,6 +305,7 @@ func (j judge) gap() Gap {
 	d, reg, market := j.delegation(), j.registry(), j.market()
 	again := func(at, since Instant) bool { return at.Since(since) >= j.f.secondLook() }
 	deleted := map[Word]bool{WordRedemption: true, WordPendingDelete: true, WordRestore: true, WordAbsent: true}
+	free := market == WordAbsent && d != DelegationHome && d != DelegationMoved // no zone delegates a name that is free
 	there := d == DelegationHome || d == DelegationUnknown
 	switch {
 	case reg == WordAbsent && d == DelegationGone && j.f.TLD.FreeWhenAbsent && again(s.RegAt, s.RegSince):
@@ -290,8 +316,7 @@ func (j judge) gap() Gap {
 		return GapYoung
 	case deleted[reg] && (!there || again(s.RegAt, s.RegSince)):
 		return GapDeleted
-	case deleted[market] && (!there || market != WordAbsent && !j.f.TLD.Shows && again(s.MktAt, s.MktSince)):
-		// Else the zone would show it, and no zone delegates a name that is free.
+	case deleted[market] && (free || market != WordAbsent) && (!there || !j.f.TLD.Shows && again(s.MktAt, s.MktSince)): // else the zone would show it
 		return GapDeleted
 	case d == DelegationGone && !j.takenOff() && (again(s.DelegAt, s.DelegSince) || j.f.Control && !j.mayBeTakenOff()):
 		return GapGone
@@ -306,21 +331,21 @@ func (j judge) gap() Gap {
 }
 
 // takenOff tells whether the registry itself says why the name is out of the zone, and the reason is no lapse: in the middle
-// of a term that is paid for it is held, or has no name servers (RFC 8056). It says so daily, and a deletion takes longer.
+// of its term it is held, or has no name servers (RFC 8056). It says so daily, and a deletion takes longer.
 func (j judge) takenOff() bool {
 	w := j.registry()
-	return j.midTerm() && (w == WordOnHold || w == WordInactive) && j.s.RegAt >= j.s.DelegSince && j.now.Since(j.s.RegAt) <= 2*Freshness
+	return j.midTerm() && (w == WordOnHold || w == WordInactive) && j.s.RegAt >= j.s.DelegSince && j.now.Since(j.s.RegAt) <= 2*Freshness+RetryLook
 }
 
-// mayBeTakenOff tells whether the registry, which is asked at once, could still say so.
+// mayBeTakenOff tells whether the registry could still say so: it is asked for the first time since.
 func (j judge) mayBeTakenOff() bool {
-	return j.midTerm() && j.s.RegAt < j.s.DelegSince && j.s.Silent == 0
+	return j.midTerm() && j.s.RegAt < j.s.DelegSince && j.s.Silent == 0 && j.now.Since(j.s.DelegSince) < j.f.secondLook()
 }
 
-// midTerm tells whether the registration ends later than now, did not end lately nor renewed itself, and whether a deletion
-// would show before anybody else could have the name.
+// midTerm tells whether the registration ends later than now by each of its dates, did not end lately nor renew itself, and
+// whether a deletion would show before anybody else could have the name.
 func (j judge) midTerm() bool {
-	return j.f.authority() == AuthorityIANA && j.f.TLD.Release > 4*Freshness && j.s.Expires > j.now && !j.s.expiredLately(j.now)
+	return j.f.authority() == AuthorityIANA && j.f.TLD.Release > 4*Freshness && j.s.Expires != 0 && !j.expired() && !j.s.expiredLately(j.now)
 }
 
 // anew: it was registered after it had been somebody's. The date of the baseline is the same server's.
@@ -376,18 +401,18 @@ func (c Continuity) mailAsBefore() bool {
 	return c.MX != "" && c.NowMX == c.MX && c.MailAt != "" && c.NowMailAt == c.MailAt
 }
 
-// WouldOpen tells whether recovery is closed and these are the holder's name servers: then the answer is to be had from two of
+// WouldOpen tells whether the domain is closed or away, and these are the holder's name servers: then the answer is to be had from two of
 // the zone's servers.
 func (s State) WouldOpen(ns []string) bool {
-	return s.Control.Since != 0 && s.Home != "" && source.Fingerprint(ns) == s.Home
+	return (s.Control.Since != 0 || s.Control.Away != 0) && s.Home != "" && source.Fingerprint(ns) == s.Home
 }
 
-// openingDue is when the registry is to be asked because recovery could be opened: the zone shows the holder's name
+// openingDue is when the registry is to be asked because recovery could be opened, or stay open: the zone shows the holder's name
 // servers again, the resolver the same MX, and no mail host is in a gap. 0: it could not.
 func (s State) openingDue() Instant {
 	c := s.Control
 	switch {
-	case c.Since == 0 || s.Deleg != DelegationHome || s.MailLapsed != "" || !c.mailAsBefore() || c.Giver != "" || s.Service.lame():
+	case c.Since == 0 && c.Away == 0 || s.Deleg != DelegationHome || s.MailLapsed != "" || !c.mailAsBefore() || c.Giver != "" || s.Service.lame():
 		return 0
 	case c.Gap == GapYoung && s.RegAt < c.Since:
 		return c.Since

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lapseguard/lapseguard/shared/source"
 )
@@ -69,6 +70,9 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 	blind := with(undescribed, func(f *Facts) { f.Authority = AuthorityNone })
 	quarantine := with(blind, func(f *Facts) { f.TLD = TLDOf("se") })
 	unwatched := with(com, func(f *Facts) {})
+	other := func(statuses ...string) source.Observation {
+		return but(rdap(statuses...), func(r *source.Registration) { r.Registrar = "999" })
+	}
 	for _, c := range []struct {
 		name  string
 		facts Facts
@@ -174,12 +178,50 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 		}},
 		{"taken out by its holder, and back with another MX", watched, rdap(), []look{
 			{"gone", 0, []source.Observation{gone(), rdap("inactive"), noMX()}, GapNone, 0},
-			{"back", day, []source.Observation{home(), rdap(), theirs}, GapNewMail, day},
+			{"back", day, []source.Observation{home(), rdap(), theirs}, GapGone, day},
+		}},
+		{"held, and back with another registrar, moved later", watched, rdap(), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
+			{"passed on meanwhile", 2 * day, []source.Observation{gone(), other("client hold")}, GapNone, 0},
+			{"back", 3 * day, []source.Observation{home(), other(), mine}, GapGone, 3 * day},
+			{"moved", 4 * day, []source.Observation{moved(), other(), theirs}, GapGone, 3 * day},
+			{"as it was, but for the registrar", 5 * day, []source.Observation{home(), other(), mine}, GapGone, 3 * day},
+		}},
+		{"held, back with an MX that is not heard, and gone elsewhere", watched, rdap(), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
+			{"back, the resolver fails", day, []source.Observation{home(), rdap(), unknown(source.SourceMail, source.CauseServfail)}, GapNone, 0},
+			{"elsewhere", day + 2, []source.Observation{moved(), rdap(), theirs}, GapGone, day + 2},
+		}},
+		{"held, and back with an MX that is not heard for hours", watched, rdap(), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
+			{"back, the resolver fails", day, []source.Observation{home(), rdap(), unknown(source.SourceMail, source.CauseServfail)}, GapNone, 0},
+			{"the second look", day + 6, []source.Observation{home()}, GapGone, day + 6},
+			{"heard", day + 7, []source.Observation{home(), mine, rdap()}, GapNone, 0},
+		}},
+		{"held, by the registry's date in its term, by the registrar's long expired", watched, but(rdap(), func(r *source.Registration) { r.RegistrarExpires = hour(-60 * day) }), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapGone, 0},
+		}},
+		{"one answer from a zone without known names, and moved", unwatched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap()}, GapNone, 0},
+			{"moved by its holder", 1, []source.Observation{moved(), rdap(), mine}, GapNone, 0},
+			{"another MX", 20 * day, []source.Observation{theirs}, GapNone, 0},
+		}},
+		{"held, and all verified again", with(watched, func(f *Facts) { f.Oldest = instant(2 * day) }), rdap(), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
+			{"back elsewhere", 3 * day, []source.Observation{moved(), rdap(), theirs}, GapNone, 0},
+		}},
+		{"held without a date of registration, for longer than any path to release", watched, dated(rdap(), time.Time{}), []look{
+			{"held", 0, []source.Observation{gone(), dated(rdap("client hold"), time.Time{})}, GapNone, 0},
+			{"held still", 2 * day, []source.Observation{gone(), dated(rdap("client hold"), time.Time{})}, GapNone, 0},
+			{"held still", 40 * day, []source.Observation{dated(rdap("client hold"), time.Time{}), gone()}, GapNone, 0},
+			{"back elsewhere", 41 * day, []source.Observation{gone(), dated(rdap("client hold"), time.Time{}), moved()}, GapGone, 41 * day},
+			{"as it was", 42 * day, []source.Observation{home(), dated(rdap(), time.Time{}), mine}, GapGone, 41 * day},
 		}},
 		{"held while it was in the zone, and gone", watched, rdap(), []look{
 			{"held", 0, []source.Observation{home(), rdap("server hold")}, GapNone, 0},
-			{"gone, and the registry fails", 1, []source.Observation{gone(), unknown(source.SourceRDAP, source.CauseTimeout)}, GapNone, 0},
-			{"an hour later", 2, []source.Observation{gone()}, GapGone, 2},
+			{"gone", 1, []source.Observation{gone()}, GapNone, 0},
+			{"the registry fails", 1, []source.Observation{unknown(source.SourceRDAP, source.CauseTimeout)}, GapNone, 0},
+			{"the next look", 2, []source.Observation{gone()}, GapGone, 2},
 		}},
 		{"held, long after an expiry that nobody paid", watched, expiresAt(-60 * day), []look{
 			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
@@ -194,7 +236,8 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 		}},
 		{"held, until the registry says no more", watched, rdap(), []look{
 			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
-			{"silent for two days", 2*day + 1, []source.Observation{gone()}, GapGone, 2*day + 1},
+			{"silent for two days", 2 * day, []source.Observation{gone()}, GapNone, 0},
+			{"and a mishap", 2*day + 7, []source.Observation{gone()}, GapGone, 2*day + 7},
 		}},
 		{"held after its expiry", watched, expiresAt(-1), []look{
 			{"gone", 0, []source.Observation{gone()}, GapGone, 0},
@@ -206,8 +249,9 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 			{"registered, it says", 0, []source.Observation{gone(), rdap()}, GapGone, 0},
 		}},
 		{"gone in the middle of its term, and the registry fails", watched, rdap(), []look{
-			{"no answer", 0, []source.Observation{gone(), unknown(source.SourceRDAP, source.CauseTimeout)}, GapNone, 0},
-			{"an hour later", 1, []source.Observation{gone()}, GapGone, 1},
+			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
+			{"no answer", 0, []source.Observation{unknown(source.SourceRDAP, source.CauseTimeout)}, GapNone, 0},
+			{"the next look", 1, []source.Observation{gone()}, GapGone, 1},
 		}},
 		{"gone in the middle of its term, and the registry has no time", watched, rdap(), []look{
 			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
@@ -216,6 +260,13 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 		{"gone and back before the registry could be asked", watched, rdap(), []look{
 			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
 			{"on its servers", 1, []source.Observation{home()}, GapNone, 0},
+			{"and with its MX, the registry too", 1, []source.Observation{mine, rdap()}, GapNone, 0},
+			{"another MX within 45 days", 20 * day, []source.Observation{theirs}, GapNewMail, 20 * day},
+		}},
+		{"gone and back, and nobody tells whether as before", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone()}, GapNone, 0},
+			{"on its servers", 1, []source.Observation{home()}, GapNone, 0},
+			{"the second look", 7, []source.Observation{home()}, GapGone, 7},
 		}},
 		{"held, by a server that IANA does not name", with(watched, func(f *Facts) { f.Authority = AuthoritySupplemental }), rdap(), []look{
 			{"gone", 0, []source.Observation{gone(), rdap("server hold")}, GapGone, 0},
@@ -403,6 +454,7 @@ func TestWhenTheMXIsWatched(t *testing.T) {
 		{"by the registrar's date", State{RegistrarExpires: instant(-30 * day)}, true},
 		{"expired long ago", State{Expires: instant(-60 * day)}, false},
 		{"closed", State{Control: Continuity{Since: instant(-day)}}, true},
+		{"away", State{Control: Continuity{Away: instant(-day)}}, true},
 		{"opened lately", State{Control: Continuity{Back: instant(-44 * day)}}, true},
 		{"opened long ago", State{Control: Continuity{Back: instant(-46 * day)}}, false},
 	} {
@@ -415,6 +467,10 @@ func TestWhenTheMXIsWatched(t *testing.T) {
 func TestGapSentence(t *testing.T) {
 	s := ours(t, watched, expiresAt(340*day))
 	if got := GapSentence(s); !strings.Contains(got, "is continuous") {
+		t.Error(got)
+	}
+	away := fed(ours(t, watched, rdap()), watched, 0, []source.Observation{gone(), rdap("client hold")})
+	if got := GapSentence(away); !strings.Contains(got, "out of the zone since 2026-03-01 12:00 UTC") || !strings.Contains(got, "stays open") {
 		t.Error(got)
 	}
 	s = fed(s, watched, 0, []source.Observation{gone()})
@@ -511,9 +567,11 @@ func TestAMailHostOfItsOwnIsAsBeforeAtItsAddresses(t *testing.T) {
 		"where it was before that":   {[]source.Observation{at("192.0.2.1"), at("192.0.2.2")}, at("192.0.2.1"), RecoveryClosed},
 	} {
 		s := fed(NewState(instant(-2*day)), watched, -day, append([]source.Observation{home(), rdap()}, c.before...))
-		s = fed(s, watched, 0, []source.Observation{gone(), rdap()})
-		if s = fed(s, watched, day, []source.Observation{home(), rdap(), c.after}); s.Control.Recovery() != c.want {
-			t.Errorf("%s: %s, want %s", name, s.Control.Recovery(), c.want)
+		for _, away := range []source.Observation{rdap(), rdap("client hold")} { // closed meanwhile, and not
+			s := fed(s, watched, 0, []source.Observation{gone(), away})
+			if s = fed(s, watched, day, []source.Observation{home(), rdap(), c.after}); s.Control.Recovery() != c.want {
+				t.Errorf("%s: %s, want %s", name, s.Control.Recovery(), c.want)
+			}
 		}
 	}
 }
@@ -539,6 +597,37 @@ func TestTheStatusAPIAgainstTheZone(t *testing.T) {
 		}
 		if s = fed(s, f, 13, []source.Observation{gone(), status(c.says)}); s.Control.Since == 0 {
 			t.Errorf("%s, %s: open though the zone agrees", c.suffix, c.says)
+		}
+	}
+	f := with(watched, func(f *Facts) { f.TLD, f.Authority = TLDOf("ch"), AuthorityNone })
+	s := fed(NewState(instant(-2*day)), f, -day, []source.Observation{home(), status("active"), mx("mx.provider.example")})
+	if elsewhere := fed(s, f, 0, []source.Observation{moved(), status("inactive")}); elsewhere.Control.Since != 0 {
+		t.Errorf("free, and delegated elsewhere: %+v", elsewhere.Control)
+	}
+	s = fed(s, f, 12, []source.Observation{status("inactive")})
+	if s = fed(s, f, 30, []source.Observation{status("inactive")}); s.Control.Gap != GapDeleted {
+		t.Errorf("free, and the zone was not heard for a day: %+v", s.Control)
+	}
+}
+
+// TestALookThatDoesNotWaitForTheDailyRound: at a domain that is out of the zone before its registry said why, and at one
+// that is back before all was heard.
+func TestALookThatDoesNotWaitForTheDailyRound(t *testing.T) {
+	s := ours(t, watched, rdap())
+	for _, c := range []struct {
+		name string
+		at   float64
+		obs  []source.Observation
+		want Instant
+	}{
+		{"gone", 0, []source.Observation{gone()}, instant(6)},
+		{"held", 0.1, []source.Observation{rdap("client hold")}, 0},
+		{"held still", day, []source.Observation{gone(), rdap("client hold")}, 0},
+		{"back", 2 * day, []source.Observation{home()}, instant(2*day + 6)},
+		{"as before", 2 * day, []source.Observation{rdap(), mx("mx.provider.example")}, 0},
+	} {
+		if s = fed(s, watched, c.at, c.obs); s.NextLook(0, instant(c.at)) != c.want {
+			t.Errorf("%s: next look %s, want %s", c.name, s.NextLook(0, instant(c.at)), c.want)
 		}
 	}
 }

@@ -44,13 +44,13 @@ func nextLook(s State, f Facts) (Instant, string) {
 		return s.Service.At.Add(RetryLook), "its own name servers, which did not serve it, are asked again"
 	}
 	switch at := s.openingDue(); {
+	case s.Silent > 0:
+		return s.NextRDAP, fmt.Sprintf("the registry was asked %d times in vain; longer is waited each time, up to a week", s.Silent)
 	case at != 0:
 		return min(at, s.NextRDAP), asked + ", because the domain is back on its name servers and recovery opens when nothing objects"
 	case s.Trouble():
 		every := map[bool]string{true: "daily", false: "weekly"}[s.pause() == Daily]
 		return min(daily(s), s.NextRDAP), fmt.Sprintf("%s %s, because %s", asked, every, trouble(s))
-	case s.Silent > 0:
-		return s.NextRDAP, fmt.Sprintf("the registry was asked %d times in vain; longer is waited each time, up to a week", s.Silent)
 	case f.TLD.blind() && (nearExpiry(s.Expires, s.RegAt) || nearExpiry(s.RegistrarExpires, s.RegAt)):
 		return s.NextRDAP, asked + " weekly within 50 days of an expiry or its anniversary"
 	default:

@@ -37,7 +37,10 @@ func Sentence(s State, v Verdict) string {
 // GapSentence says since when and why control of a domain is not continuous, or that it is.
 func GapSentence(s State) string {
 	c := s.Control
-	if c.Since == 0 {
+	switch {
+	case c.Since == 0 && c.Away != 0:
+		return fmt.Sprintf("It is out of the zone since %s, for which its registry gives a reason, or is asked: recovery through its addresses stays open unless it comes back otherwise.", c.Away)
+	case c.Since == 0:
 		return "Control of it is continuous; recovery through its addresses is open."
 	}
 	text := fmt.Sprintf("Control of it is not continuous since %s (%s; all was well on %s): recovery through its addresses is closed.", c.Since, c.Gap, c.Until)

@@ -54,6 +54,9 @@ func (s State) ServiceDue(now Instant) bool {
 func (s State) NextLook(noted, now Instant) Instant {
 	if s.Control.Since != 0 || !s.Service.lame() {
 		look := s.Control.NextLook(now)
+		if due := s.DelegSince.Add(SecondLook); s.Control.Away != 0 && due > now && (s.RegAt < s.DelegSince || s.delegated()) {
+			look = due // whether it is closed does not wait for the daily round
+		}
 		if noted > now && noted <= look && look.Since(noted) <= punctual && !s.Service.lame() {
 			return noted
 		}

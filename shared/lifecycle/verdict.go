@@ -344,6 +344,8 @@ func (j judge) backByStatus(d Delegated) Verdict {
 		return j.hold(ReRegistered, evidence{other: true, again: true}, ReasonReviewNew)
 	case d == DelegationParked:
 		return j.unlessMail(Watch, evidence{other: true, sign: true}, ReasonOutOfService)
+	case j.s.MailLapsed == "" && j.newControl():
+		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
 	default:
 		return j.unlessMail(None, evidence{other: true, again: true}, ReasonRegistered) // as before the lapse, or as verified since
 	}
@@ -405,7 +407,8 @@ func (j judge) confirm(p Phase, e evidence, r Reason, after time.Duration) Verdi
 
 // unverify rests on a fresh word of somebody. What was decided stays meanwhile, and is not acted on (Freshness).
 func (j judge) unverify(p Phase, e evidence, r Reason) Verdict {
-	market := slices.Contains([]Word{WordRedemption, WordPendingDelete, WordAbsent}, j.market()) // fresh and precise, or none
+	// Fresh and precise, or none; of grace, in which its holder renews within hours, the registry alone knows.
+	market := p != Grace && slices.Contains([]Word{WordRedemption, WordPendingDelete, WordAbsent}, j.market())
 	if !j.fresh(j.s.RegAt) && !market {
 		return j.confirm(j.s.Phase, evidence{}, ReasonOneWitness, min(Weekly, max(RetryLook, j.s.NextRDAP.Since(j.now))))
 	}
@@ -501,7 +504,8 @@ func (j judge) settled(s State) State {
 	heard := a != AuthorityIANA && a != AuthoritySupplemental || s.RegAt >= s.DelegSince && s.Reg != WordUndecided
 	heard = heard && (s.Control.MX == "" || s.Control.MXAt >= s.DelegSince)
 	paid := s.Home == "" && s.Interim == 0 && j.registry() == WordRegistered && !j.expired()
-	continuous := s.Control.Since == 0 || j.verifiedSince(s.Control.Since)
+	since := cmp.Or(s.Control.Since, s.Control.Away)
+	continuous := since == 0 || j.verifiedSince(since)
 	if continuous && s.Deleg == DelegationMoved && heard || s.Deleg == DelegationParked && paid {
 		s.Home, s.Deleg = s.NS, DelegationHome
 	}
