@@ -397,6 +397,14 @@ func TestChangedAndNews(t *testing.T) {
 			t.Errorf("%s: news %t, changed %t", name, News(quiet, s), Changed(quiet, s))
 		}
 	}
+	heard := func(s *State) { s.Control.MXAt++ }
+	if s := moment(heard); Changed(quiet, s) {
+		t.Error("the same MX of a quiet domain, heard again, is stored")
+	}
+	away := moment(func(s *State) { s.Control.Away = 1 })
+	if back := away; !Changed(away, func() State { heard(&back); return back }()) {
+		t.Error("of one that is away, when its MX was heard is not stored: it would never be back")
+	}
 	if s := moment(func(s *State) { s.RegAt++ }); News(quiet, s) || !Changed(quiet, s) {
 		t.Error("another answer of the registry is stored, and no news")
 	}

@@ -120,7 +120,7 @@ func (s State) askedFirst() bool {
 // each of the many looks of a day.
 func Changed(old, next State) bool {
 	closed := next.Control.Since != 0 && next.DelegAt.Since(next.Control.Since) < SixHourlyLooks
-	if !closed {
+	if !closed && next.Control.Away == 0 { // which waits for all to be heard, in messages of their own
 		old.Control.MXAt, next.Control.MXAt = 0, 0
 	}
 	if !closed && !next.Trouble() || old.DelegAt != 0 && next.DelegAt.Since(old.DelegAt) < repeated {
