@@ -236,7 +236,8 @@ func control(before, s State, f Facts, now Instant) State {
 func (j *judge) away(well Instant) Gap {
 	s, c := j.s, &j.s.Control
 	switch {
-	case s.Deleg == DelegationGone && (j.takenOff() || j.f.Control && j.mayBeTakenOff()):
+	case s.Deleg == DelegationGone && j.f.Control && j.mayBeTakenOff(),
+		s.Deleg == DelegationGone && j.takenOff() && (j.f.Control || s.DelegAt.Since(s.DelegSince) >= j.f.secondLook()):
 		if c.Away == 0 {
 			c.Away, c.Until = j.now, well
 		}
@@ -244,7 +245,7 @@ func (j *judge) away(well Instant) Gap {
 	case j.back():
 		*c = c.begun(s)
 		c.Back = j.now
-	case s.Deleg != DelegationHome, min(c.MXAt, s.RegAt) >= s.DelegSince, j.now.Since(s.DelegSince) >= j.f.secondLook():
+	case s.Deleg != DelegationHome, c.MXAt >= s.DelegSince && !c.mailAsBefore(), min(c.MXAt, s.RegAt) >= s.DelegSince, j.now.Since(s.DelegSince) >= j.f.secondLook():
 		return GapGone
 	}
 	return GapNone
@@ -305,7 +306,7 @@ func (j judge) gap() Gap {
 	d, reg, market := j.delegation(), j.registry(), j.market()
 	again := func(at, since Instant) bool { return at.Since(since) >= j.f.secondLook() }
 	deleted := map[Word]bool{WordRedemption: true, WordPendingDelete: true, WordRestore: true, WordAbsent: true}
-	free := market == WordAbsent && d != DelegationHome && d != DelegationMoved // no zone delegates a name that is free
+	free := market == WordAbsent && d != DelegationHome // no zone delegates a name that is free
 	there := d == DelegationHome || d == DelegationUnknown
 	switch {
 	case reg == WordAbsent && d == DelegationGone && j.f.TLD.FreeWhenAbsent && again(s.RegAt, s.RegSince):
@@ -342,10 +343,10 @@ func (j judge) mayBeTakenOff() bool {
 	return j.midTerm() && j.s.RegAt < j.s.DelegSince && j.s.Silent == 0 && j.now.Since(j.s.DelegSince) < j.f.secondLook()
 }
 
-// midTerm tells whether the registration ends later than now by each of its dates, did not end lately nor renew itself, and
+// midTerm tells of a domain that is not closed whether the registration ends later than now by each of its dates, did not end lately nor renew itself, and
 // whether a deletion would show before anybody else could have the name.
 func (j judge) midTerm() bool {
-	return j.f.authority() == AuthorityIANA && j.f.TLD.Release > 4*Freshness && j.s.Expires != 0 && !j.expired() && !j.s.expiredLately(j.now)
+	return j.s.Control.Since == 0 && j.f.authority() == AuthorityIANA && j.f.TLD.Release > 4*Freshness && j.s.Expires != 0 && !j.expired() && !j.s.expiredLately(j.now)
 }
 
 // anew: it was registered after it had been somebody's. The date of the baseline is the same server's.

@@ -206,6 +206,24 @@ func TestRecoveryFollowsContinuity(t *testing.T) {
 			{"moved by its holder", 1, []source.Observation{moved(), rdap(), mine}, GapNone, 0},
 			{"another MX", 20 * day, []source.Observation{theirs}, GapNone, 0},
 		}},
+		{"held, back with another MX while the registry fails", watched, rdap(), []look{
+			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
+			{"back", day, []source.Observation{home(), unknown(source.SourceRDAP, source.CauseTimeout), theirs}, GapGone, day},
+		}},
+		{"out for hours where two looks must agree, and moved by its holder", unwatched, rdap(), []look{
+			{"taken out", 0, []source.Observation{gone(), rdap("inactive")}, GapNone, 0},
+			{"elsewhere", 3, []source.Observation{moved(), rdap(), mine}, GapNone, 0},
+		}},
+		{"out for longer where two looks must agree", unwatched, rdap(), []look{
+			{"taken out", 0, []source.Observation{gone(), rdap("inactive")}, GapNone, 0},
+			{"still", 7, []source.Observation{gone(), rdap("inactive")}, GapNone, 0},
+			{"elsewhere", day, []source.Observation{moved(), rdap(), mine}, GapGone, day},
+		}},
+		{"closed, back elsewhere, and held: a new gap", watched, rdap(), []look{
+			{"gone", 0, []source.Observation{gone(), rdap()}, GapGone, 0},
+			{"elsewhere", 5 * day, []source.Observation{moved(), rdap()}, GapGone, 0},
+			{"held", 10 * day, []source.Observation{gone(), rdap("client hold")}, GapGone, 10 * day},
+		}},
 		{"held, and all verified again", with(watched, func(f *Facts) { f.Oldest = instant(2 * day) }), rdap(), []look{
 			{"held", 0, []source.Observation{gone(), rdap("client hold")}, GapNone, 0},
 			{"back elsewhere", 3 * day, []source.Observation{moved(), rdap(), theirs}, GapNone, 0},
@@ -601,8 +619,8 @@ func TestTheStatusAPIAgainstTheZone(t *testing.T) {
 	}
 	f := with(watched, func(f *Facts) { f.TLD, f.Authority = TLDOf("ch"), AuthorityNone })
 	s := fed(NewState(instant(-2*day)), f, -day, []source.Observation{home(), status("active"), mx("mx.provider.example")})
-	if elsewhere := fed(s, f, 0, []source.Observation{moved(), status("inactive")}); elsewhere.Control.Since != 0 {
-		t.Errorf("free, and delegated elsewhere: %+v", elsewhere.Control)
+	if elsewhere := fed(s, f, 0, []source.Observation{moved(), status("inactive")}); elsewhere.Control.Gap != GapDeleted {
+		t.Errorf("free, and delegated elsewhere, whoever has it: %+v", elsewhere.Control)
 	}
 	s = fed(s, f, 12, []source.Observation{status("inactive")})
 	if s = fed(s, f, 30, []source.Observation{status("inactive")}); s.Control.Gap != GapDeleted {
