@@ -306,7 +306,7 @@ func (j judge) gap() Gap {
 	d, reg, market := j.delegation(), j.registry(), j.market()
 	again := func(at, since Instant) bool { return at.Since(since) >= j.f.secondLook() }
 	deleted := map[Word]bool{WordRedemption: true, WordPendingDelete: true, WordRestore: true, WordAbsent: true}
-	free := market == WordAbsent && d != DelegationHome // no zone delegates a name that is free
+	mistaken := market == WordAbsent && d == DelegationHome // no zone delegates a name that is free
 	there := d == DelegationHome || d == DelegationUnknown
 	switch {
 	case reg == WordAbsent && d == DelegationGone && j.f.TLD.FreeWhenAbsent && again(s.RegAt, s.RegSince):
@@ -317,7 +317,7 @@ func (j judge) gap() Gap {
 		return GapYoung
 	case deleted[reg] && (!there || again(s.RegAt, s.RegSince)):
 		return GapDeleted
-	case deleted[market] && (free || market != WordAbsent) && (!there || !j.f.TLD.Shows && again(s.MktAt, s.MktSince)): // else the zone would show it
+	case deleted[market] && !mistaken && (!there || !j.f.TLD.Shows && again(s.MktAt, s.MktSince)): // else the zone would show it
 		return GapDeleted
 	case d == DelegationGone && !j.takenOff() && (again(s.DelegAt, s.DelegSince) || j.f.Control && !j.mayBeTakenOff()):
 		return GapGone
@@ -343,8 +343,8 @@ func (j judge) mayBeTakenOff() bool {
 	return j.midTerm() && j.s.RegAt < j.s.DelegSince && j.s.Silent == 0 && j.now.Since(j.s.DelegSince) < j.f.secondLook()
 }
 
-// midTerm tells of a domain that is not closed whether the registration ends later than now by each of its dates, did not end lately nor renew itself, and
-// whether a deletion would show before anybody else could have the name.
+// midTerm tells whether the registration ends later than now by each of its dates, did not end lately nor renew itself, and
+// whether a deletion would show before anybody else could have the name. What is closed is away no more.
 func (j judge) midTerm() bool {
 	return j.s.Control.Since == 0 && j.f.authority() == AuthorityIANA && j.f.TLD.Release > 4*Freshness && j.s.Expires != 0 && !j.expired() && !j.s.expiredLately(j.now)
 }
@@ -402,14 +402,14 @@ func (c Continuity) mailAsBefore() bool {
 	return c.MX != "" && c.NowMX == c.MX && c.MailAt != "" && c.NowMailAt == c.MailAt
 }
 
-// WouldOpen tells whether the domain is closed or away, and these are the holder's name servers: then the answer is to be had from two of
-// the zone's servers.
+// WouldOpen tells whether the domain is closed or away, and these are the holder's name servers: then the answer is to be had
+// from two of the zone's servers.
 func (s State) WouldOpen(ns []string) bool {
 	return (s.Control.Since != 0 || s.Control.Away != 0) && s.Home != "" && source.Fingerprint(ns) == s.Home
 }
 
-// openingDue is when the registry is to be asked because recovery could be opened, or stay open: the zone shows the holder's name
-// servers again, the resolver the same MX, and no mail host is in a gap. 0: it could not.
+// openingDue is when the registry is to be asked because recovery could be opened, or stay open: the zone shows the holder's
+// name servers again, the resolver the same MX, and no mail host is in a gap. 0: it could not.
 func (s State) openingDue() Instant {
 	c := s.Control
 	switch {

@@ -235,7 +235,7 @@ func (j judge) registered() Verdict {
 	case j.s.MailLapsed != "":
 		return j.hold(Active, evidence{other: true, sign: true}, ReasonMailHost)
 	case d != DelegationUnknown && j.newControl():
-		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
+		return j.watchNewControl()
 	case d == DelegationUnknown && j.newControl(): // an unknown answer ends no watch
 		return j.confirm(j.s.Phase, evidence{}, ReasonUnknownSource, RetryLook)
 	case d == DelegationGone, j.registry() == WordOnHold, j.registry() == WordInactive:
@@ -247,6 +247,11 @@ func (j judge) registered() Verdict {
 	default:
 		return j.say(Active, None, evidence{registry: true, other: true}, ReasonDelegated)
 	}
+}
+
+// watchNewControl is the verdict on new control that no gap explains: most likely its holder moved it.
+func (j judge) watchNewControl() Verdict {
+	return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
 }
 
 // newControl: the name servers and the registration changed lately, both.
@@ -345,7 +350,7 @@ func (j judge) backByStatus(d Delegated) Verdict {
 	case d == DelegationParked:
 		return j.unlessMail(Watch, evidence{other: true, sign: true}, ReasonOutOfService)
 	case j.s.MailLapsed == "" && j.newControl():
-		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
+		return j.watchNewControl()
 	default:
 		return j.unlessMail(None, evidence{other: true, again: true}, ReasonRegistered) // as before the lapse, or as verified since
 	}
@@ -366,7 +371,7 @@ func (j judge) keep() Verdict {
 		if j.s.Interim != 0 {
 			return j.hold(ChangedHands, evidence{registry: true, other: true, sign: true, again: true}, ReasonReviewHands)
 		}
-		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
+		return j.watchNewControl()
 	case ReRegistered:
 		switch v, still := j.reRegistered(); {
 		case still && v.Action == Unverify, !still && j.s.Deleg == DelegationParked: // not on a registry's word of days ago
@@ -378,7 +383,7 @@ func (j judge) keep() Verdict {
 	}
 	switch {
 	case j.s.MailLapsed == "" && j.newControl():
-		return j.say(ChangedHands, Watch, evidence{registry: true, other: true, sign: true}, ReasonNewControl)
+		return j.watchNewControl()
 	case j.s.Reg == WordNone && j.s.Silent >= inVain:
 		return j.unlessMail(None, evidence{other: true}, ReasonSilent)
 	case j.s.Reg == WordNone || j.s.Reg == WordUndecided || j.s.Deleg == DelegationMoved:

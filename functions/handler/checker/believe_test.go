@@ -66,6 +66,7 @@ func TestBadNewsNeedsAKnownName(t *testing.T) {
 		"registry that refuses the free":    {queue.KindRDAP, absent404(), registered("active"), silence, true},
 		"status API in order":               {queue.KindStatus, market("inactive"), market("active"), market("inactive"), true},
 		"status API that calls all expired": {queue.KindStatus, market("expiring"), market("expiring"), market("inactive"), false},
+		"status API that calls all free":    {queue.KindStatus, market("inactive"), market("inactive"), market("inactive"), false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
